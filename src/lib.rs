@@ -1,1 +1,9 @@
+//! Transformer translation models, trained end to end on hand-written CUDA kernels, with Admin initialisation.
 
+pub mod device;
+pub mod error;
+pub mod rng;
+pub mod tape;
+pub mod tensor;
+
+pub use error::{Error, Result};

@@ -1,0 +1,257 @@
+//! The device boundary: memory, kernel launches and matrix products, on an NVIDIA GPU or on the software one.
+//! Above this module no code asks which it is.
+
+mod buffer;
+mod cuda;
+mod gemm;
+pub mod kernels;
+mod launch;
+mod soft;
+mod soft_shim;
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Instant;
+
+pub use buffer::{Allocation, Buffer, MemoryUse};
+pub use cuda::CudaDevice;
+pub use gemm::Gemm;
+pub use launch::{Arg, Grid, IntoArg};
+pub use soft::SoftDevice;
+
+use crate::error::{Error, Result};
+use crate::tensor::{DType, Element, Tensor};
+use buffer::Arena;
+
+/// `--device`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The first NVIDIA GPU, else the software one with a line on stderr that says so.
+    #[default]
+    Auto,
+    /// The NVIDIA GPU of this number, or an error.
+    Cuda(usize),
+    /// The software GPU.
+    Soft,
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "auto" => Ok(DeviceChoice::Auto),
+            None if text == "soft" => Ok(DeviceChoice::Soft),
+            None if text == "cuda" => Ok(DeviceChoice::Cuda(0)),
+            Some(("cuda", number)) => {
+                number.parse().map(DeviceChoice::Cuda).map_err(|_| format!("`{number}` is no GPU number, as in cuda:0"))
+            }
+            _ => Err(format!("`{text}` is not one of auto, cuda, cuda:N, soft")),
+        }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DeviceChoice::Auto => f.write_str("auto"),
+            DeviceChoice::Cuda(number) => write!(f, "cuda:{number}"),
+            DeviceChoice::Soft => f.write_str("soft"),
+        }
+    }
+}
+
+#[derive(Clone)]
+enum Arm {
+    Cuda(CudaDevice),
+    Soft(SoftDevice),
+}
+
+/// A device and its memory. Clones are the same device.
+#[derive(Clone)]
+pub struct Device {
+    arm: Arm,
+    arena: Arc<Arena>,
+}
+
+/// A point in the device's work; see [`Device::elapsed_ms`].
+pub enum Event {
+    Cuda(cuda::CudaEvent),
+    Soft(Instant),
+}
+
+impl Device {
+    /// Opens what `choice` says; tensors share an arena.
+    pub fn open(choice: DeviceChoice) -> Result<Device> {
+        match choice {
+            DeviceChoice::Soft => Ok(Device::soft(Allocation::Arena)),
+            DeviceChoice::Cuda(number) => Device::cuda(number, Allocation::Arena),
+            DeviceChoice::Auto => match cuda::probe() {
+                Ok(_) => Device::cuda(0, Allocation::Arena),
+                Err(reason) => {
+                    eprintln!("device: {reason}; running on softgpu, the GPU in software");
+                    Ok(Device::soft(Allocation::Arena))
+                }
+            },
+        }
+    }
+
+    /// The software GPU.
+    pub fn soft(allocation: Allocation) -> Device {
+        let soft = SoftDevice::new();
+        Device { arena: Arena::new(soft.raw_memory(), allocation), arm: Arm::Soft(soft) }
+    }
+
+    /// The NVIDIA GPU of this number. An error says why there is none.
+    pub fn cuda(number: usize, allocation: Allocation) -> Result<Device> {
+        let cuda = CudaDevice::open(number)?;
+        Ok(Device { arena: Arena::new(cuda.raw_memory(), allocation), arm: Arm::Cuda(cuda) })
+    }
+
+    /// "softgpu, 2 threads" or the GPU's name.
+    pub fn name(&self) -> String {
+        match &self.arm {
+            Arm::Cuda(cuda) => cuda.name(),
+            Arm::Soft(_) => format!("softgpu, {} threads", rayon::current_num_threads()),
+        }
+    }
+
+    /// Whether times on this device are a GPU's.
+    pub fn is_gpu(&self) -> bool {
+        matches!(self.arm, Arm::Cuda(_))
+    }
+
+    /// Bytes in use, at the peak, and taken from the driver.
+    pub fn memory_use(&self) -> MemoryUse {
+        self.arena.memory_use()
+    }
+
+    /// An uninitialised tensor.
+    pub fn tensor(&self, shape: &[usize], dtype: DType) -> Result<Tensor> {
+        let bytes = shape.iter().product::<usize>() * dtype.size();
+        Ok(Tensor::new(self.arena.alloc(bytes)?, shape, dtype))
+    }
+
+    /// A tensor of `shape` with `data`.
+    pub fn upload<T: Element>(&self, data: &[T], shape: &[usize]) -> Result<Tensor> {
+        let tensor = self.tensor(shape, T::DTYPE)?;
+        self.write(&tensor, data)?;
+        Ok(tensor)
+    }
+
+    /// Replaces the content of `tensor`.
+    pub fn write<T: Element>(&self, tensor: &Tensor, data: &[T]) -> Result<()> {
+        if tensor.numel() != data.len() || tensor.dtype() != T::DTYPE {
+            return Err(Error::shape("write", "data", &[data.len()], tensor.dims()));
+        }
+        let data = bytemuck::cast_slice(data);
+        match &self.arm {
+            Arm::Cuda(cuda) => cuda.write(tensor.ptr(), data),
+            Arm::Soft(soft) => soft.write(tensor.ptr(), data),
+        }
+    }
+
+    /// The content of `tensor`, once all work before has ended.
+    pub fn read<T: Element>(&self, tensor: &Tensor) -> Result<Vec<T>> {
+        if tensor.dtype() != T::DTYPE {
+            return Err(Error::device(format!("a {:?} tensor is read as {:?}", tensor.dtype(), T::DTYPE)));
+        }
+        let mut data = vec![T::zeroed(); tensor.numel()];
+        let bytes = bytemuck::cast_slice_mut(&mut data);
+        match &self.arm {
+            Arm::Cuda(cuda) => cuda.read(tensor.ptr(), bytes)?,
+            Arm::Soft(soft) => soft.read(tensor.ptr(), bytes)?,
+        }
+        Ok(data)
+    }
+
+    /// Sets every byte to 0.
+    pub fn zero(&self, tensor: &Tensor) -> Result<()> {
+        match &self.arm {
+            Arm::Cuda(cuda) => cuda.zero(tensor.ptr(), tensor.bytes()),
+            Arm::Soft(soft) => soft.zero(tensor.ptr(), tensor.bytes()),
+        }
+    }
+
+    /// Copies `from` to `to`, which has as many bytes.
+    pub fn copy(&self, to: &Tensor, from: &Tensor) -> Result<()> {
+        if to.bytes() != from.bytes() {
+            return Err(Error::shape("copy", "from", from.dims(), to.dims()));
+        }
+        match &self.arm {
+            Arm::Cuda(cuda) => cuda.copy(to.ptr(), from.ptr(), to.bytes()),
+            Arm::Soft(soft) => soft.copy(to.ptr(), from.ptr(), to.bytes()),
+        }
+    }
+
+    /// Runs `kernel` ("embed_fwd_f32"). A launch of no blocks does nothing.
+    ///
+    /// # Safety
+    /// `args` are what the kernel's contract asks for: in number, kind and extent.
+    pub unsafe fn launch(&self, kernel: &str, grid: Grid, args: &[Arg]) -> Result<()> {
+        if grid.is_empty() {
+            return Ok(());
+        }
+        match &self.arm {
+            // SAFETY: the caller's promise.
+            Arm::Cuda(cuda) => unsafe { cuda.launch(kernel, grid, args) },
+            Arm::Soft(soft) => soft.launch(kernel, grid, args),
+        }
+    }
+
+    /// `C = op(A)·op(B) + beta·C`.
+    pub fn gemm(&self, g: Gemm<'_>) -> Result<()> {
+        g.check()?;
+        if g.m == 0 || g.n == 0 {
+            return Ok(());
+        }
+        match &self.arm {
+            Arm::Cuda(cuda) => cuda.gemm(&g),
+            Arm::Soft(soft) => soft.gemm(&g),
+        }
+    }
+
+    /// Waits for all work.
+    pub fn synchronize(&self) -> Result<()> {
+        match &self.arm {
+            Arm::Cuda(cuda) => cuda.synchronize(),
+            Arm::Soft(_) => Ok(()),
+        }
+    }
+
+    /// Marks this point in the device's work.
+    pub fn event(&self) -> Result<Event> {
+        match &self.arm {
+            Arm::Cuda(cuda) => Ok(Event::Cuda(cuda.event()?)),
+            Arm::Soft(_) => Ok(Event::Soft(Instant::now())),
+        }
+    }
+
+    /// Milliseconds between two events of this device. On softgpu that is the CPU's time and says nothing of a GPU.
+    pub fn elapsed_ms(&self, start: &Event, end: &Event) -> Result<f32> {
+        match (&self.arm, start, end) {
+            (Arm::Cuda(cuda), Event::Cuda(start), Event::Cuda(end)) => cuda.elapsed_ms(start, end),
+            (Arm::Soft(_), Event::Soft(start), Event::Soft(end)) => Ok((*end - *start).as_secs_f32() * 1e3),
+            _ => Err(Error::device("an event of another device")),
+        }
+    }
+}
+
+/// `omega devices`: what was found, and what `auto` chooses and why.
+pub fn describe() -> String {
+    let mut lines = Vec::new();
+    let choice = match cuda::probe() {
+        Ok(gpus) => {
+            lines.extend(gpus.iter().enumerate().map(|(number, gpu)| format!("cuda:{number}  {gpu}")));
+            "auto: cuda:0, the first NVIDIA GPU".to_owned()
+        }
+        Err(reason) => {
+            lines.push(format!("cuda    none: {reason}"));
+            "auto: soft, as no NVIDIA GPU can be used".to_owned()
+        }
+    };
+    lines.push(format!("soft    softgpu runs the same PTX on the CPU, {} threads", rayon::current_num_threads()));
+    lines.push(choice);
+    lines.join("\n")
+}
