@@ -1,5 +1,7 @@
 //! Transformer translation models, trained end to end on hand-written CUDA kernels, with Admin initialisation.
 
+pub mod cli;
+pub mod config;
 pub mod device;
 pub mod error;
 pub mod rng;

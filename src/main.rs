@@ -2,7 +2,26 @@
 
 use std::process::ExitCode;
 
+use clap::Parser;
+use omega::cli::{Cli, Command};
+use omega::error::{Error, Result};
+
 fn main() -> ExitCode {
-    println!("{}", omega::device::describe());
-    ExitCode::SUCCESS
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Devices => {
+            println!("{}", omega::device::describe());
+            Ok(())
+        }
+        _ => Err(Error::usage("this command is not in this build yet")),
+    }
 }

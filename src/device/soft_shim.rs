@@ -41,6 +41,7 @@ pub struct Launch<'a> {
     pub shared_bytes: u32,
     pub args: &'a [&'a [u8]],
 }
-pub fn launch(_: &Module, entry: &str, _: &Memory, _: &Launch) -> Result<(), String> {
+pub fn launch(_: &Module, entry: &str, _: &Memory, l: &Launch) -> Result<(), String> {
+    let _ = (l.grid, l.block, l.shared_bytes, l.args);
     Err(format!("softgpu has not landed yet ({entry})"))
 }

@@ -1,0 +1,145 @@
+//! What can be typed: one clap structure per command. Checking and defaults are in `config.rs`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::TrainFlags;
+use crate::device::DeviceChoice;
+
+/// Trains deep Transformer translation models with Admin initialisation, on hand-written CUDA kernels.
+#[derive(Debug, Parser)]
+#[command(name = "omega", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Turn parallel text into a data-bin folder: joint BPE, dictionaries, binary ids
+    Prepare(PrepareArgs),
+    /// Train a model on a data-bin folder
+    Train(Box<TrainArgs>),
+    /// Translate stdin to stdout
+    Translate(TranslateArgs),
+    /// BLEU and chrF2 of the hypotheses on stdin, as sacreBLEU computes them
+    Score(ScoreArgs),
+    /// Run Admin's profiling pass and print ω per sublayer
+    Profile(Box<ProfileArgs>),
+    /// List the devices and say which one `--device auto` takes
+    Devices,
+}
+
+#[derive(Debug, Args)]
+pub struct PrepareArgs {
+    /// Source language: the ending of its files
+    #[arg(long, value_name = "LANG")]
+    pub source: String,
+    /// Target language
+    #[arg(long, value_name = "LANG")]
+    pub target: String,
+    /// Training text: PREFIX.SOURCE and PREFIX.TARGET, or the same with .gz
+    #[arg(long, value_name = "PREFIX")]
+    pub train: PathBuf,
+    /// Validation text
+    #[arg(long, value_name = "PREFIX")]
+    pub valid: PathBuf,
+    /// Test text
+    #[arg(long, value_name = "PREFIX")]
+    pub test: Option<PathBuf>,
+    /// Size of the joint vocabulary, special symbols included
+    #[arg(long, value_name = "N", default_value_t = 8000)]
+    pub vocab_size: usize,
+    /// Use this tokenizer.json instead of training one
+    #[arg(long, value_name = "FILE")]
+    pub tokenizer: Option<PathBuf>,
+    /// Drop training pairs with fewer tokens on a side
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub min_len: usize,
+    /// Drop training pairs with more tokens on a side
+    #[arg(long, value_name = "N", default_value_t = 250)]
+    pub max_len: usize,
+    /// Drop training pairs whose longer side has more than X times the tokens of the shorter
+    #[arg(long, value_name = "X", default_value_t = 9.0)]
+    pub max_ratio: f64,
+    /// The folder to write
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct TrainArgs {
+    /// data-bin folder, from `omega prepare` or from fairseq
+    pub data: Option<PathBuf>,
+    /// Run folder for checkpoints, config.toml and log.jsonl; training resumes from its checkpoint_last
+    #[arg(long, value_name = "RUN")]
+    pub save_dir: Option<PathBuf>,
+    /// Read flags from a TOML file (`max-tokens = 4096`); flags typed here win
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub flags: TrainFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct ProfileArgs {
+    /// data-bin folder
+    pub data: Option<PathBuf>,
+    /// Write ω in the original's profile.ratio.init format
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Read flags from a TOML file; flags typed here win
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub flags: TrainFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct TranslateArgs {
+    /// Run folder (its checkpoint_best, else checkpoint_last) or a checkpoint file
+    pub model: PathBuf,
+    /// Folder with tokenizer.json and dictionaries, if not the one trained on
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Hypotheses kept at each step; 1 is greedy search
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub beam: usize,
+    /// Length penalty: scores are divided by length^X
+    #[arg(long, value_name = "X", default_value_t = 1.0)]
+    pub lenpen: f64,
+    /// Longest output: max-len-a · source length + max-len-b tokens
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    pub max_len_a: f64,
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub max_len_b: usize,
+    /// Shortest output, in tokens without the end symbol
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub min_len: usize,
+    /// Penalty on the unknown symbol
+    #[arg(long, value_name = "X", default_value_t = 0.0)]
+    pub unkpen: f64,
+    /// Never repeat an n-gram of this size; 0 allows all
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub no_repeat_ngram_size: usize,
+    /// Print the N best translations of each line, one per line
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub nbest: usize,
+    /// Rank by the plain sum of log-probabilities
+    #[arg(long)]
+    pub unnormalized: bool,
+    /// Source tokens in a batch, padding counted
+    #[arg(long, value_name = "N", default_value_t = 4096)]
+    pub max_tokens: usize,
+    /// auto, cuda, cuda:N or soft
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: DeviceChoice,
+}
+
+#[derive(Debug, Args)]
+pub struct ScoreArgs {
+    /// Reference file; give several for several references
+    #[arg(long, value_name = "FILE", required = true)]
+    pub reference: Vec<PathBuf>,
+}
