@@ -2,8 +2,9 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+type Allocations = (u64, BTreeMap<u64, Box<[u8]>>);
 #[derive(Default)]
-pub struct Memory(Mutex<(u64, BTreeMap<u64, Box<[u8]>>)>);
+pub struct Memory(Mutex<Allocations>);
 impl Memory {
     pub fn new() -> Self {
         Memory(Mutex::new((4096, BTreeMap::new())))
