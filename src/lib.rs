@@ -4,6 +4,7 @@ pub mod cli;
 pub mod config;
 pub mod device;
 pub mod error;
+pub mod model;
 pub mod rng;
 pub mod tape;
 pub mod tensor;

@@ -1,0 +1,209 @@
+//! Sizes and options of a model, and the names and shapes of its parameters.
+
+use serde::{Deserialize, Serialize};
+
+use super::params::Spec;
+use crate::config::{Init, Residual, TrainConfig};
+use crate::error::{Error, Result};
+
+/// Everything that fixes a model's parameters and its forward pass.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelConfig {
+    pub encoder_layers: usize,
+    pub decoder_layers: usize,
+    pub d_model: usize,
+    pub ffn: usize,
+    pub heads: usize,
+    /// Entries of the joint dictionary; source, target and output share one table.
+    pub vocab: usize,
+    /// Longest sentence in tokens, end symbol included (fairseq: `max_source_positions`).
+    pub max_positions: usize,
+    pub residual: Residual,
+    pub init: Init,
+    pub omega_frozen: bool,
+    pub dropout: f32,
+    pub attention_dropout: f32,
+    pub relu_dropout: f32,
+}
+
+/// Longest sentence, as fairseq's default.
+pub const MAX_POSITIONS: usize = 1024;
+
+impl ModelConfig {
+    /// The model that `train` asks for, over a dictionary of `vocab` entries.
+    pub fn of_run(train: &TrainConfig, vocab: usize) -> ModelConfig {
+        ModelConfig {
+            encoder_layers: train.encoder_layers,
+            decoder_layers: train.decoder_layers,
+            d_model: train.d_model,
+            ffn: train.ffn,
+            heads: train.heads,
+            vocab,
+            max_positions: MAX_POSITIONS,
+            residual: train.residual,
+            init: train.init,
+            omega_frozen: train.omega_frozen,
+            dropout: train.dropout,
+            attention_dropout: train.attention_dropout,
+            relu_dropout: train.relu_dropout,
+        }
+    }
+
+    /// An error unless the kernels can run these sizes.
+    pub fn check(&self) -> Result<()> {
+        if self.heads == 0 || !self.d_model.is_multiple_of(self.heads) {
+            return Err(Error::usage(format!("{} heads do not divide the width {}", self.heads, self.d_model)));
+        }
+        if self.init == Init::LooksLinear && !self.ffn.is_multiple_of(2) {
+            let message = format!("--init looks-linear needs an even --ffn to mirror its halves, got {}", self.ffn);
+            return Err(Error::usage(message));
+        }
+        Ok(())
+    }
+
+    /// Names and shapes of all parameters, in fairseq's order.
+    pub fn specs(&self) -> Vec<Spec> {
+        let d = self.d_model;
+        let mut specs = vec![Spec::new(EMBED, &[self.vocab, d])];
+        for stack in [Stack::Encoder, Stack::Decoder] {
+            for layer in 0..self.layers(stack) {
+                self.layer_specs(stack, layer, &mut specs);
+            }
+            if self.residual == Residual::PreLn {
+                norm_specs(&format!("{}.layer_norm", stack.name()), d, &mut specs);
+            }
+        }
+        specs
+    }
+
+    fn layer_specs(&self, stack: Stack, layer: usize, specs: &mut Vec<Spec>) {
+        let (d, at) = (self.d_model, stack.layer(layer));
+        for &part in stack.sublayers() {
+            if self.residual == Residual::Admin {
+                let omega = Spec::new(format!("{at}.{}", stack.omega(part)), &[d]);
+                specs.push(Spec { trainable: !self.omega_frozen, ..omega });
+            }
+        }
+        if matches!(self.residual, Residual::Rezero | Residual::RezeroPostLn) {
+            specs.push(Spec::new(format!("{at}.rezero_weight"), &[1]));
+        }
+        for &part in stack.sublayers() {
+            match part {
+                Part::Ffn => {
+                    specs.push(Spec::new(format!("{at}.fc1.weight"), &[self.ffn, d]));
+                    specs.push(Spec::new(format!("{at}.fc1.bias"), &[self.ffn]));
+                    specs.push(Spec::new(format!("{at}.fc2.weight"), &[d, self.ffn]));
+                    specs.push(Spec::new(format!("{at}.fc2.bias"), &[d]));
+                }
+                Part::SelfAttention | Part::CrossAttention => {
+                    let at = format!("{at}.{}", part.name());
+                    specs.push(Spec::new(format!("{at}.in_proj_weight"), &[3 * d, d]));
+                    specs.push(Spec::new(format!("{at}.in_proj_bias"), &[3 * d]));
+                    specs.push(Spec::new(format!("{at}.out_proj.weight"), &[d, d]));
+                    specs.push(Spec::new(format!("{at}.out_proj.bias"), &[d]));
+                }
+            }
+            if self.residual != Residual::Rezero {
+                norm_specs(&format!("{at}.{}", part.norm()), d, specs);
+            }
+        }
+    }
+
+    /// Layers in `stack`.
+    pub fn layers(&self, stack: Stack) -> usize {
+        match stack {
+            Stack::Encoder => self.encoder_layers,
+            Stack::Decoder => self.decoder_layers,
+        }
+    }
+
+    /// Residual sublayers in `stack`: 2 per encoder layer, 3 per decoder layer.
+    pub fn sublayers(&self, stack: Stack) -> usize {
+        self.layers(stack) * stack.sublayers().len()
+    }
+}
+
+fn norm_specs(at: &str, d: usize, specs: &mut Vec<Spec>) {
+    specs.push(Spec::new(format!("{at}.weight"), &[d]));
+    specs.push(Spec::new(format!("{at}.bias"), &[d]));
+}
+
+/// The table [vocab, d] of source, target and output.
+pub const EMBED: &str = "encoder.embed_tokens.weight";
+
+/// One of the two towers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stack {
+    Encoder,
+    Decoder,
+}
+
+/// One residual branch of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    SelfAttention,
+    CrossAttention,
+    Ffn,
+}
+
+impl Stack {
+    /// `encoder` or `decoder`, as parameter names begin.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stack::Encoder => "encoder",
+            Stack::Decoder => "decoder",
+        }
+    }
+
+    /// `encoder.layers.3`.
+    pub fn layer(self, layer: usize) -> String {
+        format!("{}.layers.{layer}", self.name())
+    }
+
+    /// The branches of one layer, in the order they run.
+    pub fn sublayers(self) -> &'static [Part] {
+        match self {
+            Stack::Encoder => &[Part::SelfAttention, Part::Ffn],
+            Stack::Decoder => &[Part::SelfAttention, Part::CrossAttention, Part::Ffn],
+        }
+    }
+
+    /// Last component of the name of ω for `part`.
+    pub fn omega(self, part: Part) -> &'static str {
+        match (self, part) {
+            (Stack::Encoder, Part::SelfAttention) => "attention_ratio_change",
+            (Stack::Decoder, Part::SelfAttention) => "self_ratio_change",
+            (_, Part::CrossAttention) => "encoder_ratio_change",
+            (_, Part::Ffn) => "fc_ratio_change",
+        }
+    }
+}
+
+impl Part {
+    /// Last component of the name of an attention block.
+    pub fn name(self) -> &'static str {
+        match self {
+            Part::SelfAttention => "self_attn",
+            Part::CrossAttention => "encoder_attn",
+            Part::Ffn => "fc",
+        }
+    }
+
+    /// Last component of the name of the sublayer's LayerNorm.
+    pub fn norm(self) -> &'static str {
+        match self {
+            Part::SelfAttention => "self_attn_layer_norm",
+            Part::CrossAttention => "encoder_attn_layer_norm",
+            Part::Ffn => "final_layer_norm",
+        }
+    }
+
+    /// For people: "self-attention".
+    pub fn title(self) -> &'static str {
+        match self {
+            Part::SelfAttention => "self-attention",
+            Part::CrossAttention => "cross-attention",
+            Part::Ffn => "feed-forward",
+        }
+    }
+}
