@@ -4,6 +4,7 @@ pub mod admin;
 pub mod config;
 pub mod init;
 pub mod params;
+pub mod positions;
 
 pub use config::{ModelConfig, Part, Stack};
 pub use params::Params;
