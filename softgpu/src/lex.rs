@@ -56,7 +56,9 @@ pub fn lex(text: &str) -> Result<Vec<Spanned<'_>>, LoadError> {
                     at += 1;
                 }
                 let word = &text[start..at];
-                let token = if c.is_ascii_digit() { number(word, line)? } else { Token::Word(word) };
+                // A digit first and a dot within: the number of a `.version`.
+                let numeric = c.is_ascii_digit() && !word.contains('.');
+                let token = if numeric { number(word, line)? } else { Token::Word(word) };
                 out.push(Spanned { token, line });
             }
             b',' | b';' | b':' | b'{' | b'}' | b'[' | b']' | b'(' | b')' | b'<' | b'>' | b'+' | b'-' | b'@' | b'!'

@@ -1,1 +1,49 @@
+//! A GPU in software: loads the PTX that nvcc made, runs it on the CPU, and stops a kernel that strays.
+//!
+//! ```text
+//! PTX ─lex→ tokens ─parse→ ast ─decode→ Program ─exec (+ memory)→ memory | Trap
+//! ```
+//! Blocks run in parallel; a warp is 32 lanes of a struct-of-arrays register file, so that one PTX instruction is one
+//! vector loop, compiled for AVX-512, AVX2 and the baseline and chosen at run time.
 
+mod ast;
+mod decode;
+mod exec;
+mod isa;
+mod lex;
+mod memory;
+mod parse;
+mod trap;
+
+pub use exec::{Launch, Level, launch};
+pub use isa::coverage;
+pub use memory::Memory;
+pub use trap::{Error, LoadError, Stop};
+
+use decode::Program;
+
+/// Loaded kernels, ready to launch.
+pub struct Module {
+    pub(crate) programs: Vec<Program>,
+}
+
+impl Module {
+    /// Parses and decodes PTX text. Errors: malformed text, and any instruction that softgpu cannot run, with its line.
+    pub fn load(ptx: &str) -> Result<Module, LoadError> {
+        Module::load_for(ptx, Level::detect())
+    }
+
+    /// As [`Module::load`], for vector instructions of at most `level`; what this machine lacks is never used.
+    pub fn load_for(ptx: &str, level: Level) -> Result<Module, LoadError> {
+        let level = level.min(Level::detect());
+        let module = parse::parse(ptx)?;
+        let decode = |kernel| decode::decode(&module, kernel, level);
+        let programs = module.kernels.iter().map(decode).collect::<Result<_, _>>()?;
+        Ok(Module { programs })
+    }
+
+    /// Names of the kernels, in the order of the text.
+    pub fn entries(&self) -> impl Iterator<Item = &str> {
+        self.programs.iter().map(|p| p.name.as_str())
+    }
+}

@@ -7,7 +7,6 @@ mod gemm;
 pub mod kernels;
 mod launch;
 mod soft;
-mod soft_shim;
 
 use std::fmt;
 use std::str::FromStr;

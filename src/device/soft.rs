@@ -6,7 +6,6 @@ use super::buffer::RawMemory;
 use super::gemm::{Gemm, HostOperands};
 use super::kernels::{MODULES, module_of};
 use super::launch::{Arg, Grid};
-use super::soft_shim as softgpu;
 use crate::error::{Error, Result};
 
 /// A GPU in software, with memory of its own.

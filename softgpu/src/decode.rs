@@ -1,0 +1,545 @@
+//! Kernels to [`Program`]s: names to register slots, labels to indices, opcodes to handlers.
+//!
+//! Literals, parameters and special registers become slots that are filled once per launch (or block), and a register
+//! that is only ever a copy of one of those, or of another register, is not copied at all.
+
+use std::collections::HashMap;
+
+use crate::LoadError;
+use crate::ast::{Class, Instruction, Kernel, Module, Operand, Register, Variable};
+use crate::exec::{Handler, Level, Op, mem, warp};
+use crate::isa::{Kind, ROWS, find};
+use crate::memory::{LOCAL_WINDOW, SHARED_WINDOW};
+use crate::parse::type_bytes;
+
+type Result<T> = std::result::Result<T, LoadError>;
+
+/// A decoded kernel.
+pub struct Program {
+    pub name: String,
+    pub ops: Vec<Op>,
+    /// Where each op comes from.
+    pub places: Vec<Place>,
+    /// Size of a warp's register file in slots of 32 words, and its number of predicates.
+    pub slots: usize,
+    pub predicates: usize,
+    pub inits: Vec<(usize, Kind, Init)>,
+    /// (offset, bytes) in the parameter space.
+    pub parameters: Vec<(usize, usize)>,
+    pub shared_bytes: usize,
+    pub local_bytes: usize,
+}
+
+#[derive(Clone)]
+pub struct Place {
+    pub line: u32,
+    pub source: Option<(String, u32)>,
+    pub text: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Init {
+    Bits(u64),
+    Param { offset: usize, bytes: usize },
+    Special(Special),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Special {
+    Thread(usize),
+    Block(usize),
+    Threads(usize),
+    Blocks(usize),
+    Lane,
+    Warp,
+}
+
+/// What a register is a mere copy of.
+#[derive(Clone, Copy)]
+enum Source {
+    Constant(Init),
+    Register(Register),
+}
+
+struct Decoder<'m, 'a> {
+    module: &'m Module<'a>,
+    kernel: &'m Kernel<'a>,
+    aliases: HashMap<Register, Source>,
+    slot_of: HashMap<Register, usize>,
+    constants: HashMap<(Init, Kind2), usize>,
+    inits: Vec<(usize, Kind, Init)>,
+    slots: usize,
+    predicates: usize,
+    addresses: HashMap<&'a str, u64>,
+    ops: Vec<Op>,
+    places: Vec<Place>,
+    /// Op index of each PTX instruction; branches are patched with it at the end.
+    starts: Vec<u32>,
+    level: Level,
+}
+
+/// `Kind` as a key.
+type Kind2 = u8;
+
+/// Decodes one kernel. Errors name the first instruction that softgpu cannot run.
+pub fn decode(module: &Module, kernel: &Kernel, level: Level) -> Result<Program> {
+    let mut d = Decoder {
+        module,
+        kernel,
+        aliases: HashMap::new(),
+        slot_of: HashMap::new(),
+        constants: HashMap::new(),
+        inits: Vec::new(),
+        slots: 0,
+        predicates: 1, // slot 0 is scratch for combined comparisons
+        addresses: HashMap::new(),
+        ops: Vec::new(),
+        places: Vec::new(),
+        starts: Vec::new(),
+        level,
+    };
+    let is_shared = |v: &&Variable| v.space == ".shared";
+    let shared = kernel.variables.iter().chain(&module.variables).filter(is_shared);
+    let shared_bytes = d.lay_out(shared);
+    let local_bytes = d.lay_out(kernel.variables.iter().filter(|v| v.space == ".local"));
+    d.find_aliases();
+    for instruction in &kernel.body {
+        d.starts.push(d.ops.len() as u32);
+        d.instruction(instruction)?;
+    }
+    d.starts.push(d.ops.len() as u32);
+    let end = Instruction { opcode: "ret", guard: None, operands: vec![], line: 0, source: None };
+    d.instruction(&end)?;
+    for op in d.ops.iter_mut().filter(|op| op.e == PATCH) {
+        op.imm = d.starts[op.imm as usize];
+    }
+    if d.slots > u16::MAX as usize {
+        return Err(LoadError::at(
+            0,
+            format!("`{}` needs {} register slots, 65,535 are possible", kernel.name, d.slots),
+        ));
+    }
+    let parameters = kernel.parameters.iter().map(|p| (p.offset, p.bytes)).collect();
+    Ok(Program {
+        name: kernel.name.to_string(),
+        ops: d.ops,
+        places: d.places,
+        slots: d.slots,
+        predicates: d.predicates,
+        inits: d.inits,
+        parameters,
+        shared_bytes,
+        local_bytes: local_bytes.next_multiple_of(16),
+    })
+}
+
+/// Marks a branch whose target is still a PTX instruction index.
+const PATCH: u16 = u16::MAX;
+
+/// Instructions whose first operand is not a destination.
+fn writes_nothing(opcode: &str) -> bool {
+    let word = opcode.split('.').next().unwrap_or_default();
+    matches!(word, "st" | "bra" | "ret" | "exit" | "bar" | "barrier" | "membar" | "fence" | "prefetch" | "trap")
+}
+
+fn destinations(operand: &Operand, out: &mut Vec<Register>) {
+    match operand {
+        Operand::Register(r) => out.push(*r),
+        Operand::Vector(parts) => parts.iter().for_each(|p| destinations(p, out)),
+        Operand::Pair(a, b) => {
+            destinations(a, out);
+            destinations(b, out);
+        }
+        _ => {}
+    }
+}
+
+fn kind_of_class(class: Class) -> Kind {
+    match class {
+        Class::Predicate => Kind::P,
+        Class::Word => Kind::W,
+        Class::Double => Kind::D,
+    }
+}
+
+impl<'m, 'a> Decoder<'m, 'a> {
+    /// Addresses of the variables of one space; its size. A variable sized by the launch comes after all others.
+    fn lay_out(&mut self, variables: impl Iterator<Item = &'m Variable<'a>> + Clone) -> usize
+    where
+        'a: 'm,
+    {
+        let mut end = 0;
+        for v in variables.clone().filter(|v| !v.external) {
+            let at = usize::next_multiple_of(end, v.align);
+            self.addresses.insert(v.name, at as u64);
+            end = at + v.bytes;
+        }
+        for v in variables.filter(|v| v.external) {
+            end = end.next_multiple_of(16);
+            self.addresses.insert(v.name, end as u64);
+        }
+        end
+    }
+
+    fn find_aliases(&mut self) {
+        let mut writes: HashMap<Register, usize> = HashMap::new();
+        let mut found = Vec::new();
+        for i in self.kernel.body.iter().filter(|i| !writes_nothing(i.opcode)) {
+            found.clear();
+            i.operands.first().into_iter().for_each(|o| destinations(o, &mut found));
+            found.iter().for_each(|r| *writes.entry(*r).or_default() += 1);
+        }
+        for i in self.kernel.body.iter().filter(|i| i.guard.is_none()) {
+            let [Operand::Register(to), from] = i.operands.as_slice() else { continue };
+            let class = self.kernel.registers[*to].0;
+            if writes.get(to) != Some(&1) || class == Class::Predicate {
+                continue;
+            }
+            let source = match from {
+                Operand::Register(r) if i.opcode.starts_with("mov.") || i.opcode.starts_with("cvta.to.global") => {
+                    let same = self.kernel.registers[*r].0 == class;
+                    (same && writes.get(r) == Some(&1)).then_some(Source::Register(*r))
+                }
+                Operand::Address { base, offset } if i.opcode.starts_with("ld.param.") => {
+                    self.parameter(i, base, *offset).map(Source::Constant)
+                }
+                other if i.opcode.starts_with("mov.") => self.constant(other).map(Source::Constant),
+                _ => None,
+            };
+            if let Some(source) = source {
+                self.aliases.insert(*to, source);
+            }
+        }
+    }
+
+    /// A scalar `ld.param` as a constant; signed and vector loads are not folded.
+    fn parameter(&self, i: &Instruction, base: &Operand, offset: i64) -> Option<Init> {
+        let Operand::Symbol(name) = base else { return None };
+        let ty = i.opcode.strip_prefix("ld.param.")?;
+        let p = self.kernel.parameters.iter().find(|p| p.name == *name)?;
+        let bytes = type_bytes(ty).filter(|&n| !(ty.starts_with('s') && n < 4))?;
+        let at = usize::try_from(offset).ok().filter(|at| at + bytes <= p.bytes)?;
+        Some(Init::Param { offset: p.offset + at, bytes })
+    }
+
+    fn constant(&self, operand: &Operand) -> Option<Init> {
+        Some(match operand {
+            Operand::Integer(v) => Init::Bits(*v as u64),
+            Operand::Float32(bits) => Init::Bits(*bits as u64),
+            Operand::Float64(bits) => Init::Bits(*bits),
+            Operand::Symbol(name) => match special(name) {
+                Some(s) => Init::Special(s),
+                None if *name == "WARP_SZ" => Init::Bits(32),
+                None => Init::Bits(*self.addresses.get(name)?),
+            },
+            _ => return None,
+        })
+    }
+
+    fn constant_slot(&mut self, init: Init, kind: Kind) -> usize {
+        if let Some(slot) = self.constants.get(&(init, kind as Kind2)) {
+            return *slot;
+        }
+        let slot = self.new_slot(kind);
+        self.constants.insert((init, kind as Kind2), slot);
+        self.inits.push((slot, kind, init));
+        slot
+    }
+
+    fn new_slot(&mut self, kind: Kind) -> usize {
+        let (counter, size) = match kind {
+            Kind::P => (&mut self.predicates, 1),
+            Kind::W => (&mut self.slots, 1),
+            Kind::D => (&mut self.slots, 2),
+        };
+        *counter += size;
+        *counter - size
+    }
+
+    fn register_slot(&mut self, register: Register) -> usize {
+        if let Some(slot) = self.slot_of.get(&register) {
+            return *slot;
+        }
+        let kind = kind_of_class(self.kernel.registers[register].0);
+        let slot = match self.aliases.get(&register).copied() {
+            Some(Source::Register(from)) => self.register_slot(from),
+            Some(Source::Constant(init)) => self.constant_slot(init, kind),
+            None => self.new_slot(kind),
+        };
+        self.slot_of.insert(register, slot);
+        slot
+    }
+
+    /// The slot of a source operand of `kind`. A predicate constant has its own.
+    fn slot(&mut self, i: &Instruction, operand: &Operand, kind: Kind) -> Result<u16> {
+        if let Operand::Register(r) = operand {
+            let (class, name) = &self.kernel.registers[*r];
+            if kind_of_class(*class) != kind {
+                return unsupported(i, &format!("`{name}` has another width than the instruction"));
+            }
+            return Ok(self.register_slot(*r) as u16);
+        }
+        match self.constant(operand) {
+            Some(init) => Ok(self.constant_slot(init, kind) as u16),
+            None => unsupported(i, &format!("the operand {operand:?}")),
+        }
+    }
+
+    fn emit(&mut self, i: &Instruction, handlers: [Handler; 3], [d, a, b, c, e]: [u16; 5], imm: u32) {
+        self.ops.push(Op { run: handlers[self.level as usize], d, a, b, c, e, imm });
+        let source = i.source.map(|(file, line)| {
+            let name = self.module.files.get(&file).map_or("?", |path| short(path));
+            (name.to_string(), line)
+        });
+        let text = format!("{}{}", if i.guard.is_some() { "@p " } else { "" }, i.opcode);
+        self.places.push(Place { line: i.line, source, text });
+    }
+
+    /// An arithmetic row by its canonical name.
+    fn row(&mut self, i: &Instruction, name: &str, operands: &[&Operand]) -> Result<()> {
+        let Some(row) = find(name).map(|at| &ROWS[at]) else {
+            return unsupported(i, "the instruction");
+        };
+        if row.kinds.len() != operands.len() {
+            return unsupported(i, &format!("{} operands (it takes {})", operands.len(), row.kinds.len()));
+        }
+        let mut s = [0; 5];
+        for (at, (operand, kind)) in operands.iter().zip(row.kinds).enumerate() {
+            s[at] = self.slot(i, operand, *kind)?;
+        }
+        self.emit(i, row.handlers, s, 0);
+        Ok(())
+    }
+
+    fn instruction(&mut self, i: &Instruction<'a>) -> Result<()> {
+        let parts: Vec<&str> = i.opcode.split('.').collect();
+        if let ("bra", Some(Operand::Symbol(label))) = (parts[0], i.operands.first()) {
+            let Some(&target) = self.kernel.labels.get(label) else {
+                return unsupported(i, &format!("the label `{label}`, which is nowhere"));
+            };
+            return self.branch(i, target, i.guard);
+        }
+        if let Some((register, negated)) = i.guard {
+            // A guarded instruction is one that its own branch jumps over.
+            self.branch(i, self.starts.len(), Some((register, !negated)))?;
+        }
+        if let [Operand::Register(to), ..] = i.operands.as_slice()
+            && !writes_nothing(i.opcode)
+            && self.aliases.contains_key(to)
+        {
+            return Ok(());
+        }
+        let operands: Vec<&Operand> = i.operands.iter().collect();
+        match parts.as_slice() {
+            ["ret"] | ["exit"] => self.emit(i, warp::exit_handlers(), [0; 5], 0),
+            ["bar", "sync"] | ["barrier", "sync", ..] | ["bar", "cta", "sync"] => {
+                if i.operands != [Operand::Integer(0)] {
+                    return unsupported(i, "a barrier other than 0, or one that counts threads,");
+                }
+                self.emit(i, warp::barrier_handlers(), [0; 5], 0);
+            }
+            ["bar", "warp", "sync"] | ["membar", ..] | ["fence", ..] => {
+                self.emit(i, warp::nothing_handlers(), [0; 5], 0);
+            }
+            ["ld", rest @ ..] => return self.memory(i, rest, true),
+            ["st", rest @ ..] => return self.memory(i, rest, false),
+            ["cvta", "to", ..] | ["cvta", ..] => return self.convert_address(i, &parts),
+            ["shfl", "sync", mode, "b32"] => return self.shuffle(i, mode),
+            ["vote", "sync", mode, _] => return self.vote(i, mode),
+            ["lop3", "b32"] | ["prmt", "b32"] => return self.bitwise(i, parts[0] == "lop3"),
+            ["setp", ..] => return self.compare(i, &parts),
+            ["mov", "b64"] | ["mov", "b32"] if i.operands.iter().any(|o| matches!(o, Operand::Vector(_))) => {
+                return self.pack(i);
+            }
+            _ => return self.row(i, &canonical(i.opcode), &operands),
+        }
+        Ok(())
+    }
+
+    fn branch(&mut self, i: &Instruction, target: usize, guard: Option<(Register, bool)>) -> Result<()> {
+        let (a, c) = match guard {
+            Some((register, negated)) => (self.register_slot(register) as u16, 1 + negated as u16),
+            None => (0, 0),
+        };
+        self.emit(i, warp::branch_handlers(), [0, a, 0, c, PATCH], target as u32);
+        Ok(())
+    }
+
+    /// `ld` and `st`: `[.volatile|.relaxed.scope] .space [.cache…] [.v2|.v4] .type`.
+    fn memory(&mut self, i: &Instruction, parts: &[&str], load: bool) -> Result<()> {
+        let (mut space, mut v) = (mem::GENERIC, 1);
+        let Some((ty, modifiers)) = parts.split_last() else { return unsupported(i, "an access without a type") };
+        for part in modifiers {
+            match *part {
+                "global" => space = mem::GLOBAL,
+                "shared" => space = mem::SHARED,
+                "local" => space = mem::LOCAL,
+                "v2" => v = 2,
+                "v4" => v = 4,
+                "nc" | "ca" | "cg" | "cs" | "wt" | "wb" | "volatile" | "L1::no_allocate" => {}
+                other => return unsupported(i, &format!("`.{other}`")),
+            }
+        }
+        let (value, address) = match i.operands.as_slice() {
+            [value, address] if load => (value, address),
+            [address, value] => (value, address),
+            _ => return unsupported(i, "these operands"),
+        };
+        let Operand::Address { base, offset } = address else { return unsupported(i, "this address") };
+        let wide = match &**base {
+            Operand::Register(r) => self.kernel.registers[*r].0 == Class::Double,
+            _ => true,
+        };
+        let values: Vec<&Operand> = match value {
+            Operand::Vector(parts) => parts.iter().collect(),
+            one => vec![one],
+        };
+        let handlers = if load { mem::load_handlers } else { mem::store_handlers }(ty, v, space, wide);
+        let (Some(handlers), true) = (handlers, values.len() == v) else { return unsupported(i, "this access") };
+        let mut s = [0; 4];
+        for (at, value) in values.into_iter().enumerate() {
+            s[at] = self.slot(i, value, mem::kind_of(ty))?;
+        }
+        let a = self.slot(i, base, if wide { Kind::D } else { Kind::W })?;
+        let Ok(offset) = i32::try_from(*offset) else { return unsupported(i, "an offset beyond 31 bits") };
+        self.emit(i, handlers, [s[0], a, s[1], s[2], s[3]], offset as u32);
+        Ok(())
+    }
+
+    fn convert_address(&mut self, i: &Instruction, parts: &[&str]) -> Result<()> {
+        let to = parts[1] == "to";
+        let window = match parts[1 + to as usize] {
+            "global" => 0,
+            "shared" => SHARED_WINDOW,
+            "local" => LOCAL_WINDOW,
+            other => return unsupported(i, &format!("the space `{other}`")),
+        };
+        let window = Operand::Integer(window as i64);
+        let name = if to { "sub.u64" } else { "add.u64" };
+        let [d, a] = i.operands.as_slice() else { return unsupported(i, "these operands") };
+        self.row(i, name, &[d, a, &window])
+    }
+
+    fn shuffle(&mut self, i: &Instruction, mode: &str) -> Result<()> {
+        let [d, a, b, c, members] = i.operands.as_slice() else { return unsupported(i, "these operands") };
+        let Some(handlers) = warp::shuffle_handlers(mode) else { return unsupported(i, "this mode") };
+        let (d, p) = match d {
+            Operand::Pair(d, p) => (&**d, Some(&**p)),
+            d => (d, None),
+        };
+        let mut s = [0; 5];
+        for (at, operand) in [d, a, b, c, members].into_iter().enumerate() {
+            s[at] = self.slot(i, operand, Kind::W)?;
+        }
+        let imm = p.map(|p| self.slot(i, p, Kind::P)).transpose()?.map_or(0, |slot| slot as u32 + 1);
+        self.emit(i, handlers, s, imm);
+        Ok(())
+    }
+
+    fn vote(&mut self, i: &Instruction, mode: &str) -> Result<()> {
+        let [d, p, members] = i.operands.as_slice() else { return unsupported(i, "these operands") };
+        let Some(handlers) = warp::vote_handlers(mode) else { return unsupported(i, "this mode") };
+        let (p, negated) = match p {
+            Operand::Not(p) => (&**p, 1),
+            p => (p, 0),
+        };
+        let d = self.slot(i, d, if mode == "ballot" { Kind::W } else { Kind::P })?;
+        let (p, members) = (self.slot(i, p, Kind::P)?, self.slot(i, members, Kind::W)?);
+        self.emit(i, handlers, [d, p, members, negated, 0], 0);
+        Ok(())
+    }
+
+    fn bitwise(&mut self, i: &Instruction, lop3: bool) -> Result<()> {
+        let mut s = [0; 5];
+        for (at, operand) in i.operands.iter().take(4).enumerate() {
+            s[at] = self.slot(i, operand, Kind::W)?;
+        }
+        match i.operands.get(4) {
+            Some(Operand::Integer(table)) if lop3 => self.emit(i, warp::lop3_handlers(), s, *table as u32),
+            None if !lop3 => self.emit(i, warp::prmt_handlers(), s, 0),
+            _ => return unsupported(i, "these operands"),
+        }
+        Ok(())
+    }
+
+    /// `setp.cmp[.bool].type p[|q], a, b[, c]`.
+    fn compare(&mut self, i: &Instruction, parts: &[&str]) -> Result<()> {
+        let (cmp, combine, ty) = match parts {
+            [_, cmp, ty] => (cmp, None, ty),
+            [_, cmp, combine @ ("and" | "or" | "xor"), ty] => (cmp, Some(*combine), ty),
+            _ => return unsupported(i, "this comparison"),
+        };
+        let [Operand::Register(_), a, b, rest @ ..] = i.operands.as_slice() else {
+            return unsupported(i, "a second destination");
+        };
+        let d = &i.operands[0];
+        let Some(row) = find(&format!("setp.{cmp}.{ty}")).map(|at| &ROWS[at]) else {
+            return unsupported(i, "this comparison");
+        };
+        let target = if combine.is_some() { 0 } else { self.slot(i, d, Kind::P)? };
+        let (a, b) = (self.slot(i, a, row.kinds[1])?, self.slot(i, b, row.kinds[2])?);
+        self.emit(i, row.handlers, [target, a, b, 0, 0], 0);
+        let (Some(combine), [c]) = (combine, rest) else {
+            return if combine.is_none() && rest.is_empty() { Ok(()) } else { unsupported(i, "these operands") };
+        };
+        let Some(row) = find(&format!("{combine}.pred")).map(|at| &ROWS[at]) else { return unsupported(i, combine) };
+        let (d, c) = (self.slot(i, d, Kind::P)?, self.slot(i, c, Kind::P)?);
+        self.emit(i, row.handlers, [d, 0, c, 0, 0], 0);
+        Ok(())
+    }
+
+    /// `mov.b64 %rd, {%r1, %r2}` and back.
+    fn pack(&mut self, i: &Instruction) -> Result<()> {
+        let bits = &i.opcode[i.opcode.len() - 3..];
+        match i.operands.as_slice() {
+            [d, Operand::Vector(parts)] if parts.len() == 2 => {
+                self.row(i, &format!("pack.{bits}"), &[d, &parts[0], &parts[1]])
+            }
+            [Operand::Vector(parts), a] if parts.len() == 2 => {
+                for (part, half) in parts.iter().zip(["low", "high"]) {
+                    if *part != Operand::Symbol("_") {
+                        self.row(i, &format!("unpack.{half}.{bits}"), &[part, a])?;
+                    }
+                }
+                Ok(())
+            }
+            _ => unsupported(i, "these operands"),
+        }
+    }
+}
+
+/// Rounding to nearest is the default of arithmetic: `add.rn.f32` is `add.f32`. Anything else keeps its name.
+fn canonical(opcode: &str) -> String {
+    let word = opcode.split('.').next().unwrap_or_default();
+    if matches!(word, "add" | "sub" | "mul" | "fma" | "div" | "rcp" | "sqrt") {
+        return opcode.replacen(".rn.", ".", 1);
+    }
+    opcode.to_string()
+}
+
+fn special(name: &str) -> Option<Special> {
+    let axis = || match name.chars().last() {
+        Some('x') => Some(0),
+        Some('y') => Some(1),
+        Some('z') => Some(2),
+        _ => None,
+    };
+    Some(match name.split('.').next()? {
+        "%tid" => Special::Thread(axis()?),
+        "%ctaid" => Special::Block(axis()?),
+        "%ntid" => Special::Threads(axis()?),
+        "%nctaid" => Special::Blocks(axis()?),
+        "%laneid" => Special::Lane,
+        "%warpid" => Special::Warp,
+        _ => return None,
+    })
+}
+
+/// `kernels/embed.cu` of a longer path: the last two parts.
+fn short(path: &str) -> &str {
+    path.rmatch_indices('/').nth(1).map_or(path, |(at, _)| &path[at + 1..])
+}
+
+fn unsupported<T>(i: &Instruction, what: &str) -> Result<T> {
+    Err(LoadError::at(i.line, format!("softgpu cannot run `{}`: it does not know {what}", i.opcode)))
+}

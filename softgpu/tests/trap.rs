@@ -1,0 +1,83 @@
+//! Kernels that stray, launches that no GPU would take and text that cannot be loaded: each with its own message.
+
+use softgpu::{Error, Launch, Memory, Module, launch};
+
+const HEAD: &str = ".version 8.0\n.target sm_80\n.address_size 64\n";
+
+fn start(body: &str, threads: u32, blocks: u32) -> Result<(), String> {
+    let text = format!(
+        "{HEAD}.visible .entry stray(.param .u64 data) {{ .reg .b32 %r<9>; .reg .b64 %d<9>; .reg .pred %p<3>;\n{body}\nret; }}\n.file 1 \"a/kernels/stray.cu\"\n"
+    );
+    let module = Module::load(&text).map_err(|e| e.to_string())?;
+    let memory = Memory::new();
+    let address = memory.alloc(256).unwrap().to_le_bytes();
+    let shape = Launch { grid: [blocks, 1, 1], block: [threads, 1, 1], shared_bytes: 0, args: &[&address] };
+    launch(&module, "stray", &memory, &shape).map_err(|e| e.to_string())
+}
+
+const STORE: &str = ".loc 1 12 3
+ld.param.u64 %d0, [data]; mov.u32 %r0, %tid.x; mov.u32 %r1, %ctaid.x; shl.b32 %r1, %r1, 5; add.u32 %r0, %r0, %r1;
+mul.wide.u32 %d1, %r0, 4; add.s64 %d2, %d0, %d1;
+st.global.u32 [%d2], %r0;";
+
+#[test]
+fn a_store_past_the_end_names_block_thread_and_lines() {
+    assert_eq!(start(STORE, 32, 2), Ok(()));
+    let message = start(STORE, 32, 9).unwrap_err();
+    assert_eq!(
+        message,
+        "access past an allocation: 4 bytes at +256 of an allocation of 256; kernel `stray`, block (2, 0, 0), thread (0, 0, 0)\n  \
+         at `st.global.u32`, PTX line 8\n  --> kernels/stray.cu:12\n  help: is a bounds guard missing?"
+    );
+}
+
+#[test]
+fn a_negative_offset_is_no_neighbour() {
+    let message = start("ld.param.u64 %d0, [data]; ld.global.u32 %r0, [%d0+-4];", 1, 1).unwrap_err();
+    assert!(message.contains("no device address") || message.contains("past an allocation"), "{message}");
+}
+
+#[test]
+fn misaligned_vectors_and_shared_overruns_stop() {
+    let message = start("ld.param.u64 %d0, [data]; ld.global.v2.u32 {%r0, %r1}, [%d0+4];", 1, 1).unwrap_err();
+    assert!(message.starts_with("misaligned access: 8 bytes"), "{message}");
+    let message = start(".shared .align 4 .b8 s[64]; mov.u32 %r0, s; ld.shared.u32 %r1, [%r0+64];", 32, 1).unwrap_err();
+    assert!(message.starts_with("access past shared memory: 4 bytes at +64 of 64"), "{message}");
+}
+
+#[test]
+fn a_shuffle_inside_a_branch_stops() {
+    let body = "mov.u32 %r0, %tid.x; setp.lt.u32 %p1, %r0, 7; @%p1 bra $A; bra $B; $A: shfl.sync.bfly.b32 %r1, %r0, 1, 31, -1; $B:";
+    let message = start(body, 32, 1).unwrap_err();
+    assert!(message.starts_with("shfl.sync: member mask 0xffffffff, executing lanes 0x7f"), "{message}");
+}
+
+#[test]
+fn unknown_text_is_refused_at_load_with_its_line() {
+    let message = start("tex.2d.v4.f32.f32 %r0, %r1;", 1, 1).unwrap_err();
+    assert_eq!(message, "PTX line 5: softgpu cannot run `tex.2d.v4.f32.f32`: it does not know the instruction");
+    let message = start("add.rz.f32 %r0, %r0, %r0;", 1, 1).unwrap_err();
+    assert!(message.contains("`add.rz.f32`"), "{message}");
+    assert!(Module::load("#include").is_err_and(|e| e.line == 1));
+}
+
+#[test]
+fn launches_that_a_gpu_refuses_are_refused() {
+    let message = start("", 1025, 1).unwrap_err();
+    assert!(message.starts_with("cannot launch `stray`: block [1025, 1, 1]"), "{message}");
+    assert!(start("", 0, 1).is_err() && start("", 1, 0).is_err());
+    let module = Module::load(&format!("{HEAD}.visible .entry k(.param .u32 n) {{ ret; }}")).unwrap();
+    let shape = Launch { grid: [1; 3], block: [1; 3], shared_bytes: 0, args: &[&[0; 8]] };
+    let refused = launch(&module, "k", &Memory::new(), &shape);
+    assert!(matches!(refused, Err(Error::Launch { what, .. }) if what.contains("argument 0 has 8 bytes")));
+}
+
+#[test]
+fn freed_memory_is_gone() {
+    let memory = Memory::new();
+    let address = memory.alloc(16).unwrap();
+    memory.free(address).unwrap();
+    assert!(memory.free(address).is_err());
+    // SAFETY: an error is expected, and no pointer.
+    assert!(unsafe { memory.host_slice(address, 1) }.is_err());
+}
