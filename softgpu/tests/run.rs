@@ -3,6 +3,8 @@
 //! A kernel takes one pointer. Lane i reads its inputs at `32·k + i` words of 4 (or 8) bytes, k = 0, 1, …, and writes
 //! its result after them. `// run: 1 2 -> 3` gives one lane's words; values are `0x…` bits, integers or floats.
 
+#![allow(clippy::unwrap_used)] // a panic in a test is its report
+
 use std::path::Path;
 
 use softgpu::{Launch, Level, Memory, Module, launch};

@@ -1,5 +1,7 @@
 //! Kernels that stray, launches that no GPU would take and text that cannot be loaded: each with its own message.
 
+#![allow(clippy::unwrap_used)] // a panic in a test is its report
+
 use softgpu::{Error, Launch, Memory, Module, launch};
 
 const HEAD: &str = ".version 8.0\n.target sm_80\n.address_size 64\n";
