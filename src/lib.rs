@@ -5,6 +5,8 @@ pub mod config;
 pub mod device;
 pub mod error;
 pub mod model;
+pub mod ops;
+pub mod reference;
 pub mod rng;
 pub mod tape;
 pub mod tensor;

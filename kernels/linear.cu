@@ -1,0 +1,30 @@
+// y = x·Wᵀ + b: the product is the GEMM's; here are the bias and its gradient.
+//   add_bias:    y[n, c] += b[c], in place                 8·N·C bytes
+//   column_sum:  db[c] (+)= Σ_n dy[n, c]                   4·N·C bytes, and 8·C·N/64 for the partial sums
+// Shapes: y dy [N,C] T; b [C] f32; partials [ceil(N/64), C] f32.
+// Launch: add_bias block (32, 4), a warp per row; column_sum grid (ceil(C/32), ceil(N/64)), block 32; reduce block 128.
+#include "common.cuh"
+
+template <typename T> __device__ void linear_add_bias(T* y, const float* b, int N, int C) {
+    const int row = blockIdx.x * blockDim.y + threadIdx.y;
+    if (row >= N) return;
+    y += (size_t)row * C;
+    for (int c = threadIdx.x; c < C; c += WARP) y[c] = from_f32<T>(to_f32(y[c]) + b[c]);
+}
+
+template <typename T> __device__ void linear_column_sum(float* partials, const T* dy, int N, int C) {
+    const int c = blockIdx.x * WARP + threadIdx.x, first = blockIdx.y * ROWS_PER_PARTIAL;
+    if (c >= C) return;
+    const int last = min(first + ROWS_PER_PARTIAL, N);
+    float s = 0.f;
+    for (int n = first; n < last; n++) s += to_f32(dy[(size_t)n * C + c]);
+    partials[(size_t)blockIdx.y * C + c] = s;
+}
+
+extern "C" __global__ void linear_fwd_f32(float* y, const float* b, int N, int C) { linear_add_bias(y, b, N, C); }
+extern "C" __global__ void linear_bwd_f32(float* partials, const float* dy, int N, int C) {
+    linear_column_sum(partials, dy, N, C);
+}
+extern "C" __global__ void linear_bwd_reduce(float* db, const float* partials, int P, int C, int accumulate) {
+    reduce_partials(db, partials, P, C, accumulate);
+}

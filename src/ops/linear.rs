@@ -1,0 +1,54 @@
+//! `y = x·Wᵀ + b`. Kernels: `kernels/linear.cu`, and the device's GEMM.
+
+use super::{columns, reduce_partials, rows};
+use crate::args;
+use crate::device::Gemm;
+use crate::error::Result;
+use crate::tape::{Backward, BackwardCx, Tape, Var};
+use crate::tensor::DType;
+
+const OP: &str = "linear";
+
+struct Saved {
+    x: Var,
+    w: Var,
+    b: Option<Var>,
+}
+
+/// `y = x·Wᵀ + b`: x `[N, in]`, w `[out, in]`, b `[out]`, y `[N, out]`, f32. Keeps x alive.
+/// Errors: `Shape` names the operand; `Device`.
+pub fn linear(t: &mut Tape, x: Var, w: Var, b: Option<Var>) -> Result<Var> {
+    let ([n, inner], [out, _]) = (t.dims(OP, "x", x)?, t.dims(OP, "w", w)?);
+    t.expect(OP, "w", w, &[out, inner])?;
+    let y = t.alloc(&[n, out])?;
+    let (a, b_matrix) = (t.value(x), t.value(w));
+    t.dev().gemm(Gemm { a, b: b_matrix, c: &y, ta: false, tb: true, m: n, n: out, k: inner, beta: 0.0 })?;
+    if let Some(b) = b {
+        t.expect(OP, "b", b, &[out])?;
+        // SAFETY: shapes are checked; the kernel touches rows < n and columns < out.
+        unsafe { t.dev().launch("linear_fwd_f32", rows(n), args![&y, t.value(b), n, out]) }?;
+    }
+    Ok(t.push(OP, y, Saved { x, w, b }))
+}
+
+impl Backward for Saved {
+    fn backward(&self, cx: &mut BackwardCx) -> Result<()> {
+        let (dy, x, w, dev) = (cx.dy(0)?, cx.value(self.x), cx.value(self.w), cx.dev().clone());
+        let (n, out, inner) = (dy.dims()[0], w.dims()[0], w.dims()[1]);
+        let dx = cx.slot(self.x)?;
+        let beta = |accumulate: bool| if accumulate { 1.0 } else { 0.0 };
+        let b = beta(dx.accumulate);
+        dev.gemm(Gemm { a: &dy, b: &w, c: &dx.grad, ta: false, tb: false, m: n, n: inner, k: out, beta: b })?;
+        let dw = cx.slot(self.w)?;
+        let b = beta(dw.accumulate);
+        dev.gemm(Gemm { a: &dy, b: &x, c: &dw.grad, ta: true, tb: false, m: out, n: inner, k: n, beta: b })?;
+        if let Some(bias) = self.b {
+            let grid = columns(n, out);
+            let partials = dev.tensor(&[grid.grid[1] as usize, out], DType::F32)?;
+            // SAFETY: dy is [n, out]; the partial sums have a row for every 64 rows of it.
+            unsafe { dev.launch("linear_bwd_f32", grid, args![&partials, &dy, n, out]) }?;
+            reduce_partials(&dev, "linear_bwd_reduce", &cx.slot(bias)?, &partials)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,32 @@
+//! Operations: check → launch → push, each with its backward pass. One file per kernel file, of the same name; the
+//! maths stands in the header of `kernels/<op>.cu`.
+
+pub mod bias_relu_dropout;
+pub mod linear;
+pub mod omega_add_layernorm;
+
+use crate::args;
+use crate::device::{Device, Grid};
+use crate::error::Result;
+use crate::tape::Slot;
+use crate::tensor::Tensor;
+
+/// Rows that one warp adds up in the first stage of an ordered column sum: `ROWS_PER_PARTIAL` of `common.cuh`.
+const ROWS_PER_PARTIAL: usize = 64;
+
+/// A warp per row.
+fn rows(n: usize) -> Grid {
+    Grid::new([n.div_ceil(4) as u32, 1, 1], [32, 4, 1])
+}
+
+/// A warp per 32 columns and 64 rows.
+fn columns(n: usize, c: usize) -> Grid {
+    Grid::new([c.div_ceil(32) as u32, n.div_ceil(ROWS_PER_PARTIAL) as u32, 1], [32, 1, 1])
+}
+
+/// Second stage of a column sum: adds the partial rows `[P, C]` into a gradient `[C]` with the op's own `kernel`.
+fn reduce_partials(dev: &Device, kernel: &'static str, to: &Slot, partials: &Tensor) -> Result<()> {
+    let [p, c] = partials.dims()[..] else { unreachable!("partial sums are made with two dimensions") };
+    // SAFETY: `to` has C floats, as the op has checked; `partials` has P·C.
+    unsafe { dev.launch(kernel, Grid::over(c, 128), args![&to.grad, partials, p, c, to.accumulate]) }
+}
