@@ -36,9 +36,7 @@ impl Backward for Saved {
         let grid = columns(n, f);
         let partials = dev.tensor(&[grid.grid[1] as usize, f], DType::F32)?;
         // SAFETY: dy and y are [n, f]; the partial sums have a row for every 64 rows.
-        unsafe {
-            dev.launch("bias_relu_dropout_bwd_f32", grid, args![&dy, &partials, &y, n, f, self.drop.scale()])
-        }?;
+        unsafe { dev.launch("bias_relu_dropout_bwd_f32", grid, args![&dy, &partials, &y, n, f, self.drop.scale()]) }?;
         reduce_partials(&dev, "bias_relu_dropout_bwd_reduce", &cx.slot(self.b)?, &partials)?;
         cx.give(self.x, dy)
     }

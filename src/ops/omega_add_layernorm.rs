@@ -71,8 +71,7 @@ pub fn rezero(t: &mut Tape, x: Var, f: Var, sublayer: Sublayer, alpha: Option<Va
 
 /// `y = LN(x)`. Errors as [`post_ln`].
 pub fn layernorm(t: &mut Tape, x: Var, norm: Norm, eps: f32) -> Result<Var> {
-    let form =
-        Form { x, f: None, sublayer: NO_SUBLAYER, omega: None, alpha: None, norm: Some(norm), keeps_h: false };
+    let form = Form { x, f: None, sublayer: NO_SUBLAYER, omega: None, alpha: None, norm: Some(norm), keeps_h: false };
     Ok(run(t, form, eps)?.0)
 }
 

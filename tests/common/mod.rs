@@ -1,0 +1,54 @@
+//! What the test binaries share: devices, random operands, and the two comparisons.
+
+use omega::device::{Allocation, Device};
+use omega::rng::Stream;
+
+/// softgpu always, and the first GPU if there is one; every tensor its own allocation, so that a stray access is seen.
+pub fn devices() -> Vec<Device> {
+    let gpu = Device::cuda(0, Allocation::Separate).ok();
+    std::iter::once(Device::soft(Allocation::Separate)).chain(gpu).collect()
+}
+
+/// `len` normal numbers that f32 holds exactly, so that device and reference start from the same values.
+pub fn random(len: usize, seed: u64) -> Vec<f64> {
+    let mut stream = Stream::new(seed, 0);
+    (0..len).map(|_| f64::from(stream.normal() as f32)).collect()
+}
+
+pub fn to_f32(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|&v| v as f32).collect()
+}
+
+/// Checks `gradients` against central differences of `loss`, 5-point stencil, at up to 64 entries of every input.
+/// Relative to the largest entry of each gradient.
+pub fn check_differences(inputs: &[Vec<f64>], gradients: &[Vec<f64>], bound: f64, loss: impl Fn(&[Vec<f64>]) -> f64) {
+    assert_eq!(inputs.len(), gradients.len());
+    for (which, gradient) in gradients.iter().enumerate() {
+        assert_eq!(gradient.len(), inputs[which].len(), "input {which}");
+        let largest = gradient.iter().fold(1e-3_f64, |m, g| m.max(g.abs()));
+        for k in (0..gradient.len()).step_by(gradient.len().div_ceil(64).max(1)) {
+            let at = |step: f64| {
+                let mut moved = inputs.to_vec();
+                moved[which][k] += step;
+                loss(&moved)
+            };
+            let step = 1e-3;
+            let slope = (8.0 * (at(step) - at(-step)) - (at(2.0 * step) - at(-2.0 * step))) / (12.0 * step);
+            let error = (slope - gradient[k]).abs() / largest;
+            assert!(error < bound, "input {which}[{k}]: gradient {}, slope {slope}, error {error:.2e}", gradient[k]);
+        }
+    }
+}
+
+/// Fails unless max |got − want| ≤ bound · max |want|; prints the figure (`--nocapture`).
+pub fn check_close(name: &str, got: &[f32], want: &[f64], bound: f64) {
+    assert_eq!(got.len(), want.len(), "{name}");
+    let largest = want.iter().fold(1e-30_f64, |m, w| m.max(w.abs()));
+    let worst = got
+        .iter()
+        .zip(want)
+        .map(|(&g, w)| (f64::from(g) - w).abs())
+        .fold(0.0_f64, |m, e| if e.is_nan() { f64::INFINITY } else { m.max(e) });
+    println!("{name}: {:.1e}", worst / largest);
+    assert!(worst <= bound * largest, "{name}: error {:.2e} of the maximum, bound {bound:.0e}", worst / largest);
+}
