@@ -2,8 +2,13 @@
 //! maths stands in the header of `kernels/<op>.cu`.
 
 pub mod bias_relu_dropout;
+pub mod cross_entropy;
+pub mod embed;
 pub mod linear;
+pub mod loss_scale;
+pub mod moments;
 pub mod omega_add_layernorm;
+pub mod optimizer;
 
 use crate::args;
 use crate::device::{Device, Grid};

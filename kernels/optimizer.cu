@@ -1,0 +1,20 @@
+// Adam, Kingma and Ba 2015, arXiv:1412.6980, and RAdam, Liu et al. 2020, arXiv:1908.03265, as fairseq writes them:
+//   g' = factor·g;  m = β1·m + (1 − β1)·g';  v = β2·v + (1 − β2)·g'²;  p −= decay·p;  p −= step·m/(√v + ε) if `adapt`
+// decay = weight decay · lr, step = lr · the bias corrections (host, f64). adapt = 0: RAdam's first updates, which only
+// decay. Nothing is touched when the gradient is not finite.
+// Shapes: p g m v [n] f32; state [3] f32 from loss_scale (norm, factor, finite).   Bytes: 28·n.
+// Launch: block 256, a thread per parameter.
+#include "common.cuh"
+
+extern "C" __global__ void optimizer_adam_f32(float* p, const float* g, float* m, float* v, const float* state,
+                                              uint64_t n, float beta1, float beta2, float rest1, float rest2, float eps,
+                                              float step, float decay, int adapt) {
+    const uint64_t i = (uint64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= n || state[2] == 0.f) return;
+    const float gi = g[i] * state[1];
+    const float mi = beta1 * m[i] + rest1 * gi, vi = beta2 * v[i] + rest2 * gi * gi;
+    float pi = p[i];
+    pi -= decay * pi;
+    if (adapt) pi -= step * mi / (sqrtf(vi) + eps);
+    m[i] = mi, v[i] = vi, p[i] = pi;
+}
