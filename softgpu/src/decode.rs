@@ -396,13 +396,25 @@ impl<'m, 'a> Decoder<'m, 'a> {
         };
         let handlers = if load { mem::load_handlers } else { mem::store_handlers }(ty, v, space, wide);
         let (Some(handlers), true) = (handlers, values.len() == v) else { return unsupported(i, "this access") };
-        let mut s = [0; 4];
+        let (mut s, mut widened) = ([0; 4], Vec::new());
         for (at, value) in values.into_iter().enumerate() {
-            s[at] = self.slot(i, value, mem::kind_of(ty))?;
+            let is_double = matches!(value, Operand::Register(r) if self.kernel.registers[*r].0 == Class::Double);
+            if load && is_double && mem::kind_of(ty) == Kind::W {
+                // A register may be wider than the value: PTX ISA 9.0, 9.4.1. Loaded beside it, then extended.
+                s[at] = self.new_slot(Kind::W) as u16;
+                widened.push((self.slot(i, value, Kind::D)?, s[at]));
+            } else {
+                s[at] = self.slot(i, value, mem::kind_of(ty))?;
+            }
         }
         let a = self.slot(i, base, if wide { Kind::D } else { Kind::W })?;
         let Ok(offset) = i32::try_from(*offset) else { return unsupported(i, "an offset beyond 31 bits") };
         self.emit(i, handlers, [s[0], a, s[1], s[2], s[3]], offset as u32);
+        let extend = if ty.starts_with('s') { "cvt.s64.s32" } else { "cvt.u64.u32" };
+        for (wide, narrow) in widened {
+            let Some(row) = find(extend).map(|at| &ROWS[at]) else { return unsupported(i, extend) };
+            self.emit(i, row.handlers, [wide, narrow, 0, 0, 0], 0);
+        }
         Ok(())
     }
 

@@ -176,6 +176,7 @@ rows! {
     "sub.f32" => f32, (a: f32, b: f32) a - b;
     "mul.f32" => f32, (a: f32, b: f32) a * b;
     "fma.f32" => f32, (a: f32, b: f32, c: f32) a.mul_add(b, c);
+    "fma.rm.f32" => f32, (a: f32, b: f32, c: f32) fma_down(a, b, c);
     "div.f32" "div.full.f32" "div.approx.f32" => f32, (a: f32, b: f32) a / b;
     "rcp.f32" "rcp.approx.f32" => f32, (a: f32) 1.0 / a;
     "sqrt.f32" "sqrt.approx.f32" => f32, (a: f32) a.sqrt();
@@ -280,6 +281,21 @@ fn float_max(a: f32, b: f32) -> f32 {
     let more = if a > b { a } else { b };
     let pick = if a == b { equal } else { more };
     if b != b { a } else { pick }
+}
+
+/// a·b + c rounded towards −∞. The product is exact in f64, and so is the sum once its rounding error is known
+/// (Knuth's two-sum).
+#[inline(always)]
+fn fma_down(a: f32, b: f32, c: f32) -> f32 {
+    let (product, c) = (a as f64 * b as f64, c as f64);
+    let sum = product + c;
+    let part = sum - product;
+    let error = (product - (sum - part)) + (c - part);
+    let nearest = sum as f32;
+    let bits = nearest.to_bits();
+    let below = if bits << 1 == 0 { 0x8000_0001 } else { bits.wrapping_add(if nearest > 0.0 { u32::MAX } else { 1 }) };
+    let above = (nearest as f64 > sum) | ((nearest as f64 == sum) & (error < 0.0));
+    if above { f32::from_bits(below) } else { nearest }
 }
 
 /// Subnormals to zero of the same sign: `.ftz`.

@@ -6,8 +6,11 @@
 mod common;
 
 mod bias_relu_dropout;
+mod cross_entropy;
+mod embed;
 mod linear;
 mod omega_add_layernorm;
+mod update;
 
 use omega::Result;
 use omega::device::Device;

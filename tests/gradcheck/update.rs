@@ -1,0 +1,95 @@
+//! The ops that have no gradient: moments, loss_scale, optimizer.
+
+use omega::ops::loss_scale::loss_scale;
+use omega::ops::moments::moments;
+use omega::ops::optimizer::{Adam, Flat, adam_step, optimizer, radam_step};
+use omega::reference;
+use omega::tensor::DType;
+
+use crate::common::{check_close, devices, random, to_f32};
+
+#[test]
+fn moments_against_reference() {
+    for dev in devices() {
+        for (n, c) in [(1, 1), (5, 33), (70, 64)] {
+            // A mean far from zero: a one-pass sum of squares would lose the variance.
+            let x: Vec<f64> = random(n * c, 1).iter().map(|x| f64::from((x + 100.0) as f32)).collect();
+            let scale = random(c, 2);
+            let (xt, st) = (dev.upload(&to_f32(&x), &[n, c]).unwrap(), dev.upload(&to_f32(&scale), &[c]).unwrap());
+            for (got, scale) in
+                [(moments(&dev, &xt, Some(&st)).unwrap(), scale), (moments(&dev, &xt, None).unwrap(), vec![1.0; c])]
+            {
+                let (mean, var) = reference::moments::forward(&x, &scale);
+                assert!((got.mean - mean).abs() <= 1e-6 * 100.0, "{got:?}, expected {mean}");
+                assert!((got.var - var).abs() <= 1e-5 * var + 1e-9, "{got:?}, expected {var}");
+            }
+        }
+    }
+}
+
+#[test]
+fn loss_scale_against_reference() {
+    for dev in devices() {
+        for n in [1, 31, 4096, 20_001] {
+            let g = random(n, 1);
+            let gradient = dev.upload(&to_f32(&g), &[n]).unwrap();
+            let state = dev.tensor(&[3], DType::F32).unwrap();
+            for (unscale, clip) in [(1.0, 0.0), (0.01, 0.5), (0.125, 1e9)] {
+                loss_scale(&dev, &gradient, unscale as f32, clip as f32, &state).unwrap();
+                let got = dev.read::<f32>(&state).unwrap();
+                let (norm, factor) = reference::loss_scale::forward(&g, unscale, clip);
+                check_close("norm", &got[..1], &[norm], 1e-6);
+                check_close("factor", &got[1..2], &[factor], 1e-6);
+                assert_eq!(got[2], 1.0);
+            }
+            let mut broken = to_f32(&g);
+            for bad in [f32::NAN, f32::INFINITY] {
+                broken[n / 2] = bad;
+                dev.write(&gradient, &broken).unwrap();
+                loss_scale(&dev, &gradient, 1.0, 0.0, &state).unwrap();
+                assert_eq!(dev.read::<f32>(&state).unwrap()[2], 0.0, "{bad} is found");
+            }
+        }
+    }
+}
+
+#[test]
+fn adam_and_radam_against_reference() {
+    let n = 300;
+    let adam = Adam { betas: (0.9, 0.98), eps: 1e-8, weight_decay: 0.01 };
+    for dev in devices() {
+        for rectified in [false, true] {
+            let start = random(n, 1);
+            let mut want: Vec<_> = start.iter().map(|&p| (p, 0.0, 0.0)).collect();
+            let upload = |v: &[f64]| dev.upload(&to_f32(v), &[n]).unwrap();
+            let (p, m, v) = (upload(&start), upload(&vec![0.0; n]), upload(&vec![0.0; n]));
+            let state = dev.tensor(&[3], DType::F32).unwrap();
+            for t in 1..=10 {
+                let g = random(n, 10 + t);
+                let gradients = upload(&g);
+                let (unscale, clip, lr) = (0.5, 3.0, 1e-2 * t as f64);
+                loss_scale(&dev, &gradients, unscale as f32, clip as f32, &state).unwrap();
+                let step = if rectified { radam_step(adam.betas, lr, t) } else { adam_step(adam.betas, lr, t) };
+                let flat = Flat { parameters: &p, gradients: &gradients, m: &m, v: &v };
+                optimizer(&dev, &flat, &state, &adam, lr, step).unwrap();
+                let (_, factor) = reference::loss_scale::forward(&g, unscale, clip);
+                let number = t;
+                let u = reference::optimizer::Update { betas: adam.betas, eps: 1e-8, weight_decay: 0.01, lr, number };
+                let one = if rectified { reference::optimizer::radam } else { reference::optimizer::adam };
+                want.iter_mut().zip(&g).for_each(|(s, g)| *s = one(*s, factor * g, &u));
+            }
+            let read = |t| dev.read::<f32>(t).unwrap();
+            let part = |f: fn(&(f64, f64, f64)) -> f64| want.iter().map(f).collect::<Vec<_>>();
+            check_close("p", &read(&p), &part(|s| s.0), 1e-5);
+            check_close("m", &read(&m), &part(|s| s.1), 1e-6);
+            check_close("v", &read(&v), &part(|s| s.2), 1e-6);
+            // A gradient that is not finite changes nothing.
+            let before = read(&p);
+            let gradients = upload(&vec![f64::NAN; n]);
+            loss_scale(&dev, &gradients, 1.0, 0.0, &state).unwrap();
+            let flat = Flat { parameters: &p, gradients: &gradients, m: &m, v: &v };
+            optimizer(&dev, &flat, &state, &adam, 0.1, adam_step(adam.betas, 0.1, 11)).unwrap();
+            assert_eq!(before, read(&p));
+        }
+    }
+}
