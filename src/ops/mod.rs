@@ -1,6 +1,7 @@
 //! Operations: check → launch → push, each with its backward pass. One file per kernel file, of the same name; the
 //! maths stands in the header of `kernels/<op>.cu`.
 
+pub mod attention;
 pub mod bias_relu_dropout;
 pub mod cross_entropy;
 pub mod embed;

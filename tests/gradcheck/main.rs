@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod attention;
 mod bias_relu_dropout;
 mod cross_entropy;
 mod embed;
