@@ -1,10 +1,109 @@
 //! The Transformer: its parameters, their initial values, and the forward pass of encoder and decoder.
 
 pub mod admin;
+pub mod batch;
 pub mod config;
+mod decoder;
+mod encoder;
 pub mod init;
 pub mod params;
 pub mod positions;
+mod sublayer;
 
+pub use batch::{PackedBatch, PackedSide};
 pub use config::{ModelConfig, Part, Stack};
 pub use params::Params;
+
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::ops::embed::embed;
+use crate::rng::RngState;
+use crate::tape::{Tape, Var};
+use crate::tensor::Tensor;
+
+use admin::{Omegas, Profiler};
+use config::EMBED;
+use sublayer::Pass;
+
+use crate::config::Residual;
+
+/// A translation model on a device.
+pub struct Model {
+    pub config: ModelConfig,
+    pub params: Params,
+    /// Sinusoids [max_positions + 2, d].
+    positions: Tensor,
+}
+
+/// What a forward pass over sentence pairs leaves on the tape.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    /// Encoder output [T source, d].
+    pub encoder: Var,
+    /// Before the softmax [T target, vocab].
+    pub logits: Var,
+}
+
+impl Model {
+    /// A model of `config` with all parameters zero: to be initialised or loaded.
+    pub fn new(dev: &Device, config: ModelConfig) -> Result<Model> {
+        config.check()?;
+        let params = Params::new(dev, config.specs())?;
+        let rows = config.max_positions + positions::FIRST_POSITION as usize;
+        let positions = dev.upload(&positions::table(rows, config.d_model), &[rows, config.d_model])?;
+        Ok(Model { config, params, positions })
+    }
+
+    /// Fills the parameters from `seed`; ω starts at 1.
+    pub fn initialise(&self, seed: u64) -> Result<()> {
+        init::initialise(&self.params, &self.config, seed)
+    }
+
+    /// The forward pass on `t`; `training` turns dropout on. Gradients go to [`Params`], where they add up.
+    pub fn forward(&self, t: &mut Tape, batch: &PackedBatch, training: bool) -> Result<Output> {
+        self.run(t, batch, training, None)
+    }
+
+    /// The encoder alone: output [T, d], without dropout.
+    pub fn encode(&self, t: &mut Tape, source: &PackedSide) -> Result<Var> {
+        let table = self.params.var(t, EMBED)?;
+        let mut pass = self.pass(t, false, None);
+        encoder::encode(&mut pass, self, table, source)
+    }
+
+    /// Admin's profiling pass: one forward in training mode over `batch`, which sets each ω as it goes and returns
+    /// them. An error for other residual schemes, which have no ω.
+    pub fn profile(&self, batch: &PackedBatch, rng: RngState) -> Result<Omegas> {
+        if self.config.residual != Residual::Admin {
+            return Err(Error::usage("profiling needs --residual admin: other schemes have no ω"));
+        }
+        let mut profiler = Profiler::default();
+        let mut tape = Tape::new(self.params.dev(), rng, false);
+        self.run(&mut tape, batch, true, Some(&mut profiler))?;
+        Ok(profiler.into_omegas())
+    }
+
+    fn run(
+        &self,
+        t: &mut Tape,
+        batch: &PackedBatch,
+        training: bool,
+        profiler: Option<&mut Profiler>,
+    ) -> Result<Output> {
+        let table = self.params.var(t, EMBED)?;
+        let mut pass = self.pass(t, training, profiler);
+        let encoder = encoder::encode(&mut pass, self, table, &batch.source)?;
+        let logits = decoder::decode(&mut pass, self, table, encoder, &batch.previous, &batch.cross)?;
+        Ok(Output { encoder, logits })
+    }
+
+    fn pass<'a>(&'a self, tape: &'a mut Tape, training: bool, profiler: Option<&'a mut Profiler>) -> Pass<'a> {
+        Pass { config: &self.config, params: &self.params, tape, training, profiler }
+    }
+
+    /// Dropout(√d·E[token] + PE[position]) [T, d].
+    fn embed(&self, pass: &mut Pass<'_>, stack: Stack, table: Var, side: &PackedSide) -> Result<Var> {
+        let (scale, drop) = ((self.config.d_model as f32).sqrt(), pass.embedding_drop(stack));
+        embed(pass.tape, table, &side.index, &self.positions, scale, drop)
+    }
+}

@@ -1,0 +1,32 @@
+//! The decoder: embeddings, then `decoder_layers` × (causal self-attention, attention to the encoder, feed-forward).
+
+use crate::error::Result;
+use crate::ops::attention::Seqs;
+use crate::ops::linear::linear;
+use crate::tape::Var;
+
+use super::Model;
+use super::batch::PackedSide;
+use super::config::Stack;
+use super::sublayer::Pass;
+
+/// Logits [T, vocab] over `previous`, attending to `memory`, the encoder's output; `cross` pairs the two. The output
+/// projection is the embedding table.
+pub fn decode(
+    pass: &mut Pass<'_>,
+    model: &Model,
+    table: Var,
+    memory: Var,
+    previous: &PackedSide,
+    cross: &Seqs,
+) -> Result<Var> {
+    let x = model.embed(pass, Stack::Decoder, table, previous)?;
+    let mut x = pass.open(Stack::Decoder, x)?;
+    for layer in 0..pass.config.decoder_layers {
+        let place = |error: crate::Error| error.context(format!("decoder layer {layer}"));
+        x = pass.self_attention(x, Stack::Decoder, layer, &previous.seqs).map_err(place)?;
+        x = pass.cross_attention(x, memory, layer, cross).map_err(place)?;
+        x = pass.feed_forward(x, Stack::Decoder, layer).map_err(place)?;
+    }
+    linear(pass.tape, x.input, table, None)
+}

@@ -1,0 +1,21 @@
+//! The encoder: embeddings, then `encoder_layers` × (self-attention, feed-forward).
+
+use crate::error::Result;
+use crate::tape::Var;
+
+use super::Model;
+use super::batch::PackedSide;
+use super::config::Stack;
+use super::sublayer::Pass;
+
+/// Output [T, d] of the encoder over `source`: after the last LayerNorm where the scheme has one.
+pub fn encode(pass: &mut Pass<'_>, model: &Model, table: Var, source: &PackedSide) -> Result<Var> {
+    let x = model.embed(pass, Stack::Encoder, table, source)?;
+    let mut x = pass.open(Stack::Encoder, x)?;
+    for layer in 0..pass.config.encoder_layers {
+        let place = |error: crate::Error| error.context(format!("encoder layer {layer}"));
+        x = pass.self_attention(x, Stack::Encoder, layer, &source.seqs).map_err(place)?;
+        x = pass.feed_forward(x, Stack::Encoder, layer).map_err(place)?;
+    }
+    Ok(x.input)
+}

@@ -1,0 +1,253 @@
+//! What encoder and decoder layers have in common: the residual stream, its branches and how they join it.
+
+use crate::config::Residual;
+use crate::error::Result;
+use crate::ops::attention::{AttentionInput, Seqs, attention};
+use crate::ops::bias_relu_dropout::bias_relu_dropout;
+use crate::ops::linear::linear;
+use crate::ops::moments::moments;
+use crate::ops::omega_add_layernorm::{Norm, Sublayer, layernorm, post_ln, pre_ln, rezero};
+use crate::rng::Dropout;
+use crate::tape::{Tape, Var};
+
+use super::admin::Profiler;
+use super::config::{ModelConfig, Part, Stack};
+use super::params::Params;
+
+/// Added to the variance in LayerNorm (fairseq's and PyTorch's default).
+pub const LAYER_NORM_EPS: f32 = 1e-5;
+
+/// Places that drop inside one sublayer.
+#[derive(Clone, Copy)]
+enum Drop {
+    Residual = 0,
+    Attention = 1,
+    Relu = 2,
+}
+
+/// Site number of a dropout, unique in the model. The random counter of attention holds `site·256 + head`, that of all
+/// others the site itself; those others have the top bit set, so that the two never meet (sites stay below 2²³).
+fn site(stack: Stack, layer: usize, part: Part, drop: Drop) -> u32 {
+    let part = match part {
+        Part::SelfAttention => 0,
+        Part::CrossAttention => 1,
+        Part::Ffn => 2,
+    };
+    let tower = u32::from(stack == Stack::Decoder);
+    let number = 1 + ((layer as u32 * 3 + part) * 3 + drop as u32) * 2 + tower;
+    if matches!(drop, Drop::Attention) { number } else { number | 1 << 31 }
+}
+
+/// Site of the dropout on the embeddings of `stack`.
+fn embedding_site(stack: Stack) -> u32 {
+    1 << 31 | 1 << 30 | u32::from(stack == Stack::Decoder)
+}
+
+/// One forward pass: the model, the tape it is written on, and what to do on the way.
+pub struct Pass<'a> {
+    pub config: &'a ModelConfig,
+    pub params: &'a Params,
+    pub tape: &'a mut Tape,
+    /// Whether dropout is on.
+    pub training: bool,
+    /// Measures ω and puts it in force.
+    pub profiler: Option<&'a mut Profiler>,
+}
+
+/// The residual stream [T, d] and what the next branch reads: the stream itself, or, for Pre-LN, its LayerNorm.
+#[derive(Clone, Copy)]
+pub struct Stream {
+    pub residual: Var,
+    pub input: Var,
+}
+
+/// Where a sublayer is.
+#[derive(Clone, Copy)]
+pub struct Place {
+    pub stack: Stack,
+    pub layer: usize,
+    pub part: Part,
+}
+
+impl Place {
+    fn param(self, name: &str) -> String {
+        format!("{}.{name}", self.stack.layer(self.layer))
+    }
+
+    /// Name of the LayerNorm that Pre-LN applies after this sublayer: the next one's own, or the stack's last.
+    fn next_norm(self, config: &ModelConfig) -> String {
+        let parts = self.stack.sublayers();
+        let next = parts.iter().position(|part| *part == self.part).map_or(0, |at| at + 1);
+        match parts.get(next) {
+            Some(part) => self.param(part.norm()),
+            None if self.layer + 1 < config.layers(self.stack) => {
+                format!("{}.{}", self.stack.layer(self.layer + 1), parts[0].norm())
+            }
+            None => format!("{}.layer_norm", self.stack.name()),
+        }
+    }
+}
+
+impl Pass<'_> {
+    fn drop(&self, p: f32, site: u32) -> Dropout {
+        if self.training { Dropout { p, site } } else { Dropout::NONE }
+    }
+
+    fn var(&mut self, name: &str) -> Result<Var> {
+        self.params.var(self.tape, name)
+    }
+
+    fn norm(&mut self, name: &str) -> Result<Norm> {
+        let (gain, bias) = (self.var(&format!("{name}.weight"))?, self.var(&format!("{name}.bias"))?);
+        Ok(Norm { gain, bias })
+    }
+
+    /// Dropout on the embeddings of `stack`.
+    pub fn embedding_drop(&self, stack: Stack) -> Dropout {
+        self.drop(self.config.dropout, embedding_site(stack))
+    }
+
+    /// The stream that starts with the embeddings `x`.
+    pub fn open(&mut self, stack: Stack, x: Var) -> Result<Stream> {
+        if let Some(profiler) = &mut self.profiler {
+            profiler.start_stack();
+        }
+        if self.config.residual != Residual::PreLn {
+            return Ok(Stream { residual: x, input: x });
+        }
+        let norm = if self.config.layers(stack) == 0 {
+            format!("{}.layer_norm", stack.name())
+        } else {
+            format!("{}.{}", stack.layer(0), stack.sublayers()[0].norm())
+        };
+        let norm = self.norm(&norm)?;
+        Ok(Stream { residual: x, input: layernorm(self.tape, x, norm, LAYER_NORM_EPS)? })
+    }
+
+    /// Self-attention within `seqs`.
+    pub fn self_attention(&mut self, x: Stream, stack: Stack, layer: usize, seqs: &Seqs) -> Result<Stream> {
+        let place = Place { stack, layer, part: Part::SelfAttention };
+        let w = self.var(&place.param("self_attn.in_proj_weight"))?;
+        let b = self.var(&place.param("self_attn.in_proj_bias"))?;
+        let qkv = linear(self.tape, x.input, w, Some(b))?;
+        self.attend(x, place, AttentionInput::SelfAttention { qkv }, seqs)
+    }
+
+    /// Attention of the decoder to the encoder's output `memory`.
+    pub fn cross_attention(&mut self, x: Stream, memory: Var, layer: usize, seqs: &Seqs) -> Result<Stream> {
+        let place = Place { stack: Stack::Decoder, layer, part: Part::CrossAttention };
+        let (w, b) = (place.param("encoder_attn.in_proj_weight"), place.param("encoder_attn.in_proj_bias"));
+        let d = self.config.d_model;
+        let project = |pass: &mut Self, x: Var, start: usize, rows: usize| {
+            let weight = pass.params.var_rows(pass.tape, &w, start, rows)?;
+            let bias = pass.params.var_rows(pass.tape, &b, start, rows)?;
+            linear(pass.tape, x, weight, Some(bias))
+        };
+        let q = project(self, x.input, 0, d)?;
+        let kv = project(self, memory, d, 2 * d)?;
+        self.attend(x, place, AttentionInput::Cross { q, kv }, seqs)
+    }
+
+    fn attend(&mut self, x: Stream, place: Place, input: AttentionInput, seqs: &Seqs) -> Result<Stream> {
+        let Place { stack, layer, part } = place;
+        let drop = self.drop(self.config.attention_dropout, site(stack, layer, part, Drop::Attention));
+        let causal = stack == Stack::Decoder && part == Part::SelfAttention;
+        let heads = attention(self.tape, input, seqs, self.config.heads, causal, drop)?;
+        let w = self.var(&place.param(&format!("{}.out_proj.weight", part.name())))?;
+        let b = self.var(&place.param(&format!("{}.out_proj.bias", part.name())))?;
+        let f = linear(self.tape, heads, w, None)?;
+        self.join(x, f, b, place)
+    }
+
+    /// fc2(dropout(relu(fc1(x)))).
+    pub fn feed_forward(&mut self, x: Stream, stack: Stack, layer: usize) -> Result<Stream> {
+        let place = Place { stack, layer, part: Part::Ffn };
+        let [w1, b1, w2, b2] = ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"].map(|name| place.param(name));
+        let drop = self.drop(self.config.relu_dropout, site(stack, layer, Part::Ffn, Drop::Relu));
+        let (w1, b1) = (self.var(&w1)?, self.var(&b1)?);
+        let h = linear(self.tape, x.input, w1, None)?;
+        let h = bias_relu_dropout(self.tape, h, b1, drop)?;
+        let w2 = self.var(&w2)?;
+        let f = linear(self.tape, h, w2, None)?;
+        let b2 = self.var(&b2)?;
+        self.join(x, f, b2, place)
+    }
+
+    /// Joins the branch `f` (bias still due) to the stream, by the model's residual scheme.
+    fn join(&mut self, x: Stream, f: Var, bias: Var, place: Place) -> Result<Stream> {
+        let Place { stack, layer, part } = place;
+        let drop = self.drop(self.config.dropout, site(stack, layer, part, Drop::Residual));
+        let mut branch = Sublayer { bias: Some(bias), drop };
+        let alpha = match self.config.residual {
+            Residual::Rezero | Residual::RezeroPostLn => Some(self.var(&place.param("rezero_weight"))?),
+            _ => None,
+        };
+        let same = |y| Ok(Stream { residual: y, input: y });
+        match self.config.residual {
+            Residual::Rezero => same(rezero(self.tape, x.residual, f, branch, alpha)?),
+            Residual::PreLn => {
+                let norm = self.norm(&place.next_norm(self.config))?;
+                let (residual, input) = pre_ln(self.tape, x.residual, f, branch, norm, LAYER_NORM_EPS)?;
+                Ok(Stream { residual, input })
+            }
+            Residual::PostLn | Residual::RezeroPostLn | Residual::Admin => {
+                let mut f = f;
+                let omega = match self.config.residual {
+                    Residual::Admin => {
+                        let name = place.param(stack.omega(part));
+                        if self.profiler.is_some() {
+                            f = self.measure(x.residual, f, branch, stack, &name)?;
+                            branch = Sublayer { bias: None, drop: Dropout::NONE };
+                        }
+                        Some(self.var(&name)?)
+                    }
+                    _ => None,
+                };
+                let norm = self.norm(&place.param(part.norm()))?;
+                same(post_ln(self.tape, x.residual, f, branch, omega, alpha, norm, LAYER_NORM_EPS)?)
+            }
+        }
+    }
+
+    /// Profiling: sets the ω called `name` to its value by the recurrence, measures both variances, and returns the
+    /// finished branch dropout(f + bias).
+    fn measure(&mut self, x: Var, f: Var, branch: Sublayer, stack: Stack, name: &str) -> Result<Var> {
+        let nothing = self.tape.alloc(self.tape.value(f).dims())?;
+        self.tape.dev().zero(&nothing)?;
+        let nothing = self.tape.input(nothing);
+        let finished = rezero(self.tape, nothing, f, branch, None)?; // 0 + dropout(f + bias)
+        let Some(profiler) = &mut self.profiler else {
+            return Ok(finished);
+        };
+        let omega = profiler.omega(stack);
+        self.params.write(name, &vec![omega; self.config.d_model])?;
+        let dev = self.tape.dev();
+        let shortcut = moments(dev, self.tape.value(x), Some(&self.params.value(name)?))?.var;
+        let branch = moments(dev, self.tape.value(finished), None)?.var;
+        profiler.observe(shortcut, branch);
+        Ok(finished)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn no_two_dropouts_share_a_counter() {
+        let mut counters: HashSet<u32> = [Stack::Encoder, Stack::Decoder].map(embedding_site).into_iter().collect();
+        for stack in [Stack::Encoder, Stack::Decoder] {
+            for layer in 0..200 {
+                for part in stack.sublayers() {
+                    for drop in [Drop::Residual, Drop::Relu] {
+                        assert!(counters.insert(site(stack, layer, *part, drop)));
+                    }
+                    for head in 0..32 {
+                        assert!(counters.insert(site(stack, layer, *part, Drop::Attention) * 256 + head));
+                    }
+                }
+            }
+        }
+    }
+}
