@@ -6,4 +6,5 @@
 
 mod fixture;
 mod forward;
+mod gradients;
 mod parameters;

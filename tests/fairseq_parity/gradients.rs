@@ -1,0 +1,84 @@
+//! Loss and gradients of every model folder.
+
+use omega::device::{Allocation, Device};
+use omega::ops::cross_entropy::cross_entropy;
+use omega::rng::RngState;
+use omega::tape::Tape;
+
+use crate::fixture::{Array, ModelFolder, tensors};
+use crate::forward::{Padded, load};
+
+/// Difference of the summed loss, relative.
+const LOSS: f64 = 1e-5;
+/// Difference of a gradient, as a share of its tensor's largest entry.
+const GRADIENT: f64 = 1e-4;
+/// Sums over the batch's target tokens, in nats.
+const LOSS_KEYS: [&str; 2] = ["loss_sum_nats", "nll_loss_sum_nats"];
+
+#[test]
+fn loss_and_every_gradient_are_the_originals() {
+    let dev = Device::soft(Allocation::Arena);
+    for folder in ModelFolder::all() {
+        let model = load(&dev, &folder);
+        let padded = Padded::read(&tensors(&folder.path.join("batch.safetensors")), "");
+        let batch = padded.pack(&dev, folder.config.max_positions);
+        let smoothing = folder.json["label_smoothing"].as_f64().unwrap() as f32;
+        let mut tape = Tape::new(&dev, RngState::default(), true);
+        let output = model.forward(&mut tape, &batch, true).unwrap();
+        let (loss, nll) = cross_entropy(&mut tape, output.logits, &batch.targets, smoothing).unwrap();
+        let sums: [f32; 2] = [dev.read(tape.value(loss)).unwrap()[0], dev.read(&nll).unwrap()[0]];
+        for (got, key) in sums.into_iter().zip(LOSS_KEYS) {
+            let expected = folder.json[key].as_f64().unwrap();
+            let error = (f64::from(got) / expected - 1.0).abs();
+            assert!(error < LOSS, "{}: {key} is {got}, expected {expected}", folder.path.display());
+        }
+        assert_eq!(batch.target_tokens() as u64, folder.json["ntokens"].as_u64().unwrap());
+        tape.backward(loss, 1.0).unwrap();
+        // A folder may record some gradients only, or none.
+        let path = folder.path.join("grads.safetensors");
+        let recorded = if path.is_file() { tensors(&path) } else { Default::default() };
+        let mut worst = (0.0f64, "nothing compared");
+        for (name, expected) in &recorded {
+            let got: Vec<f32> = dev.read(&model.params.grad(name).unwrap()).unwrap();
+            let error = relative(&got, expected);
+            assert!(error < GRADIENT, "{}: the gradient of {name} is off by {error:.1e}", folder.path.display());
+            worst = if error > worst.0 { (error, name) } else { worst };
+        }
+        println!("{}: gradients within {:.1e} ({})", folder.path.display(), worst.0, worst.1);
+    }
+}
+
+/// Largest difference over the largest recorded entry; entries that are not finite in the record are left out.
+fn relative(got: &[f32], expected: &Array) -> f64 {
+    assert_eq!(got.len(), expected.data.len());
+    assert!(got.iter().all(|v| v.is_finite()), "a maximum would pass over NaN");
+    let finite = || got.iter().zip(&expected.data).filter(|(_, expected)| expected.is_finite());
+    let scale = finite().fold(0.0f64, |max, (_, expected)| max.max(expected.abs()));
+    let worst = finite().fold(0.0f64, |max, (got, expected)| max.max((f64::from(*got) - expected).abs()));
+    if scale == 0.0 { worst } else { worst / scale }
+}
+
+/// Two backward passes without [`omega::model::Params::zero_grads`] between them add up, for every parameter: views of
+/// one matrix and the shared embedding included.
+#[test]
+fn micro_batches_add_up() {
+    let dev = Device::soft(Allocation::Arena);
+    let folder = &ModelFolder::all()[0];
+    let model = load(&dev, folder);
+    let batch = Padded::read(&tensors(&folder.path.join("batch.safetensors")), "").pack(&dev, 64);
+    let pass = || {
+        let mut tape = Tape::new(&dev, RngState::default(), true);
+        let output = model.forward(&mut tape, &batch, true).unwrap();
+        let (loss, _) = cross_entropy(&mut tape, output.logits, &batch.targets, 0.1).unwrap();
+        tape.backward(loss, 1.0).unwrap();
+        dev.read::<f32>(&model.params.trainable_grads().unwrap()).unwrap()
+    };
+    let once = pass();
+    let twice = pass();
+    let scale = once.iter().fold(0.0f32, |max, v| max.max(v.abs()));
+    for (once, twice) in once.iter().zip(&twice) {
+        assert!((2.0 * once - twice).abs() < 1e-6 * scale, "{once} then {twice}"); // sums differ in their last bit only
+    }
+    model.params.zero_grads().unwrap();
+    assert_eq!(pass(), once, "a cleared buffer must give the first result to the bit");
+}
