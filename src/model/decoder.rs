@@ -20,12 +20,13 @@ pub fn decode(
     previous: &PackedSide,
     cross: &Seqs,
 ) -> Result<Var> {
-    let x = model.embed(pass, Stack::Decoder, table, previous)?;
+    let x = model.embed(pass, Stack::Decoder, table, &previous.index)?;
     let mut x = pass.open(Stack::Decoder, x)?;
     for layer in 0..pass.config.decoder_layers {
         let place = |error: crate::Error| error.context(format!("decoder layer {layer}"));
         x = pass.self_attention(x, Stack::Decoder, layer, &previous.seqs).map_err(place)?;
-        x = pass.cross_attention(x, memory, layer, cross).map_err(place)?;
+        let kv = pass.cross_keys(memory, layer).map_err(place)?;
+        x = pass.cross_attention(x, kv, layer, cross).map_err(place)?;
         x = pass.feed_forward(x, Stack::Decoder, layer).map_err(place)?;
     }
     linear(pass.tape, x.input, table, None)

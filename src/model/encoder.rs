@@ -10,7 +10,7 @@ use super::sublayer::Pass;
 
 /// Output [T, d] of the encoder over `source`: after the last LayerNorm where the scheme has one.
 pub fn encode(pass: &mut Pass<'_>, model: &Model, table: Var, source: &PackedSide) -> Result<Var> {
-    let x = model.embed(pass, Stack::Encoder, table, source)?;
+    let x = model.embed(pass, Stack::Encoder, table, &source.index)?;
     let mut x = pass.open(Stack::Encoder, x)?;
     for layer in 0..pass.config.encoder_layers {
         let place = |error: crate::Error| error.context(format!("encoder layer {layer}"));

@@ -5,6 +5,7 @@ pub mod batch;
 pub mod config;
 mod decoder;
 mod encoder;
+pub mod incremental;
 pub mod init;
 pub mod params;
 pub mod positions;
@@ -12,11 +13,12 @@ mod sublayer;
 
 pub use batch::{PackedBatch, PackedSide};
 pub use config::{ModelConfig, Part, Stack};
+pub use incremental::{Incremental, Row};
 pub use params::Params;
 
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::ops::embed::embed;
+use crate::ops::embed::{EmbedIndex, embed};
 use crate::rng::RngState;
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
@@ -102,8 +104,8 @@ impl Model {
     }
 
     /// Dropout(√d·E[token] + PE[position]) [T, d].
-    fn embed(&self, pass: &mut Pass<'_>, stack: Stack, table: Var, side: &PackedSide) -> Result<Var> {
+    fn embed(&self, pass: &mut Pass<'_>, stack: Stack, table: Var, index: &EmbedIndex) -> Result<Var> {
         let (scale, drop) = ((self.config.d_model as f32).sqrt(), pass.embedding_drop(stack));
-        embed(pass.tape, table, &side.index, &self.positions, scale, drop)
+        embed(pass.tape, table, index, &self.positions, scale, drop)
     }
 }

@@ -130,28 +130,47 @@ impl Pass<'_> {
         let w = self.var(&place.param("self_attn.in_proj_weight"))?;
         let b = self.var(&place.param("self_attn.in_proj_bias"))?;
         let qkv = linear(self.tape, x.input, w, Some(b))?;
-        self.attend(x, place, AttentionInput::SelfAttention { qkv }, seqs)
+        self.attend(x, place, AttentionInput::SelfAttention { qkv }, stack == Stack::Decoder, seqs)
     }
 
-    /// Attention of the decoder to the encoder's output `memory`.
-    pub fn cross_attention(&mut self, x: Stream, memory: Var, layer: usize, seqs: &Seqs) -> Result<Stream> {
-        let place = Place { stack: Stack::Decoder, layer, part: Part::CrossAttention };
-        let (w, b) = (place.param("encoder_attn.in_proj_weight"), place.param("encoder_attn.in_proj_bias"));
+    /// Query [T, d] and key-value [T, 2d] projections of a decoder layer's self-attention, apart: for a cache of the
+    /// latter.
+    pub fn self_projections(&mut self, x: Stream, layer: usize) -> Result<(Var, Var)> {
+        let place = Place { stack: Stack::Decoder, layer, part: Part::SelfAttention };
         let d = self.config.d_model;
-        let project = |pass: &mut Self, x: Var, start: usize, rows: usize| {
-            let weight = pass.params.var_rows(pass.tape, &w, start, rows)?;
-            let bias = pass.params.var_rows(pass.tape, &b, start, rows)?;
-            linear(pass.tape, x, weight, Some(bias))
-        };
-        let q = project(self, x.input, 0, d)?;
-        let kv = project(self, memory, d, 2 * d)?;
-        self.attend(x, place, AttentionInput::Cross { q, kv }, seqs)
+        Ok((self.project(place, x.input, 0, d)?, self.project(place, x.input, d, 2 * d)?))
     }
 
-    fn attend(&mut self, x: Stream, place: Place, input: AttentionInput, seqs: &Seqs) -> Result<Stream> {
+    /// Self-attention of a decoder layer where queries and (all their past) keys come apart.
+    pub fn self_attention_over(&mut self, x: Stream, q: Var, kv: Var, layer: usize, seqs: &Seqs) -> Result<Stream> {
+        let place = Place { stack: Stack::Decoder, layer, part: Part::SelfAttention };
+        self.attend(x, place, AttentionInput::Cross { q, kv }, false, seqs)
+    }
+
+    /// Keys and values [T source, 2d] that decoder layer `layer` sees of the encoder's output `memory` [T source, d].
+    pub fn cross_keys(&mut self, memory: Var, layer: usize) -> Result<Var> {
+        let (place, d) = (Place { stack: Stack::Decoder, layer, part: Part::CrossAttention }, self.config.d_model);
+        self.project(place, memory, d, 2 * d)
+    }
+
+    /// Attention of the decoder to the encoder's keys and values `kv`, from [`Pass::cross_keys`].
+    pub fn cross_attention(&mut self, x: Stream, kv: Var, layer: usize, seqs: &Seqs) -> Result<Stream> {
+        let place = Place { stack: Stack::Decoder, layer, part: Part::CrossAttention };
+        let q = self.project(place, x.input, 0, self.config.d_model)?;
+        self.attend(x, place, AttentionInput::Cross { q, kv }, false, seqs)
+    }
+
+    /// `x` times rows `start .. start + rows` of an attention block's in_proj: rows q | k | v of d each.
+    fn project(&mut self, place: Place, x: Var, start: usize, rows: usize) -> Result<Var> {
+        let name = |what| place.param(&format!("{}.in_proj_{what}", place.part.name()));
+        let w = self.params.var_rows(self.tape, &name("weight"), start, rows)?;
+        let b = self.params.var_rows(self.tape, &name("bias"), start, rows)?;
+        linear(self.tape, x, w, Some(b))
+    }
+
+    fn attend(&mut self, x: Stream, place: Place, input: AttentionInput, causal: bool, seqs: &Seqs) -> Result<Stream> {
         let Place { stack, layer, part } = place;
         let drop = self.drop(self.config.attention_dropout, site(stack, layer, part, Drop::Attention));
-        let causal = stack == Stack::Decoder && part == Part::SelfAttention;
         let heads = attention(self.tape, input, seqs, self.config.heads, causal, drop)?;
         let w = self.var(&place.param(&format!("{}.out_proj.weight", part.name())))?;
         let b = self.var(&place.param(&format!("{}.out_proj.bias", part.name())))?;
