@@ -16,6 +16,7 @@ pub use config::{ModelConfig, Part, Stack};
 pub use incremental::{Incremental, Row};
 pub use params::Params;
 
+use crate::config::{OmegaSource, Residual};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::ops::embed::{EmbedIndex, embed};
@@ -26,8 +27,6 @@ use crate::tensor::Tensor;
 use admin::{Omegas, Profiler};
 use config::EMBED;
 use sublayer::Pass;
-
-use crate::config::Residual;
 
 /// A translation model on a device.
 pub struct Model {
@@ -83,6 +82,21 @@ impl Model {
         let mut tape = Tape::new(self.params.dev(), rng, false);
         self.run(&mut tape, batch, true, Some(&mut profiler))?;
         Ok(profiler.into_omegas())
+    }
+
+    /// Puts the initial ω of `source` in force and returns them; nothing but ones for schemes without ω. `first` is the
+    /// batch to profile on.
+    pub fn set_omegas(&self, source: &OmegaSource, first: &PackedBatch, rng: RngState) -> Result<Omegas> {
+        if self.config.residual != Residual::Admin {
+            return Ok(Omegas::ones(&self.config));
+        }
+        let omegas = match source {
+            OmegaSource::Profile => return self.profile(first, rng),
+            OmegaSource::Analytic => Omegas::analytic(&self.config),
+            OmegaSource::File(path) => Omegas::load(path, &self.config)?,
+        };
+        omegas.apply(&self.params, &self.config)?;
+        Ok(omegas)
     }
 
     fn run(
