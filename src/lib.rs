@@ -6,6 +6,7 @@ pub mod device;
 pub mod error;
 pub mod model;
 pub mod ops;
+pub mod optim;
 pub mod reference;
 pub mod rng;
 pub mod tape;

@@ -9,3 +9,4 @@ mod fixture;
 mod forward;
 mod gradients;
 mod parameters;
+mod schedules;

@@ -1,0 +1,3 @@
+//! What happens between gradients and the next update.
+
+pub mod schedule;
