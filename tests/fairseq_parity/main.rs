@@ -10,3 +10,4 @@ mod forward;
 mod gradients;
 mod parameters;
 mod schedules;
+mod trajectories;

@@ -1,0 +1,95 @@
+//! Whole updates: loss and gradient norm of every update of Adam and RAdam, from the original's parameters.
+
+use std::path::Path;
+
+use omega::config::LrScheduler;
+use omega::device::{Allocation, Device};
+use omega::ops::cross_entropy::cross_entropy;
+use omega::ops::loss_scale::loss_scale;
+use omega::ops::optimizer::{Adam, Flat, adam_step, optimizer, radam_step};
+use omega::optim::schedule::Schedule;
+use omega::rng::RngState;
+use omega::tape::Tape;
+use omega::tensor::DType;
+use serde_json::Value;
+
+use crate::fixture::{ModelFolder, tensors};
+use crate::forward::{Padded, load};
+
+/// Relative differences.
+const LOSS: f64 = 1e-4;
+const NORM: f64 = 1e-3;
+
+#[test]
+fn every_update_is_the_originals() {
+    let mut compared = 0;
+    for folder in ModelFolder::all().iter().filter(|f| f.path.ends_with("model/admin")) {
+        let root = folder.path.ancestors().nth(2).unwrap();
+        for name in ["adam", "radam", "radam_accum2_clip"] {
+            let path = root.join("trajectory").join(name).join("trajectory.json");
+            if path.is_file() {
+                let record: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+                follow(folder, &root.join("trajectory/batches.safetensors"), &record, &path);
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 0, "a clone holds trajectories");
+}
+
+fn follow(folder: &ModelFolder, batches: &Path, record: &Value, path: &Path) {
+    let dev = Device::soft(Allocation::Arena);
+    let model = load(&dev, folder);
+    let number = |name: &str| record[name].as_f64().unwrap();
+    let adam = Adam {
+        betas: (record["betas"][0].as_f64().unwrap(), record["betas"][1].as_f64().unwrap()),
+        eps: number("eps"),
+        weight_decay: number("weight_decay"),
+    };
+    let schedule = Schedule {
+        kind: LrScheduler::InverseSqrt,
+        lr: number("lr"),
+        warmup_updates: number("warmup_updates") as u64,
+        warmup_init_lr: number("warmup_init_lr"),
+        min_lr: 0.0,
+        power: 1.0,
+        max_update: 0,
+    };
+    let (values, grads) = (model.params.trainable_values().unwrap(), model.params.trainable_grads().unwrap());
+    let zeros = || {
+        let t = dev.tensor(values.dims(), DType::F32).unwrap();
+        dev.zero(&t).unwrap();
+        t
+    };
+    let (m, v, state) = (zeros(), zeros(), dev.tensor(&[3], DType::F32).unwrap());
+    let batches = tensors(batches);
+    let mut worst = [0.0f64; 2];
+    for row in record["rows"].as_array().unwrap() {
+        let update = row["update"].as_u64().unwrap();
+        model.params.zero_grads().unwrap();
+        let (mut loss_sum, mut tokens) = (0.0, 0);
+        for which in row["batches"].as_array().unwrap() {
+            let batch = Padded::read(&batches, &format!("batch{which}.")).pack(&dev, folder.config.max_positions);
+            let mut tape = Tape::new(&dev, RngState::default(), true);
+            let output = model.forward(&mut tape, &batch, true).unwrap();
+            let (loss, _) = cross_entropy(&mut tape, output.logits, &batch.targets, 0.1).unwrap();
+            loss_sum += f64::from(dev.read::<f32>(tape.value(loss)).unwrap()[0]);
+            tokens += batch.target_tokens();
+            tape.backward(loss, 1.0).unwrap();
+        }
+        let lr = schedule.rate(update - 1);
+        let step = if record["optimizer"] == "adam" { adam_step } else { radam_step }(adam.betas, lr, update);
+        loss_scale(&dev, &grads, 1.0 / tokens as f32, number("clip_norm") as f32, &state).unwrap();
+        optimizer(&dev, &Flat { parameters: &values, gradients: &grads, m: &m, v: &v }, &state, &adam, lr, step)
+            .unwrap();
+        let norm = f64::from(dev.read::<f32>(&state).unwrap()[0]);
+        let got = [(loss_sum, "loss_sum", LOSS), (norm, "grad_norm", NORM)];
+        for ((got, key, bound), worst) in got.into_iter().zip(&mut worst) {
+            let expected = row[key].as_f64().unwrap();
+            let error = (got / expected - 1.0).abs();
+            assert!(error < bound, "{}, update {update}: {key} is {got}, expected {expected}", path.display());
+            *worst = worst.max(error);
+        }
+    }
+    println!("{}: loss within {:.1e}, gradient norm within {:.1e}", path.display(), worst[0], worst[1]);
+}
