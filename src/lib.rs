@@ -4,6 +4,7 @@ pub mod cli;
 pub mod config;
 pub mod device;
 pub mod error;
+pub mod files;
 pub mod model;
 pub mod ops;
 pub mod optim;
@@ -11,5 +12,6 @@ pub mod reference;
 pub mod rng;
 pub mod tape;
 pub mod tensor;
+pub mod text;
 
 pub use error::{Error, Result};

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use omega::cli::{Cli, Command};
 use omega::error::{Error, Result};
+use omega::text::prepare::prepare;
+use omega::text::score::score;
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
@@ -22,6 +24,8 @@ fn run(command: Command) -> Result<()> {
             println!("{}", omega::device::describe());
             Ok(())
         }
+        Command::Prepare(args) => prepare(&args),
+        Command::Score(args) => score(&args, std::io::stdin().lock()),
         _ => Err(Error::usage("this command is not in this build yet")),
     }
 }

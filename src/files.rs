@@ -1,0 +1,122 @@
+//! Files that are either there and whole, or not there: written under a temporary name, flushed to the disk, renamed.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// A file that gets its name only with [`Pending::publish`]; dropped before that, it disappears.
+pub struct Pending {
+    path: PathBuf,
+    temporary: PathBuf,
+    writer: Option<BufWriter<File>>,
+}
+
+impl Pending {
+    /// Starts to write `path`, beside it as `path.tmp`.
+    pub fn create(path: &Path) -> Result<Pending> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".tmp");
+        let temporary = PathBuf::from(name);
+        let file = File::create(&temporary).map_err(|error| Error::io(&temporary, "create", error))?;
+        Ok(Pending { path: path.to_owned(), temporary, writer: Some(BufWriter::with_capacity(1 << 20, file)) })
+    }
+
+    /// Appends `bytes`.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let writer = self.writer.as_mut().expect("the writer lives until the file is complete");
+        writer.write_all(bytes).map_err(|error| failed(&self.path, error))
+    }
+
+    /// Puts everything on the disk. What follows, the renaming, can fail no more for want of space.
+    pub fn complete(mut self) -> Result<Complete> {
+        let mut writer = self.writer.take().expect("the writer lives until the file is complete");
+        let flushed = writer.flush().and_then(|()| writer.get_ref().sync_all());
+        flushed.map_err(|error| failed(&self.path, error))?;
+        Ok(Complete(self))
+    }
+
+    /// [`Pending::complete`], then [`Complete::publish`].
+    pub fn publish(self) -> Result<()> {
+        self.complete()?.publish()
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        // Renamed files are gone from here, so this removes only what was given up; there is nobody to tell of a failure.
+        let _ = fs::remove_file(&self.temporary);
+    }
+}
+
+/// A file whose content is on the disk, still under its temporary name.
+pub struct Complete(Pending);
+
+impl Complete {
+    /// Gives the file its name, in place of any file that had it.
+    pub fn publish(self) -> Result<()> {
+        fs::rename(&self.0.temporary, &self.0.path).map_err(|error| failed(&self.0.path, error))?;
+        // The name itself lies in the folder, which has to reach the disk too; some file systems cannot do that.
+        if let Some(folder) = self.0.path.parent().filter(|folder| !folder.as_os_str().is_empty())
+            && let Ok(folder) = File::open(folder)
+        {
+            let _ = folder.sync_all();
+        }
+        Ok(())
+    }
+}
+
+/// Writes all of `bytes` to `path` at once.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = Pending::create(path)?;
+    file.write(bytes)?;
+    file.publish()
+}
+
+/// Makes `folder` and those above it.
+pub fn create_folder(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).map_err(|error| Error::io(folder, "create the folder", error))
+}
+
+fn failed(path: &Path, error: io::Error) -> Error {
+    let full = error.kind() == io::ErrorKind::StorageFull;
+    let error = Error::io(path, "write", error);
+    if full { error.hint("free some space on that disk; nothing that was there before is lost") } else { error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_given_up_leaves_the_old_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.json");
+        write_whole(&path, b"old").unwrap();
+        let mut file = Pending::create(&path).unwrap();
+        file.write(b"new").unwrap();
+        drop(file);
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        write_whole(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_full_disk_names_the_file() {
+        if Path::new("/dev/full").exists() {
+            let mut file = Pending {
+                path: "corpus.bin".into(),
+                temporary: "no such file".into(),
+                writer: Some(BufWriter::new(fs::OpenOptions::new().write(true).open("/dev/full").unwrap())),
+            };
+            file.write(b"1").unwrap();
+            let message = file.complete().err().unwrap().to_string();
+            assert!(
+                message.starts_with("cannot write `corpus.bin`") && message.contains("free some space"),
+                "{message}"
+            );
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! `omega prepare`: parallel text → joint BPE, dictionaries and binarised sentences in fairseq's layout.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rayon::prelude::*;
+
+use super::coder::Coder;
+use super::corpus::CorpusWriter;
+use super::dictionary::{Dictionary, SPECIAL};
+use super::lines::PairedLines;
+use super::tokenizer::Tokenizer;
+use crate::cli::PrepareArgs;
+use crate::error::{Error, Result};
+use crate::files::{Complete, Pending, create_folder};
+use crate::model::config::MAX_POSITIONS;
+
+/// Pairs that are encoded at a time, in parallel.
+const CHUNK: usize = 8192;
+
+/// What became of the pairs of one split.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    kept: usize,
+    empty: usize,
+    length: usize,
+    ratio: usize,
+    tokens: usize,
+    unknown: usize,
+}
+
+/// Runs the command. Files get their names only when all of them are complete.
+pub fn prepare(args: &PrepareArgs) -> Result<()> {
+    check(args)?;
+    create_folder(&args.out)?;
+    let tokenizer = match &args.tokenizer {
+        Some(path) => Tokenizer::load(path)?,
+        None => train_tokenizer(args)?,
+    };
+    let symbols = tokenizer.symbols();
+    let tokenizer_path = args.out.join("tokenizer.json");
+    let mut tokenizer_file = Pending::create(&tokenizer_path)?;
+    tokenizer_file.write(tokenizer.to_json()?.as_bytes())?;
+    let coder = Coder::new(Dictionary::new(symbols.iter().map(|symbol| (symbol.clone(), 0)))?, Some(tokenizer));
+
+    let mut counts = vec![0u64; coder.dictionary().len()];
+    let mut files = vec![tokenizer_file.complete()?];
+    let splits = [("train", Some(&args.train)), ("valid", Some(&args.valid)), ("test", args.test.as_ref())];
+    for (split, prefix) in splits {
+        if let Some(prefix) = prefix {
+            let counts = (split == "train").then_some(&mut counts);
+            files.extend(binarise(args, split, prefix, &coder, counts)?);
+        }
+    }
+    let symbols = symbols.into_iter().zip(counts.drain(..).skip(SPECIAL.len()));
+    let dictionary = Dictionary::new(symbols)?.to_file();
+    for language in [&args.source, &args.target] {
+        let mut file = Pending::create(&args.out.join(format!("dict.{language}.txt")))?;
+        file.write(dictionary.as_bytes())?;
+        files.push(file.complete()?);
+    }
+    files.into_iter().try_for_each(Complete::publish)
+}
+
+fn check(args: &PrepareArgs) -> Result<()> {
+    if args.source == args.target {
+        return Err(Error::usage(format!("--source and --target are both {}", args.source)));
+    }
+    for (flag, language) in [("source", &args.source), ("target", &args.target)] {
+        if language.is_empty() || language.contains(['.', '-', '/']) {
+            let message = format!("--{flag} {language}: a language is the ending of a file, without `.`, `-` or `/`");
+            return Err(Error::usage(message));
+        }
+    }
+    if args.max_len == 0 || args.max_len >= MAX_POSITIONS {
+        let message = format!("--max-len {}: 1 to {} tokens are possible", args.max_len, MAX_POSITIONS - 1);
+        return Err(Error::usage(message));
+    }
+    if args.max_ratio.is_nan() || args.max_ratio < 1.0 {
+        return Err(Error::usage(format!("--max-ratio {}: at least 1 is needed", args.max_ratio)));
+    }
+    Ok(())
+}
+
+/// Trains the BPE on both sides of the training text.
+fn train_tokenizer(args: &PrepareArgs) -> Result<Tokenizer> {
+    let pairs = PairedLines::open(&args.train, &args.source, &args.target)?;
+    let file = pairs.paths().0.display().to_string();
+    // The library takes lines, not results: the first error ends the lines and waits here.
+    let failed = Arc::new(Mutex::new(None));
+    let slot = Arc::clone(&failed);
+    let lines = pairs.map_while(move |pair| match pair {
+        Ok(pair) => Some(pair),
+        Err(error) => {
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            None
+        }
+    });
+    let mut lines = lines.flat_map(|(source, target)| [source, target]).filter(|line| !blank(line)).peekable();
+    let empty = lines.peek().is_none();
+    let trained = if empty { None } else { Some(Tokenizer::train(lines, args.vocab_size)) };
+    if let Some(error) = failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        return Err(error);
+    }
+    trained
+        .unwrap_or_else(|| Err(Error::data(format!("{file}: no line with text")).hint("--train needs sentence pairs")))
+}
+
+fn blank(line: &str) -> bool {
+    line.chars().all(super::is_space)
+}
+
+/// Encodes one split. Training pairs are filtered; the others are kept line by line, so that scores mean the file.
+fn binarise(
+    args: &PrepareArgs,
+    split: &str,
+    prefix: &Path,
+    coder: &Coder,
+    mut symbol_counts: Option<&mut Vec<u64>>,
+) -> Result<Vec<Complete>> {
+    let vocab = coder.dictionary().len();
+    let writer = |language: &str| {
+        CorpusWriter::create(&args.out.join(format!("{split}.{}-{}.{language}", args.source, args.target)), vocab)
+    };
+    let (mut source, mut target) = (writer(&args.source)?, writer(&args.target)?);
+    let mut pairs = PairedLines::open(prefix, &args.source, &args.target)?;
+    let mut counts = Counts::default();
+    loop {
+        let first = pairs.number();
+        let chunk: Vec<(String, String)> = pairs.by_ref().take(CHUNK).collect::<Result<_>>()?;
+        if chunk.is_empty() {
+            break;
+        }
+        let encoded: Vec<(Vec<u32>, Vec<u32>)> =
+            chunk.par_iter().map(|(s, t)| Ok((coder.encode(s)?, coder.encode(t)?))).collect::<Result<_>>()?;
+        for (number, pair) in encoded.iter().enumerate() {
+            match symbol_counts.as_deref_mut() {
+                Some(symbol_counts) => {
+                    if !keep(args, pair, &mut counts) {
+                        continue;
+                    }
+                    pair.0.iter().chain(&pair.1).for_each(|id| symbol_counts[*id as usize] += 1);
+                }
+                None => check_length(&pairs, first + number + 1, pair)?,
+            }
+            counts.add(pair);
+            source.push(&pair.0)?;
+            target.push(&pair.1)?;
+        }
+    }
+    let file = pairs.paths().0.display();
+    if counts.kept == 0 {
+        return Err(Error::data(format!("{file}: no pair is left ({})", counts.dropped())));
+    }
+    eprintln!("{split}: {}", counts.line());
+    Ok(source.complete()?.into_iter().chain(target.complete()?).collect())
+}
+
+/// fairseq's `clean-corpus` rules: no empty side, `--min-len` to `--max-len` tokens, `--max-ratio`.
+fn keep(args: &PrepareArgs, (source, target): &(Vec<u32>, Vec<u32>), counts: &mut Counts) -> bool {
+    let (short, long) = {
+        let (source, target) = (source.len() - 1, target.len() - 1);
+        (source.min(target), source.max(target))
+    };
+    if short == 0 {
+        counts.empty += 1;
+    } else if short < args.min_len || long > args.max_len {
+        counts.length += 1;
+    } else if long as f64 > args.max_ratio * short as f64 {
+        counts.ratio += 1;
+    } else {
+        return true;
+    }
+    false
+}
+
+fn check_length(pairs: &PairedLines, line: usize, (source, target): &(Vec<u32>, Vec<u32>)) -> Result<()> {
+    let (source_path, target_path) = pairs.paths();
+    for (path, ids) in [(source_path, source), (target_path, target)] {
+        if ids.len() > MAX_POSITIONS {
+            let most = MAX_POSITIONS - 1;
+            let message =
+                format!("{} line {line} has {} tokens, at most {most} are possible", path.display(), ids.len() - 1);
+            return Err(Error::data(message).hint("split the line; lines of --valid and --test are never dropped"));
+        }
+    }
+    Ok(())
+}
+
+impl Counts {
+    fn add(&mut self, (source, target): &(Vec<u32>, Vec<u32>)) {
+        self.kept += 1;
+        self.tokens += source.len() + target.len();
+        self.unknown += source.iter().chain(target).filter(|id| **id == super::UNK).count();
+    }
+
+    fn dropped(&self) -> String {
+        let Counts { empty, length, ratio, .. } = self;
+        format!("dropped: {empty} with an empty side, {length} too short or too long, {ratio} by their ratio")
+    }
+
+    fn line(&self) -> String {
+        let unknown = 100.0 * self.unknown as f64 / self.tokens as f64;
+        let line = format!("{} pairs, {} tokens, {unknown:.2} % unknown", self.kept, self.tokens);
+        if self.empty + self.length + self.ratio == 0 { line } else { format!("{line}; {}", self.dropped()) }
+    }
+}

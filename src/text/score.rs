@@ -1,0 +1,54 @@
+//! `omega score`: BLEU and chrF2 of stdin against reference files.
+
+use std::io::BufRead;
+
+use super::bleu::corpus_bleu;
+use super::chrf::corpus_chrf;
+use super::lines::{Lines, Unreadable, next_line};
+use crate::cli::ScoreArgs;
+use crate::error::{Error, Result};
+
+/// The version of sacreBLEU whose numbers these are, to the last digit (`tests/fixtures/bleu`).
+const SACREBLEU: &str = "2.6.0";
+
+/// Both lines, each with the signature of its settings.
+pub fn report(hypotheses: &[String], references: &[Vec<String>]) -> String {
+    let (bleu, chrf, sets) =
+        (corpus_bleu(hypotheses, references), corpus_chrf(hypotheses, references), references.len());
+    format!(
+        "{} nrefs:{sets}|case:mixed|eff:no|tok:13a|smooth:exp|version:{SACREBLEU}\n\
+         chrF2 = {chrf:.2} nrefs:{sets}|case:mixed|eff:yes|nc:6|nw:0|space:no|version:{SACREBLEU}",
+        bleu.line()
+    )
+}
+
+/// Runs the command on the lines of `input`.
+pub fn score(args: &ScoreArgs, mut input: impl BufRead) -> Result<()> {
+    let references: Vec<Vec<String>> =
+        args.reference.iter().map(|path| Lines::open(path)?.all()).collect::<Result<_>>()?;
+    let hypotheses = all_lines(&mut input, "stdin")?;
+    for (path, lines) in args.reference.iter().zip(&references) {
+        if lines.len() != hypotheses.len() {
+            let message = format!("stdin has {} lines, {} has {}", hypotheses.len(), path.display(), lines.len());
+            return Err(Error::data(message).hint("one hypothesis per reference line is needed"));
+        }
+    }
+    if hypotheses.is_empty() {
+        return Err(Error::data("stdin is empty: there is nothing to score"));
+    }
+    println!("{}", report(&hypotheses, &references));
+    Ok(())
+}
+
+/// All lines of `input`, which messages call `name`.
+pub fn all_lines(input: &mut impl BufRead, name: &str) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    loop {
+        match next_line(input, lines.len()) {
+            Ok(Some(line)) => lines.push(line),
+            Ok(None) => return Ok(lines),
+            Err(Unreadable::Io(error)) => return Err(Error::io(name.as_ref(), "read", error)),
+            Err(Unreadable::Utf8) => return Err(Error::data(format!("{name} line {}: not UTF-8", lines.len() + 1))),
+        }
+    }
+}
