@@ -1,5 +1,7 @@
 //! Scores against sacreBLEU's own numbers, and the binary layout against bytes written out by hand.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::path::Path;
 
