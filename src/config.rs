@@ -77,10 +77,24 @@ pub enum OmegaSource {
     File(PathBuf),
 }
 
+impl OmegaSource {
+    /// Words for a heading.
+    pub fn describe(&self) -> String {
+        match self {
+            OmegaSource::Profile => "profiled on the first batch".to_owned(),
+            OmegaSource::Analytic => "by the analytic formula".to_owned(),
+            OmegaSource::File(path) => format!("from {}", path.display()),
+        }
+    }
+}
+
 /// The flags as given, on the command line or in `--config`.
 #[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct TrainFlags {
+    /// The data-bin folder; typed, it is the command's first argument.
+    #[arg(skip)]
+    pub data: Option<PathBuf>,
     /// auto, cuda, cuda:N or soft [default: auto]
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
@@ -194,6 +208,7 @@ pub struct TrainFlags {
 /// Flags checked and complete.
 #[derive(Clone, Debug)]
 pub struct TrainConfig {
+    pub data: Option<PathBuf>,
     pub device: DeviceChoice,
     pub encoder_layers: usize,
     pub decoder_layers: usize,
@@ -251,6 +266,7 @@ impl TrainFlags {
         overlay!(
             self,
             base,
+            data,
             device,
             arch,
             encoder_layers,
@@ -302,6 +318,7 @@ impl TrainFlags {
         let residual = self.residual.unwrap_or(Residual::Admin);
         let default_warmup = self.max_update.map_or(4000, |updates| (updates / 10).clamp(1, 4000));
         let config = TrainConfig {
+            data: self.data,
             device: self
                 .device
                 .as_deref()
@@ -419,6 +436,10 @@ impl TrainConfig {
         if let Some((flag, value)) = not_negative.iter().find(|(_, value)| !(value.is_finite() && *value >= 0.0)) {
             return Err(Error::usage(format!("--{flag} {value}: a number that is not negative is needed")));
         }
+        // TOML, which keeps the configuration of a run, has signed integers only.
+        if i64::try_from(self.seed).is_err() {
+            return Err(Error::usage(format!("--seed {}: at most {} is possible", self.seed, i64::MAX)));
+        }
         if matches!(self.lr_scheduler, LrScheduler::Linear | LrScheduler::Poly) && self.max_update.is_none() {
             return Err(Error::usage("this --lr-scheduler needs --max-update: it ends there"));
         }
@@ -428,9 +449,15 @@ impl TrainConfig {
         Ok(())
     }
 
+    /// The text of `config.toml`.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(&self.to_flags()).map_err(|error| Error::data(format!("config.toml: {error}")))
+    }
+
     /// All flags, complete: what is written to the run folder as `config.toml`, and can be given to `--config`.
     pub fn to_flags(&self) -> TrainFlags {
         TrainFlags {
+            data: self.data.clone(),
             device: Some(self.device.to_string()),
             arch: None,
             encoder_layers: Some(self.encoder_layers),

@@ -1,5 +1,6 @@
 //! Transformer translation models, trained end to end on hand-written CUDA kernels, with Admin initialisation.
 
+pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod device;
@@ -13,5 +14,7 @@ pub mod rng;
 pub mod tape;
 pub mod tensor;
 pub mod text;
+pub mod train;
+pub mod translate;
 
 pub use error::{Error, Result};

@@ -4,9 +4,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use omega::cli::{Cli, Command};
-use omega::error::{Error, Result};
+use omega::error::Result;
+use omega::files::print;
 use omega::text::prepare::prepare;
 use omega::text::score::score;
+use omega::train::{profile, train};
+use omega::translate::translate;
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
@@ -20,12 +23,11 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Devices => {
-            println!("{}", omega::device::describe());
-            Ok(())
-        }
+        Command::Devices => print(&(omega::device::describe() + "\n")),
         Command::Prepare(args) => prepare(&args),
         Command::Score(args) => score(&args, std::io::stdin().lock()),
-        _ => Err(Error::usage("this command is not in this build yet")),
+        Command::Train(args) => train(&args),
+        Command::Translate(args) => translate(&args),
+        Command::Profile(args) => profile(&args),
     }
 }

@@ -1,5 +1,6 @@
 //! Sizes and options of a model, and the names and shapes of its parameters.
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::params::Spec;
@@ -47,6 +48,21 @@ impl ModelConfig {
             attention_dropout: train.attention_dropout,
             relu_dropout: train.relu_dropout,
         }
+    }
+
+    /// What fixes the parameters' shapes, in words.
+    pub fn describe(&self) -> String {
+        let residual = self.residual.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());
+        format!(
+            "{residual}{}, {}+{} layers, width {}, ffn {}, {} heads, vocabulary {}",
+            if self.omega_frozen { " with frozen ω" } else { "" },
+            self.encoder_layers,
+            self.decoder_layers,
+            self.d_model,
+            self.ffn,
+            self.heads,
+            self.vocab,
+        )
     }
 
     /// An error unless the kernels can run these sizes.

@@ -7,6 +7,7 @@ use super::chrf::corpus_chrf;
 use super::lines::{Lines, Unreadable, next_line};
 use crate::cli::ScoreArgs;
 use crate::error::{Error, Result};
+use crate::files::print;
 
 /// The version of sacreBLEU whose numbers these are, to the last digit (`tests/fixtures/bleu`).
 const SACREBLEU: &str = "2.6.0";
@@ -36,8 +37,7 @@ pub fn score(args: &ScoreArgs, mut input: impl BufRead) -> Result<()> {
     if hypotheses.is_empty() {
         return Err(Error::data("stdin is empty: there is nothing to score"));
     }
-    println!("{}", report(&hypotheses, &references));
-    Ok(())
+    print(&(report(&hypotheses, &references) + "\n"))
 }
 
 /// All lines of `input`, which messages call `name`.

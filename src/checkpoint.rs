@@ -1,0 +1,199 @@
+//! Checkpoints: parameters and optimiser state under fairseq's names in one safetensors file, with the state of the run.
+//!
+//! The state stands in the file's metadata, so that one renaming puts a whole checkpoint in force; `*.json` beside it is
+//! a copy for people and tools. Two runs that did the same updates write the same bytes.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::files::{Pending, write_whole};
+use crate::model::{Model, ModelConfig};
+use crate::optim::Moments;
+
+/// Version of the state; a file of another one is refused.
+const FORMAT: u32 = 1;
+/// Key of the state in the metadata.
+const STATE: &str = "omega";
+
+/// Where a run stands: all that must be known, besides tensors, to go on to the bit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunState {
+    pub format: u32,
+    pub model: ModelConfig,
+    pub source: String,
+    pub target: String,
+    pub seed: u64,
+    /// Updates done.
+    pub update: u64,
+    /// The epoch that the next batch belongs to, from 1.
+    pub epoch: u64,
+    /// Batches of this epoch that are done.
+    pub batch: u64,
+    /// Micro-batches of the whole run: the counter of dropout's random numbers.
+    pub micro_batch: u32,
+    /// The update after which was validated last.
+    pub validated: u64,
+    /// Lowest validation loss so far, base 2.
+    pub best_loss: Option<f64>,
+    /// Updates since the last log record.
+    pub window: Window,
+    /// Tells whether data and batch limits are those that `batch` counts in.
+    pub plan: String,
+}
+
+/// Sums over the updates since the last log record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Window {
+    pub updates: u64,
+    /// Nats, summed over target tokens.
+    pub loss: f64,
+    pub nll: f64,
+    /// Sum of the gradient norms.
+    pub grad_norm: f64,
+    pub source_tokens: u64,
+    pub target_tokens: u64,
+}
+
+impl RunState {
+    /// A run that has not begun.
+    pub fn new(model: ModelConfig, source: &str, target: &str, seed: u64, plan: String) -> RunState {
+        RunState {
+            format: FORMAT,
+            model,
+            source: source.to_owned(),
+            target: target.to_owned(),
+            seed,
+            update: 0,
+            epoch: 1,
+            batch: 0,
+            micro_batch: 0,
+            validated: 0,
+            best_loss: None,
+            window: Window::default(),
+            plan,
+        }
+    }
+}
+
+/// Writes `path` (`….safetensors`) and its `.json`. Without `moments` the file holds a model that cannot be trained on.
+pub fn save(path: &Path, model: &Model, moments: Option<&Moments>, state: &RunState) -> Result<()> {
+    let params = &model.params;
+    let dev = params.dev();
+    let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::new();
+    for entry in params.entries() {
+        let (name, shape) = (&entry.spec.name, &entry.spec.shape);
+        tensors.push((name.clone(), shape.clone(), params.read(name)?));
+        if let Some(moments) = moments.filter(|_| entry.spec.trainable) {
+            for (kind, flat) in [("adam_m", &moments.m), ("adam_v", &moments.v)] {
+                tensors.push((format!("{kind}.{name}"), shape.clone(), dev.read(&flat.view(entry.offset, shape)?)?));
+            }
+        }
+    }
+    let views: Vec<(&str, TensorView<'_>)> = tensors
+        .iter()
+        .map(|(name, shape, data)| {
+            let view = TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(data));
+            view.map(|view| (name.as_str(), view)).map_err(|error| Error::data(format!("tensor `{name}`: {error}")))
+        })
+        .collect::<Result<_>>()?;
+    let text = serde_json::to_string(state).map_err(|error| Error::data(format!("run state: {error}")))?;
+    let bytes = safetensors::serialize(views, Some(HashMap::from([(STATE.to_owned(), text)])))
+        .map_err(|error| Error::data(format!("{}: {error}", path.display())))?;
+    let mut file = Pending::create(path)?;
+    file.write(&bytes)?;
+    file.publish()?;
+    let text = serde_json::to_string_pretty(state).map_err(|error| Error::data(format!("run state: {error}")))?;
+    write_whole(&path.with_extension("json"), (text + "\n").as_bytes())
+}
+
+/// A checkpoint on the disk, opened and understood.
+pub struct Checkpoint {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    pub state: RunState,
+}
+
+impl Checkpoint {
+    /// Opens `path` and reads its state. Errors name the file and say whether it is cut off or no checkpoint at all.
+    pub fn open(path: &Path) -> Result<Checkpoint> {
+        let bytes = fs::read(path).map_err(|error| Error::io(path, "read", error))?;
+        let shown = path.display();
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| {
+            Error::data(format!("{shown}: not a whole safetensors file ({error})"))
+                .hint("it was cut off or is of another format; use another checkpoint")
+        })?;
+        let text = metadata.metadata().as_ref().and_then(|table| table.get(STATE)).ok_or_else(|| {
+            Error::data(format!("{shown}: safetensors, but not of omega: its metadata has no `{STATE}`"))
+        })?;
+        let state: RunState = serde_json::from_str(text)
+            .map_err(|error| Error::data(format!("{shown}: the state in its metadata cannot be read: {error}")))?;
+        if state.format != FORMAT {
+            let message = format!("{shown}: checkpoint format {}, this program reads {FORMAT}", state.format);
+            return Err(Error::data(message).hint("use the version of omega that wrote it"));
+        }
+        Ok(Checkpoint { path: path.to_owned(), bytes, state })
+    }
+
+    /// The file that `run` means: itself, or in a run folder the best checkpoint, else the last.
+    pub fn find(run: &Path) -> Result<PathBuf> {
+        if !run.is_dir() {
+            return Ok(run.to_owned());
+        }
+        let files = ["checkpoint_best.safetensors", "checkpoint_last.safetensors"].map(|name| run.join(name));
+        files.into_iter().find(|path| path.exists()).ok_or_else(|| {
+            Error::data(format!("{}: no checkpoint_best.safetensors or checkpoint_last.safetensors", run.display()))
+                .hint("give a run folder of `omega train`, or a checkpoint file")
+        })
+    }
+
+    /// Copies the parameters into `model`, and the optimiser's moments where asked for. Errors name the tensor.
+    pub fn restore(&self, model: &Model, moments: Option<&Moments>) -> Result<()> {
+        let whole = |error| Error::data(format!("{}: {error}", self.path.display()));
+        let tensors = SafeTensors::deserialize(&self.bytes).map_err(whole)?;
+        let params = &model.params;
+        for entry in params.entries() {
+            let (name, shape) = (&entry.spec.name, &entry.spec.shape);
+            params.write(name, &self.read(&tensors, name, shape)?)?;
+            if let Some(moments) = moments.filter(|_| entry.spec.trainable) {
+                for (kind, flat) in [("adam_m", &moments.m), ("adam_v", &moments.v)] {
+                    let data = self.read(&tensors, &format!("{kind}.{name}"), shape)?;
+                    params.dev().write(&flat.view(entry.offset, shape)?, &data)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self, tensors: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
+        let file = self.path.display();
+        let view = tensors.tensor(name).map_err(|_| {
+            let hint = if name.starts_with("adam_") {
+                "training goes on from checkpoint_last only"
+            } else {
+                "another model's?"
+            };
+            Error::data(format!("{file}: no tensor `{name}`")).hint(hint)
+        })?;
+        if view.shape() != shape || view.dtype() != Dtype::F32 {
+            let got = view.shape();
+            return Err(Error::data(format!("{file}: `{name}` is {:?} {got:?}, expected F32 {shape:?}", view.dtype())));
+        }
+        Ok(view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+    }
+
+    /// An error unless this checkpoint is of a model of `config`'s shape.
+    pub fn expect_model(&self, config: &ModelConfig) -> Result<()> {
+        let (got, expected) = (self.state.model.describe(), config.describe());
+        if got == expected {
+            return Ok(());
+        }
+        Err(Error::data(format!("{} is of another shape: {got}; asked for: {expected}", self.path.display()))
+            .hint("use the same flags as before, or another --save-dir"))
+    }
+}

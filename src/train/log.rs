@@ -1,0 +1,162 @@
+//! What a run says: JSON lines in its folder, plain lines on stderr, and a progress bar where stderr is a terminal.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::files::write_whole;
+
+/// Updates since the last record.
+#[derive(Clone, Debug, Serialize)]
+pub struct TrainRecord {
+    pub update: u64,
+    pub epoch: u64,
+    /// Label-smoothed, per target token, base 2; so is `nll`, without the smoothing.
+    pub loss: f64,
+    pub nll: f64,
+    /// 2^nll.
+    pub ppl: f64,
+    /// Of the last update.
+    pub lr: f64,
+    /// Mean over the updates, before clipping.
+    pub grad_norm: f64,
+    pub src_tokens_per_s: f64,
+    pub tgt_tokens_per_s: f64,
+}
+
+/// One validation.
+#[derive(Clone, Debug, Serialize)]
+pub struct ValidRecord {
+    pub update: u64,
+    pub epoch: u64,
+    pub valid_loss: f64,
+    pub valid_nll: f64,
+    pub valid_ppl: f64,
+    /// Of the greedy translations of the first `--bleu-sentences` pairs; none where that is 0.
+    pub valid_bleu: Option<f64>,
+    /// Whether `valid_loss` is the lowest so far.
+    pub best: bool,
+}
+
+/// `log.jsonl` and the terminal.
+pub struct Log {
+    path: PathBuf,
+    file: File,
+    bar: Option<ProgressBar>,
+}
+
+impl Log {
+    /// Continues the log of a run that stands at `update`: later records, of updates that were not saved, are dropped.
+    pub fn open(folder: &Path, update: u64, last: Option<u64>) -> Result<Log> {
+        let path = folder.join("log.jsonl");
+        if path.exists() {
+            let text = fs::read_to_string(&path).map_err(|error| Error::io(&path, "read", error))?;
+            let kept: String =
+                text.lines().filter(|line| is_of(line, update)).map(|line| format!("{line}\n")).collect();
+            if kept != text {
+                write_whole(&path, kept.as_bytes())?;
+            }
+        }
+        let file = OpenOptions::new().create(true).append(true).open(&path);
+        let file = file.map_err(|error| Error::io(&path, "write", error))?;
+        let bar = std::io::stderr().is_terminal().then(|| bar(update, last));
+        Ok(Log { path, file, bar })
+    }
+
+    /// A line for people.
+    pub fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{line}")),
+            None => eprintln!("{line}"),
+        }
+    }
+
+    /// Moves the progress bar.
+    pub fn show(&self, update: u64, message: String) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(update);
+            bar.set_message(message);
+        }
+    }
+
+    /// Whether anybody watches the bar.
+    pub fn is_watched(&self) -> bool {
+        self.bar.is_some()
+    }
+
+    pub fn train(&mut self, record: &TrainRecord) -> Result<()> {
+        self.write(record)?;
+        let TrainRecord { update, epoch, loss, ppl, lr, grad_norm, src_tokens_per_s, tgt_tokens_per_s, .. } = record;
+        self.say(&format!(
+            "update {update}  epoch {epoch}  loss {loss:.3}  ppl {ppl:.2}  lr {lr:.2e}  grad_norm {grad_norm:.2}  \
+             tokens/s {src_tokens_per_s:.0} src {tgt_tokens_per_s:.0} tgt"
+        ));
+        Ok(())
+    }
+
+    pub fn valid(&mut self, record: &ValidRecord) -> Result<()> {
+        self.write(record)?;
+        let ValidRecord { update, valid_loss, valid_ppl, best, .. } = record;
+        let bleu = record.valid_bleu.map_or(String::new(), |bleu| format!("  BLEU {bleu:.2}"));
+        let best = if *best { "  best so far" } else { "" };
+        self.say(&format!("valid at {update}  loss {valid_loss:.3}  ppl {valid_ppl:.2}{bleu}{best}"));
+        Ok(())
+    }
+
+    fn write(&mut self, record: &impl Serialize) -> Result<()> {
+        let text = serde_json::to_string(record).map_err(|error| Error::data(format!("log record: {error}")))?;
+        // One call, so that a line is never mixed with another writer's.
+        self.file.write_all((text + "\n").as_bytes()).map_err(|error| Error::io(&self.path, "write", error))
+    }
+
+    /// Takes the bar off the terminal.
+    pub fn close(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Whether `line` is a record of an update up to `update`. A line that was cut off is of none.
+fn is_of(line: &str, update: u64) -> bool {
+    let record: Option<Value> = serde_json::from_str(line).ok();
+    record.and_then(|record| record["update"].as_u64()).is_some_and(|number| number <= update)
+}
+
+fn bar(update: u64, last: Option<u64>) -> ProgressBar {
+    let (bar, template) = match last {
+        Some(last) => (ProgressBar::new(last), "{bar:20} {pos}/{len}  {eta} left  {wide_msg}"),
+        None => (ProgressBar::no_length(), "{spinner} {pos}  {elapsed}  {wide_msg}"),
+    };
+    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_position(update);
+    bar.reset_eta();
+    bar.enable_steady_tick(Duration::from_millis(500));
+    bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_of_updates_that_were_lost_are_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.jsonl");
+        fs::write(&path, "{\"update\":10}\n{\"update\":20,\"valid_loss\":3.0}\n{\"update\":30}\n{\"upd").unwrap();
+        drop(Log::open(folder.path(), 20, None).unwrap());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"update\":10}\n{\"update\":20,\"valid_loss\":3.0}\n");
+    }
+}

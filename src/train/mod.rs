@@ -1,0 +1,50 @@
+//! `omega train`: batches → forward → loss → backward → update, validated and saved on the way, until the last update.
+//!
+//! Everything that decides the next update is in the checkpoint (parameters, moments, counters), so that a run that was
+//! stopped anywhere and resumed writes the same final bytes as one that was not.
+
+mod interrupt;
+mod log;
+mod profile;
+mod run;
+mod setup;
+mod stats;
+mod validate;
+
+use crate::cli::TrainArgs;
+use crate::error::{Error, Result};
+
+pub use profile::profile;
+
+/// Runs the command.
+pub fn train(args: &TrainArgs) -> Result<()> {
+    let stopped = interrupt::watch()?;
+    let mut run = setup::open(args)?;
+    if run.finished() && !run.validation_due() {
+        run.say(&format!("nothing left to do: {} updates are done", run.state.update));
+        return Ok(());
+    }
+    while !run.finished() || run.validation_due() {
+        if stopped() {
+            run.save_last()?;
+            run.say(&format!(
+                "stopped and saved after update {}; the same command goes on from here",
+                run.state.update
+            ));
+            return Err(Error::interrupted());
+        }
+        if run.validation_due() {
+            run.validate()?;
+            continue;
+        }
+        run.update()?;
+        if run.log_due() {
+            run.log()?;
+        }
+        if run.save_due() && !run.validation_due() {
+            run.save_last()?;
+        }
+    }
+    run.say_end();
+    Ok(())
+}

@@ -1,0 +1,22 @@
+//! `omega profile`: Admin's profiling pass alone, as a table and as the original's file.
+
+use super::setup::{Prepared, resolve};
+use crate::cli::ProfileArgs;
+use crate::config::Residual;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::files::print;
+
+/// Runs the command: the ω that `omega train` with the same flags would start from, on stdout.
+pub fn profile(args: &ProfileArgs) -> Result<()> {
+    let config = resolve(args.data.as_ref(), args.config.as_deref(), &args.flags, None)?;
+    if config.residual != Residual::Admin {
+        return Err(Error::usage("profiling needs --residual admin: other schemes have no ω"));
+    }
+    let prepared = Prepared::open(config)?;
+    let (_, omegas) = prepared.initialise(&Device::open(prepared.config.device)?)?;
+    if let Some(path) = &args.out {
+        omegas.save(path)?;
+    }
+    print(&omegas.table())
+}

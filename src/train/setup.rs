@@ -1,0 +1,199 @@
+//! From flags to a run that can do its next update: a fresh one, or one that goes on from its checkpoint.
+
+use std::path::{Path, PathBuf};
+
+use super::log::Log;
+use super::run::Run;
+use super::stats::Stats;
+use super::validate::Validation;
+use crate::checkpoint::{Checkpoint, RunState};
+use crate::cli::TrainArgs;
+use crate::config::{Residual, TrainConfig, TrainFlags};
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::files::{create_folder, write_whole};
+use crate::model::admin::Omegas;
+use crate::model::{Model, ModelConfig, PackedBatch};
+use crate::optim::Updater;
+use crate::rng::RngState;
+use crate::text::batch::Limits;
+use crate::text::{Batches, DataFolder, Pairs};
+
+/// Dropout's counter during profiling; no micro-batch of a run has it.
+const PROFILING_STEP: u32 = u32::MAX;
+
+/// Flags from the command line over those of `--config`, complete. Without DATA and `--config`, a run folder's own
+/// `config.toml` stands for both.
+pub fn resolve(
+    data: Option<&PathBuf>,
+    config: Option<&Path>,
+    flags: &TrainFlags,
+    run: Option<&Path>,
+) -> Result<TrainConfig> {
+    let own = run.map(|run| run.join("config.toml")).filter(|path| data.is_none() && path.exists());
+    let base = match config.or(own.as_deref()) {
+        Some(path) => TrainFlags::load(path)?,
+        None => TrainFlags::default(),
+    };
+    let typed = TrainFlags { data: data.cloned(), ..flags.clone() };
+    typed.over(base).resolve()
+}
+
+/// What training and profiling both start from.
+pub struct Prepared {
+    pub config: TrainConfig,
+    pub data: DataFolder,
+    pub pairs: Pairs,
+    pub batches: Batches,
+    pub model: ModelConfig,
+}
+
+impl Prepared {
+    /// Opens the data folder of `config` and plans its batches.
+    pub fn open(config: TrainConfig) -> Result<Prepared> {
+        let path = config.data.as_deref().ok_or_else(|| {
+            Error::usage("no data folder was given")
+                .hint("`omega prepare` makes one; name it first: `omega train data-bin/demo …`")
+        })?;
+        let data = DataFolder::open(path)?;
+        let model = ModelConfig::of_run(&config, data.dictionary.len());
+        model.check()?;
+        let pairs = data.pairs("train")?;
+        let batches = Batches::plan(&pairs.lengths(), limits(&config, &model), config.seed)?;
+        Ok(Prepared { config, data, pairs, batches, model })
+    }
+
+    /// Batch `number` of the corpus on `dev`.
+    pub fn pack(&self, dev: &Device, number: u32) -> Result<PackedBatch> {
+        pack(dev, &self.pairs, self.batches.batch(number as usize), self.model.max_positions)
+    }
+
+    /// A model with its initial values, ω included. Those come from the first batch where they are profiled.
+    pub fn initialise(&self, dev: &Device) -> Result<(Model, Omegas)> {
+        let model = Model::new(dev, self.model.clone())?;
+        model.initialise(self.config.seed)?;
+        let first = self.pack(dev, self.batches.order(1)[0])?;
+        let rng = RngState { seed: self.config.seed, step: PROFILING_STEP };
+        let omegas = model.set_omegas(&self.config.omega, &first, rng)?;
+        Ok((model, omegas))
+    }
+
+    /// What a position within an epoch counts in.
+    fn plan(&self) -> String {
+        let (source, target) = (self.pairs.source.tokens(), self.pairs.target.tokens());
+        let sentences = self.config.max_sentences.map_or("none".to_owned(), |n| n.to_string());
+        format!(
+            "{} pairs of {source} and {target} tokens, max-tokens {}, max-sentences {sentences}, seed {}",
+            self.pairs.len(),
+            self.config.max_tokens,
+            self.config.seed
+        )
+    }
+}
+
+/// The pairs in `numbers` as a batch on `dev`.
+pub fn pack(dev: &Device, pairs: &Pairs, numbers: &[u32], max_positions: usize) -> Result<PackedBatch> {
+    let pairs = pairs.take(numbers);
+    let pairs: Vec<(&[u32], &[u32])> = pairs.iter().map(|(s, t)| (s.as_slice(), t.as_slice())).collect();
+    PackedBatch::new(dev, &pairs, max_positions)
+}
+
+fn limits(config: &TrainConfig, model: &ModelConfig) -> Limits {
+    let max_sentences = config.max_sentences.unwrap_or(usize::MAX);
+    Limits { max_tokens: config.max_tokens, max_sentences, max_positions: model.max_positions }
+}
+
+/// The run that `args` describe, ready for its next update.
+pub fn open(args: &TrainArgs) -> Result<Run> {
+    let folder = args.save_dir.clone().ok_or_else(|| {
+        Error::usage("no run folder was given").hint("say where checkpoints go: `--save-dir runs/NAME`")
+    })?;
+    let config = resolve(args.data.as_ref(), args.config.as_deref(), &args.flags, Some(&folder))?;
+    let prepared = Prepared::open(config)?;
+    let validation = validation(&prepared)?;
+    let coder = prepared.data.coder()?;
+    let last = folder.join("checkpoint_last.safetensors");
+    let checkpoint = if last.exists() { Some(Checkpoint::open(&last)?) } else { None };
+    if let Some(checkpoint) = &checkpoint {
+        checkpoint.expect_model(&prepared.model)?;
+    }
+    let dev = Device::open(prepared.config.device)?;
+    create_folder(&folder)?;
+    copy_data_files(&prepared.data, &folder)?;
+    let update = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.state.update);
+    let log = Log::open(&folder, update, prepared.config.max_update)?;
+    log.say(&format!("device: {}", dev.name()));
+    log.say(&summary(&prepared));
+    let (model, updater, state) = match checkpoint {
+        Some(checkpoint) => resume(&prepared, &dev, &checkpoint, &log)?,
+        None => fresh(&prepared, &dev, &folder, &log)?,
+    };
+    write_whole(&folder.join("config.toml"), prepared.config.to_toml()?.as_bytes())?;
+    let stats = Stats::new(&dev)?;
+    let Prepared { config, pairs, batches, .. } = prepared;
+    Ok(Run::new(state, config, folder, model, updater, (pairs, batches), validation, coder, stats, log))
+}
+
+fn validation(prepared: &Prepared) -> Result<Validation> {
+    let (config, pairs) = (&prepared.config, prepared.data.pairs("valid")?);
+    let lengths = pairs.lengths();
+    // A validation pair may be longer than --max-tokens: it has to be scored all the same.
+    let longest = lengths.iter().map(|(source, target)| *source.max(target)).max().unwrap_or(0);
+    let limits = limits(config, &prepared.model);
+    let limits = Limits { max_tokens: limits.max_tokens.max(longest), ..limits };
+    let batches = Batches::plan(&lengths, limits, config.seed).map_err(|error| error.context("valid"))?;
+    let Limits { max_tokens, .. } = limits;
+    Ok(Validation { pairs, batches, bleu_sentences: config.bleu_sentences, samples: config.samples, max_tokens })
+}
+
+/// Dictionaries and tokenizer go into the run folder, so that it translates alone.
+fn copy_data_files(data: &DataFolder, folder: &Path) -> Result<()> {
+    let dictionaries = [&data.source, &data.target].map(|language| format!("dict.{language}.txt"));
+    for name in dictionaries.into_iter().chain(["tokenizer.json".to_owned()]) {
+        let from = data.path.join(&name);
+        if from.exists() {
+            let bytes = std::fs::read(&from).map_err(|error| Error::io(&from, "read", error))?;
+            write_whole(&folder.join(&name), &bytes)?;
+        }
+    }
+    Ok(())
+}
+
+fn summary(prepared: &Prepared) -> String {
+    let (model, data) = (&prepared.model, &prepared.data);
+    let parameters: usize = model.specs().iter().map(|spec| spec.numel()).sum();
+    format!(
+        "model: {}, {parameters} parameters\ndata: {}-{}, {} pairs in {} batches",
+        model.describe(),
+        data.source,
+        data.target,
+        prepared.pairs.len(),
+        prepared.batches.len()
+    )
+}
+
+fn fresh(prepared: &Prepared, dev: &Device, folder: &Path, log: &Log) -> Result<(Model, Updater, RunState)> {
+    let (config, data) = (&prepared.config, &prepared.data);
+    let (model, omegas) = prepared.initialise(dev)?;
+    if config.residual == Residual::Admin {
+        log.say(&format!("ω, {}:\n{}", config.omega.describe(), omegas.table().trim_end()));
+        omegas.save(&folder.join("profile.ratio.init"))?;
+    }
+    let updater = Updater::new(config, &model.params)?;
+    let state = RunState::new(prepared.model.clone(), &data.source, &data.target, config.seed, prepared.plan());
+    Ok((model, updater, state))
+}
+
+fn resume(prepared: &Prepared, dev: &Device, checkpoint: &Checkpoint, log: &Log) -> Result<(Model, Updater, RunState)> {
+    let model = Model::new(dev, prepared.model.clone())?;
+    let updater = Updater::new(&prepared.config, &model.params)?;
+    checkpoint.restore(&model, Some(&updater.moments))?;
+    // Rates of dropout may change from one start to the next; the shape has been compared.
+    let mut state = RunState { model: prepared.model.clone(), ..checkpoint.state.clone() };
+    log.say(&format!("resumed after update {}, epoch {}", state.update, state.epoch));
+    if state.plan != prepared.plan() {
+        log.say("the data, --max-tokens, --max-sentences or --seed changed: the epoch starts again");
+        (state.plan, state.batch, state.seed) = (prepared.plan(), 0, prepared.config.seed);
+    }
+    Ok((model, updater, state))
+}

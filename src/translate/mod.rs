@@ -1,0 +1,170 @@
+//! `omega translate`: lines on stdin → batches → beam search → lines on stdout, in the order they came.
+
+pub mod search;
+
+use std::io::{BufRead, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use crate::checkpoint::Checkpoint;
+use crate::cli::TranslateArgs;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::files::print;
+use crate::model::Model;
+use crate::text::batch::Limits;
+use crate::text::lines::{Unreadable, next_line};
+use crate::text::{Batches, Coder, Dictionary};
+
+use search::{Hypothesis, Search, search};
+
+/// Lines that are read, sorted by length and translated together; at a terminal, one.
+const BUFFER: usize = 1000;
+
+/// A trained model with its text coder.
+pub struct Translator {
+    dev: Device,
+    model: Model,
+    coder: Coder,
+    settings: Search,
+    max_tokens: usize,
+}
+
+/// Where dictionary and tokenizer are: `data` if given, else beside the checkpoint, where training put copies.
+fn coder(data: Option<&Path>, checkpoint: &Path, target: &str, vocab: usize) -> Result<Coder> {
+    let folder: PathBuf = match data {
+        Some(folder) => folder.to_owned(),
+        None => checkpoint.parent().unwrap_or(Path::new("")).to_owned(),
+    };
+    let path = folder.join(format!("dict.{target}.txt"));
+    let dictionary = Dictionary::load(&path).map_err(|error| error.hint("give the data folder with --data"))?;
+    if dictionary.len() != vocab {
+        let message = format!("{}: {} symbols, the checkpoint has {vocab}", path.display(), dictionary.len());
+        return Err(Error::data(message).hint("give the folder that the model was trained on with --data"));
+    }
+    Coder::of_folder(&folder, dictionary)
+}
+
+impl Translator {
+    /// Loads what `args` names.
+    pub fn load(args: &TranslateArgs) -> Result<Translator> {
+        let settings = settings(args)?;
+        let path = Checkpoint::find(&args.model)?;
+        let checkpoint = Checkpoint::open(&path)?;
+        let config = checkpoint.state.model.clone();
+        let coder = coder(args.data.as_deref(), &path, &checkpoint.state.target, config.vocab)?;
+        let dev = Device::open(args.device)?;
+        let model = Model::new(&dev, config)?;
+        checkpoint.restore(&model, None)?;
+        Ok(Translator { dev, model, coder, settings, max_tokens: args.max_tokens })
+    }
+
+    /// Up to `beam` texts of each line, the best first. Errors name the line, counted from `first`.
+    pub fn translate(&self, lines: &[String], first: usize) -> Result<Vec<Vec<String>>> {
+        let mut sources = Vec::with_capacity(lines.len());
+        let most = self.model.config.max_positions;
+        for (number, line) in lines.iter().enumerate() {
+            let ids = self.coder.encode(line)?;
+            if ids.len() > most {
+                let message =
+                    format!("stdin line {} has {} tokens, the model takes {}", first + number, ids.len() - 1, most - 1);
+                return Err(Error::data(message).hint("split the line into sentences"));
+            }
+            sources.push(ids);
+        }
+        let mut texts = vec![Vec::new(); lines.len()];
+        for (number, hypotheses) in translate_ids(&self.dev, &self.model, &sources, &self.settings, self.max_tokens)? {
+            texts[number] = hypotheses.iter().map(|h| self.coder.decode(&h.tokens)).collect::<Result<_>>()?;
+        }
+        Ok(texts)
+    }
+}
+
+/// Hypotheses of each of `sources` that holds more than the end symbol, with its number; longest batches of
+/// `max_tokens`, sentences of like length together.
+pub fn translate_ids(
+    dev: &Device,
+    model: &Model,
+    sources: &[Vec<u32>],
+    settings: &Search,
+    max_tokens: usize,
+) -> Result<Vec<(usize, Vec<Hypothesis>)>> {
+    // An empty line has nothing to translate, and a model asked for it makes something up.
+    let numbers: Vec<usize> = (0..sources.len()).filter(|number| sources[*number].len() > 1).collect();
+    let lengths: Vec<(usize, usize)> = numbers.iter().map(|number| (sources[*number].len(), 0)).collect();
+    let longest = lengths.iter().map(|(source, _)| *source).max().unwrap_or(0);
+    let max_positions = model.config.max_positions;
+    let limits = Limits { max_tokens: max_tokens.max(longest), max_sentences: usize::MAX, max_positions };
+    let mut results = Vec::with_capacity(numbers.len());
+    for batch in Batches::plan(&lengths, limits, 0)?.iter() {
+        let batch: Vec<usize> = batch.iter().map(|at| numbers[*at as usize]).collect();
+        let ids: Vec<&[u32]> = batch.iter().map(|number| sources[*number].as_slice()).collect();
+        results.extend(batch.into_iter().zip(search(dev, model, &ids, settings)?));
+    }
+    Ok(results)
+}
+
+fn settings(args: &TranslateArgs) -> Result<Search> {
+    if args.beam == 0 || args.max_tokens == 0 {
+        return Err(Error::usage("--beam and --max-tokens: at least 1 is needed"));
+    }
+    if args.nbest == 0 || args.nbest > args.beam {
+        let (nbest, beam) = (args.nbest, args.beam);
+        return Err(Error::usage(format!("--nbest {nbest}: 1 to --beam {beam} translations exist")));
+    }
+    let numbers = [("lenpen", args.lenpen), ("unkpen", args.unkpen), ("max-len-a", args.max_len_a)];
+    if let Some((flag, value)) = numbers.iter().find(|(_, value)| !value.is_finite()) {
+        return Err(Error::usage(format!("--{flag} {value}: not a number")));
+    }
+    if args.max_len_a < 0.0 {
+        return Err(Error::usage(format!("--max-len-a {}: a number that is not negative is needed", args.max_len_a)));
+    }
+    Ok(Search {
+        beam: args.beam,
+        lenpen: args.lenpen,
+        max_len_a: args.max_len_a,
+        max_len_b: args.max_len_b,
+        min_len: args.min_len,
+        unkpen: args.unkpen,
+        no_repeat_ngram_size: args.no_repeat_ngram_size,
+        unnormalized: args.unnormalized,
+    })
+}
+
+/// Runs the command from stdin to stdout.
+pub fn translate(args: &TranslateArgs) -> Result<()> {
+    let translator = Translator::load(args)?;
+    let stdin = std::io::stdin();
+    let buffer = if stdin.is_terminal() { 1 } else { BUFFER };
+    let (mut input, mut done) = (stdin.lock(), 0);
+    loop {
+        let lines = some_lines(&mut input, buffer, done)?;
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let mut text = String::new();
+        for texts in translator.translate(&lines, done + 1)? {
+            for rank in 0..args.nbest {
+                text.push_str(texts.get(rank).map_or("", String::as_str));
+                text.push('\n');
+            }
+        }
+        print(&text)?;
+        done += lines.len();
+    }
+}
+
+/// Up to `most` lines; `done` came before.
+fn some_lines(input: &mut impl BufRead, most: usize, done: usize) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    while lines.len() < most {
+        match next_line(input, done + lines.len()) {
+            Ok(Some(line)) => lines.push(line),
+            Ok(None) => break,
+            Err(Unreadable::Io(error)) => return Err(Error::io(Path::new("stdin"), "read", error)),
+            Err(Unreadable::Utf8) => {
+                return Err(Error::data(format!("stdin line {}: not UTF-8", done + lines.len() + 1)));
+            }
+        }
+    }
+    Ok(lines)
+}
