@@ -79,12 +79,14 @@ pub fn create_folder(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).map_err(|error| Error::io(folder, "create the folder", error))
 }
 
-/// Writes `text` to stdout. Whoever reads may have had enough, as `head` does: that is no error.
-pub fn print(text: &str) -> Result<()> {
+/// Writes `text` to stdout. Whoever reads may have had enough, as `head` does: that is no error, and the
+/// answer is false.
+pub fn print(text: &str) -> Result<bool> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::io(Path::new("stdout"), "write", error)),
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Error::io(Path::new("stdout"), "write", error)),
     }
 }
 

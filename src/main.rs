@@ -23,7 +23,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Devices => print(&(omega::device::describe() + "\n")),
+        Command::Devices => print(&(omega::device::describe() + "\n")).map(drop),
         Command::Prepare(args) => prepare(&args),
         Command::Score(args) => score(&args, std::io::stdin().lock()),
         Command::Train(args) => train(&args),

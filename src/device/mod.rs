@@ -7,6 +7,7 @@ mod gemm;
 pub mod kernels;
 mod launch;
 mod soft;
+mod timing;
 
 use std::fmt;
 use std::str::FromStr;
@@ -22,6 +23,7 @@ pub use soft::SoftDevice;
 use crate::error::{Error, Result};
 use crate::tensor::{DType, Element, Tensor};
 use buffer::Arena;
+use timing::Timing;
 
 /// `--device`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,6 +74,7 @@ enum Arm {
 pub struct Device {
     arm: Arm,
     arena: Arc<Arena>,
+    timing: Arc<Timing>,
 }
 
 /// A point in the device's work; see [`Device::elapsed_ms`].
@@ -99,13 +102,27 @@ impl Device {
     /// The software GPU.
     pub fn soft(allocation: Allocation) -> Device {
         let soft = SoftDevice::new();
-        Device { arena: Arena::new(soft.raw_memory(), allocation), arm: Arm::Soft(soft) }
+        Device::of(Arena::new(soft.raw_memory(), allocation), Arm::Soft(soft))
     }
 
     /// The NVIDIA GPU of this number. An error says why there is none.
     pub fn cuda(number: usize, allocation: Allocation) -> Result<Device> {
         let cuda = CudaDevice::open(number)?;
-        Ok(Device { arena: Arena::new(cuda.raw_memory(), allocation), arm: Arm::Cuda(cuda) })
+        Ok(Device::of(Arena::new(cuda.raw_memory(), allocation), Arm::Cuda(cuda)))
+    }
+
+    fn of(arena: Arc<Arena>, arm: Arm) -> Device {
+        Device { arm, arena, timing: Arc::default() }
+    }
+
+    /// From now on the time of every kernel and matrix product is taken; each then waits for the device.
+    pub fn take_times(&self) {
+        self.timing.start();
+    }
+
+    /// The times since [`Device::take_times`] as a table, the longest first; none if they were not taken.
+    pub fn times(&self) -> Option<String> {
+        self.timing.table()
     }
 
     /// "softgpu, 2 threads" or the GPU's name.
@@ -192,11 +209,12 @@ impl Device {
         if grid.is_empty() {
             return Ok(());
         }
-        match &self.arm {
+        let work = || match &self.arm {
             // SAFETY: the caller's promise.
             Arm::Cuda(cuda) => unsafe { cuda.launch(kernel, grid, args) },
             Arm::Soft(soft) => soft.launch(kernel, grid, args),
-        }
+        };
+        self.timing.measure(|| kernel.to_owned(), work, || self.synchronize())
     }
 
     /// `C = op(A)·op(B) + beta·C`.
@@ -205,10 +223,16 @@ impl Device {
         if g.m == 0 || g.n == 0 {
             return Ok(());
         }
-        match &self.arm {
+        let work = || match &self.arm {
             Arm::Cuda(cuda) => cuda.gemm(&g),
             Arm::Soft(soft) => soft.gemm(&g),
-        }
+        };
+        // T rows vary from batch to batch; the name says what stays.
+        let name = || match (g.ta, g.tb) {
+            (true, _) => format!("gemm [{}, T]·[T, {}]", g.m, g.n),
+            _ => format!("gemm [T, {}]·[{}, {}]", g.k, g.k, g.n),
+        };
+        self.timing.measure(name, work, || self.synchronize())
     }
 
     /// Waits for all work.

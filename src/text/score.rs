@@ -37,7 +37,7 @@ pub fn score(args: &ScoreArgs, mut input: impl BufRead) -> Result<()> {
     if hypotheses.is_empty() {
         return Err(Error::data("stdin is empty: there is nothing to score"));
     }
-    print(&(report(&hypotheses, &references) + "\n"))
+    print(&(report(&hypotheses, &references) + "\n")).map(drop)
 }
 
 /// All lines of `input`, which messages call `name`.

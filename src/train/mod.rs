@@ -24,6 +24,9 @@ pub fn train(args: &TrainArgs) -> Result<()> {
         run.say(&format!("nothing left to do: {} updates are done", run.state.update));
         return Ok(());
     }
+    if args.kernel_times {
+        run.dev().take_times();
+    }
     while !run.finished() || run.validation_due() {
         if stopped() {
             run.save_last()?;
@@ -34,6 +37,9 @@ pub fn train(args: &TrainArgs) -> Result<()> {
             return Err(Error::interrupted());
         }
         if run.validation_due() {
+            if let Some(times) = run.dev().times() {
+                run.say(times.trim_end()); // of training alone
+            }
             run.validate()?;
             continue;
         }

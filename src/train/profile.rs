@@ -18,5 +18,5 @@ pub fn profile(args: &ProfileArgs) -> Result<()> {
     if let Some(path) = &args.out {
         omegas.save(path)?;
     }
-    print(&omegas.table())
+    print(&omegas.table()).map(drop)
 }

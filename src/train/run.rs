@@ -10,6 +10,7 @@ use super::stats::Stats;
 use super::validate::{Sample, Validation};
 use crate::checkpoint::{RunState, Window, save};
 use crate::config::TrainConfig;
+use crate::device::Device;
 use crate::error::Result;
 use crate::model::{Model, PackedBatch};
 use crate::ops::cross_entropy::cross_entropy;
@@ -104,6 +105,10 @@ impl Run {
             meter,
             shown,
         }
+    }
+
+    pub fn dev(&self) -> &Device {
+        self.model.params.dev()
     }
 
     pub fn say(&self, line: &str) {

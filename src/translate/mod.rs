@@ -148,7 +148,9 @@ pub fn translate(args: &TranslateArgs) -> Result<()> {
                 text.push('\n');
             }
         }
-        print(&text)?;
+        if !print(&text)? {
+            return Ok(());
+        }
         done += lines.len();
     }
 }
