@@ -15,6 +15,7 @@ use crate::cli::TrainArgs;
 use crate::error::{Error, Result};
 
 pub use profile::profile;
+pub use run::micro_batch;
 
 /// Runs the command.
 pub fn train(args: &TrainArgs) -> Result<()> {

@@ -2,15 +2,14 @@
 
 use std::path::Path;
 
-use omega::config::LrScheduler;
+use omega::config::{LrScheduler, Optimizer};
 use omega::device::{Allocation, Device};
-use omega::ops::cross_entropy::cross_entropy;
-use omega::ops::loss_scale::loss_scale;
-use omega::ops::optimizer::{Adam, Flat, adam_step, optimizer, radam_step};
+use omega::ops::optimizer::Adam;
 use omega::optim::schedule::Schedule;
+use omega::optim::{Moments, Updater};
 use omega::rng::RngState;
-use omega::tape::Tape;
 use omega::tensor::DType;
+use omega::train::micro_batch;
 use serde_json::Value;
 
 use crate::fixture::{ModelFolder, tensors};
@@ -55,13 +54,14 @@ fn follow(folder: &ModelFolder, batches: &Path, record: &Value, path: &Path) {
         power: 1.0,
         max_update: 0,
     };
-    let (values, grads) = (model.params.trainable_values().unwrap(), model.params.trainable_grads().unwrap());
-    let zeros = || {
-        let t = dev.tensor(values.dims(), DType::F32).unwrap();
-        dev.zero(&t).unwrap();
-        t
+    let updater = Updater {
+        kind: if record["optimizer"] == "adam" { Optimizer::Adam } else { Optimizer::Radam },
+        adam,
+        schedule,
+        clip_norm: number("clip_norm"),
+        moments: Moments::zeros(&model.params).unwrap(),
     };
-    let (m, v, state) = (zeros(), zeros(), dev.tensor(&[3], DType::F32).unwrap());
+    let state = dev.tensor(&[3], DType::F32).unwrap();
     let batches = tensors(batches);
     let mut worst = [0.0f64; 2];
     for row in record["rows"].as_array().unwrap() {
@@ -70,18 +70,11 @@ fn follow(folder: &ModelFolder, batches: &Path, record: &Value, path: &Path) {
         let (mut loss_sum, mut tokens) = (0.0, 0);
         for which in row["batches"].as_array().unwrap() {
             let batch = Padded::read(&batches, &format!("batch{which}.")).pack(&dev, folder.config.max_positions);
-            let mut tape = Tape::new(&dev, RngState::default(), true);
-            let output = model.forward(&mut tape, &batch, true).unwrap();
-            let (loss, _) = cross_entropy(&mut tape, output.logits, &batch.targets, 0.1).unwrap();
-            loss_sum += f64::from(dev.read::<f32>(tape.value(loss)).unwrap()[0]);
+            let (loss, _) = micro_batch(&model, &batch, RngState::default(), 0.1).unwrap();
+            loss_sum += f64::from(dev.read::<f32>(&loss).unwrap()[0]);
             tokens += batch.target_tokens();
-            tape.backward(loss, 1.0).unwrap();
         }
-        let lr = schedule.rate(update - 1);
-        let step = if record["optimizer"] == "adam" { adam_step } else { radam_step }(adam.betas, lr, update);
-        loss_scale(&dev, &grads, 1.0 / tokens as f32, number("clip_norm") as f32, &state).unwrap();
-        optimizer(&dev, &Flat { parameters: &values, gradients: &grads, m: &m, v: &v }, &state, &adam, lr, step)
-            .unwrap();
+        updater.update(&model.params, update, tokens, &state).unwrap();
         let norm = f64::from(dev.read::<f32>(&state).unwrap()[0]);
         let got = [(loss_sum, "loss_sum", LOSS), (norm, "grad_norm", NORM)];
         for ((got, key, bound), worst) in got.into_iter().zip(&mut worst) {
