@@ -1,0 +1,86 @@
+//! Whole runs to the bit: repeated, on other numbers of threads, stopped and resumed, killed and resumed.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::{Workplace, succeed, text};
+
+#[rustfmt::skip]
+const FLAGS: &[&str] = &[
+    "--max-update", "40", "--log-interval", "5", "--save-interval-updates", "3", "--validate-interval-updates", "16",
+    "--dropout", "0.1", "--update-freq", "2", "--lr", "0.01", "--clip-norm", "2",
+];
+
+#[test]
+fn the_same_bytes_for_any_number_of_threads() {
+    let place = Workplace::prepared();
+    for (run, threads) in [("one", "1"), ("two", "2"), ("five", "5")] {
+        succeed(place.train(run, FLAGS).env("RAYON_NUM_THREADS", threads));
+    }
+    for file in ["checkpoint_last.safetensors", "checkpoint_best.safetensors", "checkpoint_last.json"] {
+        let one = place.read(&format!("one/{file}"));
+        assert_eq!(one, place.read(&format!("two/{file}")), "{file}");
+        assert_eq!(one, place.read(&format!("five/{file}")), "{file}");
+    }
+    succeed(&mut place.train("seed", &[FLAGS, &["--seed", "2"]].concat()));
+    assert_ne!(place.read("one/checkpoint_last.safetensors"), place.read("seed/checkpoint_last.safetensors"));
+}
+
+/// Waits until `run` has logged update `update`.
+fn wait_for(place: &Workplace, run: &str, update: u64, child: &mut Child) {
+    let began = Instant::now();
+    let reached = || {
+        let text = std::fs::read_to_string(place.path(&format!("{run}/log.jsonl"))).unwrap_or_default();
+        text.contains(&format!("{{\"update\":{update},"))
+    };
+    while !reached() {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended before update {update}");
+        assert!(began.elapsed() < Duration::from_secs(120), "update {update} never came");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// A log without the speeds, which no two runs share.
+fn log(place: &Workplace, run: &str) -> Vec<serde_json::Value> {
+    let mut log = place.log(run);
+    for record in &mut log {
+        let record = record.as_object_mut().unwrap();
+        record.retain(|key, _| !key.ends_with("_per_s"));
+    }
+    log
+}
+
+#[test]
+fn a_killed_run_goes_on_to_the_same_bytes() {
+    let place = Workplace::prepared();
+    succeed(&mut place.train("whole", FLAGS));
+    for update in [5, 20, 35] {
+        let mut child = place.train("killed", FLAGS).stderr(Stdio::null()).spawn().unwrap();
+        wait_for(&place, "killed", update, &mut child);
+        child.kill().unwrap(); // SIGKILL
+        child.wait().unwrap();
+    }
+    let resumed = succeed(&mut place.train("killed", FLAGS));
+    assert!(text(&resumed.stderr).contains("resumed after update"), "{}", text(&resumed.stderr));
+    for file in ["checkpoint_last.safetensors", "checkpoint_best.safetensors"] {
+        assert_eq!(place.read(&format!("whole/{file}")), place.read(&format!("killed/{file}")), "{file}");
+    }
+    assert_eq!(log(&place, "whole"), log(&place, "killed"));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_saves_and_the_run_goes_on_to_the_same_bytes() {
+    let place = Workplace::prepared();
+    succeed(&mut place.train("whole", FLAGS));
+    let mut child = place.train("stopped", FLAGS).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for(&place, "stopped", 10, &mut child);
+    succeed(Command::new("kill").args(["-INT", &child.id().to_string()]));
+    let output = child.wait_with_output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("stopped and saved after update"), "{said}");
+    succeed(&mut place.train("stopped", FLAGS));
+    assert_eq!(place.read("whole/checkpoint_last.safetensors"), place.read("stopped/checkpoint_last.safetensors"));
+    assert_eq!(log(&place, "whole"), log(&place, "stopped"));
+}
