@@ -23,6 +23,11 @@ pub trait Lane: Copy + Default {
     type Raw: Copy + Default;
     fn from_raw(raw: Self::Raw) -> Self;
     fn to_raw(self) -> Self::Raw;
+    /// Predicates only: a lane from its bit, and back.
+    fn from_bit(bit: u32) -> Self;
+    fn bit(self) -> u32;
+    /// `new` where `bit` is 1, `old` where it is 0; arithmetic, so that it stays a vector loop.
+    fn blend(bit: u32, new: Self::Raw, old: Self::Raw) -> Self::Raw;
 }
 
 macro_rules! lanes {
@@ -31,9 +36,18 @@ macro_rules! lanes {
             const KIND: Kind = Kind::$kind;
             type Raw = $raw;
             #[inline(always)]
-            fn from_raw(raw: $raw) -> $t { let f: fn($raw) -> $t = $from; f(raw) }
+            fn from_raw(raw: $raw) -> $t { ($from as fn($raw) -> $t)(raw) }
             #[inline(always)]
-            fn to_raw(self) -> $raw { let f: fn($t) -> $raw = $to; f(self) }
+            fn to_raw(self) -> $raw { ($to as fn($t) -> $raw)(self) }
+            #[inline(always)]
+            fn from_bit(bit: u32) -> $t { Self::from_raw(bit as $raw) }
+            #[inline(always)]
+            fn bit(self) -> u32 { self.to_raw() as u32 }
+            #[inline(always)]
+            fn blend(bit: u32, new: $raw, old: $raw) -> $raw {
+                let take = (0 as $raw).wrapping_sub(bit as $raw);
+                new & take | old & !take
+            }
         }
     )* };
 }
@@ -169,8 +183,8 @@ rows! {
     "clz.b32" => u32, (a: u32) a.leading_zeros();
     "brev.b32" => u32, (a: u32) a.reverse_bits();
     "bfe.u32" => u32, (a: u32, b: u32, c: u32) ((a as u64) >> (b & 255).min(63) & ((1u64 << (c & 255).min(32)) - 1)) as u32;
-    "selp.b32" "selp.u32" "selp.s32" "selp.f32" "selp.b16" "selp.u16" "selp.s16" => u32, (a: u32, b: u32, p: bool) if p { a } else { b };
-    "selp.b64" "selp.u64" "selp.s64" "selp.f64" => u64, (a: u64, b: u64, p: bool) if p { a } else { b };
+    "selp.b32" "selp.u32" "selp.s32" "selp.f32" "selp.b16" "selp.u16" "selp.s16" => u32, (a: u32, b: u32, p: bool) b ^ (a ^ b) & 0u32.wrapping_sub(p as u32);
+    "selp.b64" "selp.u64" "selp.s64" "selp.f64" => u64, (a: u64, b: u64, p: bool) b ^ (a ^ b) & 0u64.wrapping_sub(p as u64);
 
     "add.f32" => f32, (a: f32, b: f32) a + b;
     "sub.f32" => f32, (a: f32, b: f32) a - b;

@@ -91,16 +91,22 @@ fn stray(w: &mut Warp, space: u8, address: u64, bytes: u64, lane: usize, misalig
 #[inline(always)]
 unsafe fn addresses<const WIDE: bool>(w: &Warp, op: &Op) -> [u64; LANES] {
     let offset = op.imm as i32 as i64 as u64;
+    let mut out = [0; LANES];
     // SAFETY: the decoder has chosen WIDE by the register's kind.
     unsafe {
         if WIDE {
-            let a = w.get::<u64>(op.a);
-            std::array::from_fn(|i| a[i].wrapping_add(offset))
+            let a = w.source::<u64>(op.a);
+            for (i, out) in out.iter_mut().enumerate() {
+                *out = a.lane(i).wrapping_add(offset);
+            }
         } else {
-            let a = w.get::<u32>(op.a);
-            std::array::from_fn(|i| (a[i] as u64).wrapping_add(offset))
+            let a = w.source::<u32>(op.a);
+            for (i, out) in out.iter_mut().enumerate() {
+                *out = (a.lane(i) as u64).wrapping_add(offset);
+            }
         }
     }
+    out
 }
 
 #[inline(always)]
@@ -126,7 +132,11 @@ unsafe fn load<T: Lane, const V: usize, const SPACE: u8, const WIDE: bool, const
             Err(trap) => return trap,
         };
         for (v, slot) in slots(op).into_iter().take(V).enumerate() {
-            w.put::<T>(slot, std::array::from_fn(|i| data[i][v]));
+            let mut part = [T::default(); LANES];
+            for (part, data) in part.iter_mut().zip(&data) {
+                *part = data[v];
+            }
+            w.put::<T>(slot, &part);
         }
     }
     pc + 1

@@ -60,50 +60,85 @@ impl Warp {
         TRAP
     }
 
+    /// The lanes of a register, to be read one by one.
+    ///
     /// # Safety
     /// `slot` must hold a register of `T`'s kind.
     #[inline(always)]
-    pub unsafe fn get<T: Lane>(&self, slot: u16) -> [T; LANES] {
-        // SAFETY: the decoder numbers slots below the size of the register file; Raw is u32 for kinds P and W.
+    pub unsafe fn source<T: Lane>(&self, slot: u16) -> Source<T> {
+        // SAFETY: the decoder numbers slots below the sizes of the files.
         unsafe {
-            if let Kind::P = T::KIND {
-                let bits = *self.predicates.add(slot as usize);
-                return std::array::from_fn(|i| {
-                    let bit = bits >> i & 1;
-                    T::from_raw(*(&raw const bit as *const T::Raw))
-                });
+            match T::KIND {
+                Kind::P => Source { lanes: std::ptr::null(), bits: *self.predicates.add(slot as usize) },
+                _ => Source { lanes: self.registers.add(slot as usize * LANES) as *const T::Raw, bits: 0 },
             }
-            let raw = &*(self.registers.add(slot as usize * LANES) as *const [T::Raw; LANES]);
-            std::array::from_fn(|i| T::from_raw(raw[i]))
         }
     }
 
-    /// Writes the lanes in `mask`.
+    /// # Safety
+    /// As [`Warp::source`].
+    #[inline(always)]
+    pub unsafe fn get<T: Lane>(&self, slot: u16) -> [T; LANES] {
+        let mut out = [T::default(); LANES];
+        // SAFETY: the caller's; i is a lane.
+        unsafe {
+            let source = self.source::<T>(slot);
+            for (i, out) in out.iter_mut().enumerate() {
+                *out = source.lane(i);
+            }
+        }
+        out
+    }
+
+    /// Writes the lanes in `mask`. Loops, not iterator chains or `from_fn`: whatever is not inlined into the handler is
+    /// compiled without its vector instructions.
     ///
     /// # Safety
-    /// As [`Warp::get`].
+    /// As [`Warp::source`].
     #[inline(always)]
-    pub unsafe fn put<T: Lane>(&mut self, slot: u16, values: [T; LANES]) {
-        // SAFETY: as in `get`.
+    pub unsafe fn put<T: Lane>(&mut self, slot: u16, values: &[T; LANES]) {
+        // SAFETY: as in `source`; a lane's raw form is u32 for kind P.
         unsafe {
             if let Kind::P = T::KIND {
                 let mut bits = 0;
                 for (i, v) in values.iter().enumerate() {
-                    let raw = v.to_raw();
-                    bits |= *(&raw const raw as *const u32) << i;
+                    bits |= v.bit() << i;
                 }
                 let p = self.predicates.add(slot as usize);
                 *p = *p & !self.mask | bits & self.mask;
                 return;
             }
-            let out = &mut *(self.registers.add(slot as usize * LANES) as *mut [T::Raw; LANES]);
-            if self.mask == self.live {
-                *out = std::array::from_fn(|i| values[i].to_raw()); // lanes that have exited hold rubbish, unread
-            } else {
-                for i in 0..LANES {
-                    out[i] = if self.mask >> i & 1 != 0 { values[i].to_raw() } else { out[i] };
+            let mut raw = [T::Raw::default(); LANES];
+            for (raw, v) in raw.iter_mut().zip(values) {
+                *raw = v.to_raw();
+            }
+            let out = self.registers.add(slot as usize * LANES) as *mut [T::Raw; LANES];
+            if self.mask != self.live {
+                let old = *out;
+                for (i, (raw, old)) in raw.iter_mut().zip(old).enumerate() {
+                    *raw = T::blend(self.mask >> i & 1, *raw, old);
                 }
             }
+            *out = raw; // lanes that have exited hold rubbish, unread
+        }
+    }
+}
+
+/// A register's lanes: words in memory, or the bits of a predicate.
+pub struct Source<T: Lane> {
+    lanes: *const T::Raw,
+    bits: u32,
+}
+
+impl<T: Lane> Source<T> {
+    /// # Safety
+    /// `i` must be a lane.
+    #[inline(always)]
+    pub unsafe fn lane(&self, i: usize) -> T {
+        match T::KIND {
+            Kind::P => T::from_bit(self.bits >> i & 1),
+            // SAFETY: `lanes` starts 32 of them.
+            _ => T::from_raw(unsafe { *self.lanes.add(i) }),
         }
     }
 }
@@ -112,10 +147,14 @@ impl Warp {
 /// `op`'s slots must hold registers of the kinds of `D` and `A`.
 #[inline(always)]
 pub unsafe fn alu1<D: Lane, A: Lane>(w: &mut Warp, op: &Op, f: impl Fn(A) -> D) {
-    // SAFETY: the caller's.
+    // SAFETY: the caller's. The result is written after all lanes are read: `d` may be a source.
     unsafe {
-        let a = w.get::<A>(op.a);
-        w.put(op.d, std::array::from_fn(|i| f(a[i])));
+        let a = w.source::<A>(op.a);
+        let mut out = [D::default(); LANES];
+        for (i, out) in out.iter_mut().enumerate() {
+            *out = f(a.lane(i));
+        }
+        w.put(op.d, &out);
     }
 }
 
@@ -123,10 +162,14 @@ pub unsafe fn alu1<D: Lane, A: Lane>(w: &mut Warp, op: &Op, f: impl Fn(A) -> D) 
 /// As [`alu1`].
 #[inline(always)]
 pub unsafe fn alu2<D: Lane, A: Lane, B: Lane>(w: &mut Warp, op: &Op, f: impl Fn(A, B) -> D) {
-    // SAFETY: the caller's.
+    // SAFETY: as in `alu1`.
     unsafe {
-        let (a, b) = (w.get::<A>(op.a), w.get::<B>(op.b));
-        w.put(op.d, std::array::from_fn(|i| f(a[i], b[i])));
+        let (a, b) = (w.source::<A>(op.a), w.source::<B>(op.b));
+        let mut out = [D::default(); LANES];
+        for (i, out) in out.iter_mut().enumerate() {
+            *out = f(a.lane(i), b.lane(i));
+        }
+        w.put(op.d, &out);
     }
 }
 
@@ -134,10 +177,14 @@ pub unsafe fn alu2<D: Lane, A: Lane, B: Lane>(w: &mut Warp, op: &Op, f: impl Fn(
 /// As [`alu1`].
 #[inline(always)]
 pub unsafe fn alu3<D: Lane, A: Lane, B: Lane, C: Lane>(w: &mut Warp, op: &Op, f: impl Fn(A, B, C) -> D) {
-    // SAFETY: the caller's.
+    // SAFETY: as in `alu1`.
     unsafe {
-        let (a, b, c) = (w.get::<A>(op.a), w.get::<B>(op.b), w.get::<C>(op.c));
-        w.put(op.d, std::array::from_fn(|i| f(a[i], b[i], c[i])));
+        let (a, b, c) = (w.source::<A>(op.a), w.source::<B>(op.b), w.source::<C>(op.c));
+        let mut out = [D::default(); LANES];
+        for (i, out) in out.iter_mut().enumerate() {
+            *out = f(a.lane(i), b.lane(i), c.lane(i));
+        }
+        w.put(op.d, &out);
     }
 }
 

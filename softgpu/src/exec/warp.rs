@@ -84,9 +84,9 @@ unsafe fn shuffle<const MODE: u8>(w: &mut Warp, op: &Op, pc: u32) -> u32 {
             out[i as usize] = a[if ok { from & 31 } else { i } as usize];
             inside[i as usize] = ok;
         }
-        w.put(op.d, out);
+        w.put(op.d, &out);
         if op.imm != 0 {
-            w.put(op.imm as u16 - 1, inside);
+            w.put(op.imm as u16 - 1, &inside);
         }
     }
     pc + 1
@@ -121,9 +121,9 @@ unsafe fn vote<const MODE: u8>(w: &mut Warp, op: &Op, pc: u32) -> u32 {
         let p = *w.predicates.add(op.a as usize) ^ if op.c == 1 { u32::MAX } else { 0 };
         let votes = p & members & w.mask;
         match MODE {
-            ANY => w.put(op.d, [votes != 0; LANES]),
-            ALL => w.put(op.d, [votes == members & w.mask; LANES]),
-            _ => w.put(op.d, [votes; LANES]),
+            ANY => w.put(op.d, &[votes != 0; LANES]),
+            ALL => w.put(op.d, &[votes == members & w.mask; LANES]),
+            _ => w.put(op.d, &[votes; LANES]),
         }
     }
     pc + 1
