@@ -103,13 +103,15 @@ def unpack_zst(path, data):
         from compression import zstd  # Python 3.14
         return zstd.decompress(data)
     except ImportError:
-        if not shutil.which("zstd"):
-            raise Problem(f"{path} is packed with zstd, which Python unpacks from version 3.14 on",
-                          "install the program `zstd`, or take the package from Debian")
-    result = subprocess.run(["zstd", "-dcq"], input=data, stdout=subprocess.PIPE)
-    if result.returncode != 0:
-        raise Problem(f"{path} is damaged: zstd cannot unpack it", "fetch it again")
-    return result.stdout
+        pass
+    for command, given in (["zstd", "-dcq"], data), (["dpkg-deb", "--fsys-tarfile", str(path)], None):
+        if shutil.which(command[0]):
+            result = subprocess.run(command, input=given, stdout=subprocess.PIPE)
+            if result.returncode != 0:
+                raise Problem(f"{path} is damaged: {command[0]} cannot unpack it", "fetch it again")
+            return result.stdout
+    raise Problem(f"{path} is packed with zstd, which Python unpacks from version 3.14 on",
+                  "install the program zstd, or take the package from Debian, which packs with xz")
 
 
 # ---- HTML to text -----------------------------------------------------------------------------------------------
