@@ -137,7 +137,7 @@ fn is_of(line: &str, update: u64) -> bool {
 
 fn bar(update: u64, last: Option<u64>) -> ProgressBar {
     let (bar, template) = match last {
-        Some(last) => (ProgressBar::new(last), "{bar:20} {pos}/{len}  {eta} left  {wide_msg}"),
+        Some(last) => (ProgressBar::new(last), "{bar:12} {pos}/{len}  {eta} left  {wide_msg}"),
         None => (ProgressBar::no_length(), "{spinner} {pos}  {elapsed}  {wide_msg}"),
     };
     bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));

@@ -188,7 +188,7 @@ impl Run {
         self.stats.flush(&mut self.state.window, self.state.update)?;
         let (window, (_, tokens)) = (&self.state.window, self.meter.per_second());
         let nats = window.loss / window.target_tokens as f64;
-        let message = format!("epoch {}  loss {:.3}  {tokens:.0} tokens/s", self.state.epoch, nats / LN_2);
+        let message = format!("loss {:.2}  {tokens:.0} tokens/s  epoch {}", nats / LN_2, self.state.epoch);
         self.log.show(self.state.update, message);
         self.shown = Instant::now();
         Ok(())
