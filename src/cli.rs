@@ -70,7 +70,7 @@ pub struct PrepareArgs {
 
 #[derive(Debug, Args)]
 pub struct TrainArgs {
-    /// data-bin folder, from `omega prepare` or from fairseq
+    /// data-bin folder, from `omega prepare` or from fairseq; without it the run folder's config.toml says which
     pub data: Option<PathBuf>,
     /// Run folder for checkpoints, config.toml and log.jsonl; training resumes from its checkpoint_last
     #[arg(long, value_name = "RUN")]
@@ -115,6 +115,7 @@ pub struct TranslateArgs {
     /// Longest output: max-len-a · source length + max-len-b tokens
     #[arg(long, value_name = "X", default_value_t = 0.0)]
     pub max_len_a: f64,
+    /// See --max-len-a
     #[arg(long, value_name = "N", default_value_t = 200)]
     pub max_len_b: usize,
     /// Shortest output, in tokens without the end symbol

@@ -101,16 +101,19 @@ pub struct TrainFlags {
     /// Sizes to start from [default: demo]
     #[arg(long)]
     pub arch: Option<Arch>,
+    /// [default: by --arch]
     #[arg(long, value_name = "N")]
     pub encoder_layers: Option<usize>,
+    /// [default: by --arch]
     #[arg(long, value_name = "N")]
     pub decoder_layers: Option<usize>,
-    /// Model width
+    /// Model width [default: by --arch]
     #[arg(long, value_name = "N")]
     pub d_model: Option<usize>,
-    /// Width of the feed-forward layer
+    /// Width of the feed-forward layer [default: by --arch]
     #[arg(long, value_name = "N")]
     pub ffn: Option<usize>,
+    /// Attention heads; each takes an equal part of the width [default: by --arch]
     #[arg(long, value_name = "N")]
     pub heads: Option<usize>,
     /// Residual scheme [default: admin]
@@ -134,16 +137,16 @@ pub struct TrainFlags {
     /// Chance to drop after the feed-forward ReLU [default: 0]
     #[arg(long, value_name = "P")]
     pub relu_dropout: Option<f32>,
-    /// [default: adam]
+    /// Adam, or RAdam as the original has it [default: adam]
     #[arg(long)]
     pub optimizer: Option<Optimizer>,
     /// Learning rate at the end of warm-up [default: 1e-3]
     #[arg(long, value_name = "X")]
     pub lr: Option<f64>,
-    /// [default: inverse_sqrt]
+    /// How the learning rate moves, as in fairseq [default: inverse_sqrt]
     #[arg(long)]
     pub lr_scheduler: Option<LrScheduler>,
-    /// [default: 4000, and a tenth of --max-update if that is less]
+    /// Updates until the learning rate is --lr [default: 4000, and a tenth of --max-update if that is less]
     #[arg(long, value_name = "N")]
     pub warmup_updates: Option<u64>,
     /// Learning rate of the first update [default: 1e-7]
@@ -155,10 +158,10 @@ pub struct TrainFlags {
     /// Power of poly [default: 1]
     #[arg(long, value_name = "X")]
     pub power: Option<f64>,
-    /// β₁,β₂ [default: 0.9,0.98]
+    /// Decay of the moments, β₁,β₂ [default: 0.9,0.98]
     #[arg(long, value_name = "B1,B2", value_delimiter = ',')]
     pub adam_betas: Option<Vec<f64>>,
-    /// [default: 1e-8]
+    /// Added to the root of the second moment [default: 1e-8]
     #[arg(long, value_name = "X")]
     pub adam_eps: Option<f64>,
     /// Decoupled, on every parameter [default: 0.0001]
@@ -167,7 +170,7 @@ pub struct TrainFlags {
     /// Clip the gradient's global norm; 0 is off [default: 0]
     #[arg(long, value_name = "X")]
     pub clip_norm: Option<f64>,
-    /// [default: 0.1]
+    /// Share of the target's probability that all symbols get [default: 0.1]
     #[arg(long, value_name = "X")]
     pub label_smoothing: Option<f32>,
     /// Tokens in a batch, the longer side with padding counted, as fairseq does [default: 4096]
@@ -179,7 +182,7 @@ pub struct TrainFlags {
     /// Batches per update [default: 1]
     #[arg(long, value_name = "N")]
     pub update_freq: Option<usize>,
-    /// [default: 1]
+    /// Of initial values, batches and dropout [default: 1]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
     /// Stop after this many updates [default: no limit]
