@@ -7,7 +7,8 @@ export PYTHONUTF8=1
 
 vocab=4000
 train_flags="--arch demo --residual admin --max-tokens 4096 --max-update 2000"
-beam=5
+# An untrained model does not stop by itself: outputs are kept near the length of the source.
+translate_flags="--beam 5 --max-len-a 1.5 --max-len-b 10"
 shown=10
 omega=target/release/omega
 
@@ -57,7 +58,7 @@ step "5/5 translate: $shown of the test lines"
 # The first ones of 6 to 18 words: neither headings nor whole paragraphs.
 paste $text/test.de $text/test.en |
     awk -F '\t' -v left=$shown '{ n = split($1, w, " ") } n >= 6 && n <= 18 && left-- > 0' >$run/shown.tsv
-cut -f 1 $run/shown.tsv | $omega translate $run --beam $beam >$run/shown.hyp
+cut -f 1 $run/shown.tsv | $omega translate $run $translate_flags >$run/shown.hyp
 paste $run/shown.tsv $run/shown.hyp | python3 -c '
 import sys, textwrap
 for line in sys.stdin.read().split("\n")[:-1]:
@@ -66,7 +67,7 @@ for line in sys.stdin.read().split("\n")[:-1]:
     print()'
 
 step "5/5 translate: all test lines, then score"
-$omega translate $run --beam $beam <$text/test.de >$run/test.hyp.tmp
+$omega translate $run $translate_flags <$text/test.de >$run/test.hyp.tmp
 mv $run/test.hyp.tmp $run/test.hyp
 $omega score --reference $text/test.en <$run/test.hyp
 step "done; translate more: $omega translate $run"
