@@ -1,13 +1,14 @@
-//! Kernels to [`Program`]s: names to register slots, labels to indices, opcodes to handlers.
+//! Kernels to [`Ir`]: names to registers, labels to indices, opcodes to codes.
 //!
-//! Literals, parameters and special registers become slots that are filled once per launch (or block), and a register
-//! that is only ever a copy of one of those, or of another register, is not copied at all.
+//! Literals, parameters and special registers become registers that are filled once per launch (or block), and a
+//! register that is only ever a copy of one of those, or of another register, is not copied at all.
 
 use std::collections::HashMap;
 
 use crate::LoadError;
 use crate::ast::{Class, Instruction, Kernel, Module, Operand, Register, Variable};
-use crate::exec::{Handler, Level, Op, mem, warp};
+use crate::exec::{mem, warp};
+use crate::ir::{self, Access, Code, Inst, Ir, Reg};
 use crate::isa::{Kind, ROWS, find};
 use crate::memory::{LOCAL_WINDOW, SHARED_WINDOW};
 use crate::parse::type_bytes;
@@ -15,15 +16,11 @@ use crate::parse::type_bytes;
 type Result<T> = std::result::Result<T, LoadError>;
 
 /// A decoded kernel.
-pub struct Program {
+pub struct Decoded {
     pub name: String,
-    pub ops: Vec<Op>,
-    /// Where each op comes from.
+    pub ir: Ir,
+    /// Where the instructions come from.
     pub places: Vec<Place>,
-    /// Size of a warp's register file in slots of 32 words, and its number of predicates.
-    pub slots: usize,
-    pub predicates: usize,
-    pub inits: Vec<(usize, Kind, Init)>,
     /// (offset, bytes) in the parameter space.
     pub parameters: Vec<(usize, usize)>,
     pub shared_bytes: usize,
@@ -65,38 +62,32 @@ struct Decoder<'m, 'a> {
     module: &'m Module<'a>,
     kernel: &'m Kernel<'a>,
     aliases: HashMap<Register, Source>,
-    slot_of: HashMap<Register, usize>,
-    constants: HashMap<(Init, Kind2), usize>,
-    inits: Vec<(usize, Kind, Init)>,
-    slots: usize,
-    predicates: usize,
+    slot_of: HashMap<Register, Reg>,
+    constants: HashMap<(Init, Kind2), Reg>,
+    registers: Vec<ir::Register>,
     addresses: HashMap<&'a str, u64>,
-    ops: Vec<Op>,
+    insts: Vec<Inst>,
     places: Vec<Place>,
-    /// Op index of each PTX instruction; branches are patched with it at the end.
+    /// Index of what each PTX instruction became; branches are patched with it at the end.
     starts: Vec<u32>,
-    level: Level,
 }
 
 /// `Kind` as a key.
 type Kind2 = u8;
 
 /// Decodes one kernel. Errors name the first instruction that softgpu cannot run.
-pub fn decode(module: &Module, kernel: &Kernel, level: Level) -> Result<Program> {
+pub fn decode(module: &Module, kernel: &Kernel) -> Result<Decoded> {
     let mut d = Decoder {
         module,
         kernel,
         aliases: HashMap::new(),
         slot_of: HashMap::new(),
         constants: HashMap::new(),
-        inits: Vec::new(),
-        slots: 0,
-        predicates: 1, // slot 0 is scratch for combined comparisons
+        registers: Vec::new(),
         addresses: HashMap::new(),
-        ops: Vec::new(),
+        insts: Vec::new(),
         places: Vec::new(),
         starts: Vec::new(),
-        level,
     };
     let is_shared = |v: &&Variable| v.space == ".shared";
     let shared = kernel.variables.iter().chain(&module.variables).filter(is_shared);
@@ -104,37 +95,25 @@ pub fn decode(module: &Module, kernel: &Kernel, level: Level) -> Result<Program>
     let local_bytes = d.lay_out(kernel.variables.iter().filter(|v| v.space == ".local"));
     d.find_aliases();
     for instruction in &kernel.body {
-        d.starts.push(d.ops.len() as u32);
+        d.starts.push(d.insts.len() as u32);
         d.instruction(instruction)?;
     }
-    d.starts.push(d.ops.len() as u32);
+    d.starts.push(d.insts.len() as u32);
     let end = Instruction { opcode: "ret", guard: None, operands: vec![], line: 0, source: None };
     d.instruction(&end)?;
-    for op in d.ops.iter_mut().filter(|op| op.e == PATCH) {
-        op.imm = d.starts[op.imm as usize];
-    }
-    if d.slots > u16::MAX as usize {
-        return Err(LoadError::at(
-            0,
-            format!("`{}` needs {} register slots, 65,535 are possible", kernel.name, d.slots),
-        ));
+    for inst in d.insts.iter_mut().filter(|inst| inst.code == Code::Branch) {
+        inst.imm = d.starts[inst.imm as usize];
     }
     let parameters = kernel.parameters.iter().map(|p| (p.offset, p.bytes)).collect();
-    Ok(Program {
+    Ok(Decoded {
         name: kernel.name.to_string(),
-        ops: d.ops,
+        ir: Ir { registers: d.registers, insts: d.insts },
         places: d.places,
-        slots: d.slots,
-        predicates: d.predicates,
-        inits: d.inits,
         parameters,
         shared_bytes,
         local_bytes: local_bytes.next_multiple_of(16),
     })
 }
-
-/// Marks a branch whose target is still a PTX instruction index.
-const PATCH: u16 = u16::MAX;
 
 /// Instructions whose first operand is not a destination.
 fn writes_nothing(opcode: &str) -> bool {
@@ -236,27 +215,22 @@ impl<'m, 'a> Decoder<'m, 'a> {
         })
     }
 
-    fn constant_slot(&mut self, init: Init, kind: Kind) -> usize {
+    fn constant_slot(&mut self, init: Init, kind: Kind) -> Reg {
         if let Some(slot) = self.constants.get(&(init, kind as Kind2)) {
             return *slot;
         }
         let slot = self.new_slot(kind);
         self.constants.insert((init, kind as Kind2), slot);
-        self.inits.push((slot, kind, init));
+        self.registers[slot as usize].init = Some(init);
         slot
     }
 
-    fn new_slot(&mut self, kind: Kind) -> usize {
-        let (counter, size) = match kind {
-            Kind::P => (&mut self.predicates, 1),
-            Kind::W => (&mut self.slots, 1),
-            Kind::D => (&mut self.slots, 2),
-        };
-        *counter += size;
-        *counter - size
+    fn new_slot(&mut self, kind: Kind) -> Reg {
+        self.registers.push(ir::Register { kind, init: None });
+        self.registers.len() as Reg - 1
     }
 
-    fn register_slot(&mut self, register: Register) -> usize {
+    fn register_slot(&mut self, register: Register) -> Reg {
         if let Some(slot) = self.slot_of.get(&register) {
             return *slot;
         }
@@ -271,22 +245,23 @@ impl<'m, 'a> Decoder<'m, 'a> {
     }
 
     /// The slot of a source operand of `kind`. A predicate constant has its own.
-    fn slot(&mut self, i: &Instruction, operand: &Operand, kind: Kind) -> Result<u16> {
+    fn slot(&mut self, i: &Instruction, operand: &Operand, kind: Kind) -> Result<Reg> {
         if let Operand::Register(r) = operand {
             let (class, name) = &self.kernel.registers[*r];
             if kind_of_class(*class) != kind {
                 return unsupported(i, &format!("`{name}` has another width than the instruction"));
             }
-            return Ok(self.register_slot(*r) as u16);
+            return Ok(self.register_slot(*r));
         }
         match self.constant(operand) {
-            Some(init) => Ok(self.constant_slot(init, kind) as u16),
+            Some(init) => Ok(self.constant_slot(init, kind)),
             None => unsupported(i, &format!("the operand {operand:?}")),
         }
     }
 
-    fn emit(&mut self, i: &Instruction, handlers: [Handler; 3], [d, a, b, c, e]: [u16; 5], imm: u32) {
-        self.ops.push(Op { run: handlers[self.level as usize], d, a, b, c, e, imm });
+    fn emit(&mut self, i: &Instruction, code: Code, s: [Reg; 5], imm: u32) {
+        let guard = i.guard.map(|(register, negated)| (self.register_slot(register), negated));
+        self.insts.push(Inst { code, s, imm, guard, place: self.places.len() as u32 });
         let source = i.source.map(|(file, line)| {
             let name = self.module.files.get(&file).map_or("?", |path| short(path));
             (name.to_string(), line)
@@ -297,17 +272,18 @@ impl<'m, 'a> Decoder<'m, 'a> {
 
     /// An arithmetic row by its canonical name.
     fn row(&mut self, i: &Instruction, name: &str, operands: &[&Operand]) -> Result<()> {
-        let Some(row) = find(name).map(|at| &ROWS[at]) else {
+        let Some(at) = find(name) else {
             return unsupported(i, "the instruction");
         };
+        let row = &ROWS[at];
         if row.kinds.len() != operands.len() {
             return unsupported(i, &format!("{} operands (it takes {})", operands.len(), row.kinds.len()));
         }
         let mut s = [0; 5];
-        for (at, (operand, kind)) in operands.iter().zip(row.kinds).enumerate() {
-            s[at] = self.slot(i, operand, *kind)?;
+        for (field, (operand, kind)) in operands.iter().zip(row.kinds).enumerate() {
+            s[field] = self.slot(i, operand, *kind)?;
         }
-        self.emit(i, row.handlers, s, 0);
+        self.emit(i, Code::Row(at), s, 0);
         Ok(())
     }
 
@@ -317,11 +293,8 @@ impl<'m, 'a> Decoder<'m, 'a> {
             let Some(&target) = self.kernel.labels.get(label) else {
                 return unsupported(i, &format!("the label `{label}`, which is nowhere"));
             };
-            return self.branch(i, target, i.guard);
-        }
-        if let Some((register, negated)) = i.guard {
-            // A guarded instruction is one that its own branch jumps over.
-            self.branch(i, self.starts.len(), Some((register, !negated)))?;
+            self.emit(i, Code::Branch, [0; 5], target as u32);
+            return Ok(());
         }
         if let [Operand::Register(to), ..] = i.operands.as_slice()
             && !writes_nothing(i.opcode)
@@ -331,15 +304,18 @@ impl<'m, 'a> Decoder<'m, 'a> {
         }
         let operands: Vec<&Operand> = i.operands.iter().collect();
         match parts.as_slice() {
-            ["ret"] | ["exit"] => self.emit(i, warp::exit_handlers(), [0; 5], 0),
+            ["ret"] | ["exit"] => self.emit(i, Code::Exit, [0; 5], 0),
             ["bar", "sync"] | ["barrier", "sync", ..] | ["bar", "cta", "sync"] => {
                 if i.operands != [Operand::Integer(0)] {
                     return unsupported(i, "a barrier other than 0, or one that counts threads,");
                 }
-                self.emit(i, warp::barrier_handlers(), [0; 5], 0);
+                if i.guard.is_some() {
+                    return unsupported(i, "a barrier under a guard");
+                }
+                self.emit(i, Code::Barrier, [0; 5], 0);
             }
             ["bar", "warp", "sync"] | ["membar", ..] | ["fence", ..] => {
-                self.emit(i, warp::nothing_handlers(), [0; 5], 0);
+                self.emit(i, Code::Nothing, [0; 5], 0);
             }
             ["ld", rest @ ..] => return self.memory(i, rest, true),
             ["st", rest @ ..] => return self.memory(i, rest, false),
@@ -353,15 +329,6 @@ impl<'m, 'a> Decoder<'m, 'a> {
             }
             _ => return self.row(i, &canonical(i.opcode), &operands),
         }
-        Ok(())
-    }
-
-    fn branch(&mut self, i: &Instruction, target: usize, guard: Option<(Register, bool)>) -> Result<()> {
-        let (a, c) = match guard {
-            Some((register, negated)) => (self.register_slot(register) as u16, 1 + negated as u16),
-            None => (0, 0),
-        };
-        self.emit(i, warp::branch_handlers(), [0, a, 0, c, PATCH], target as u32);
         Ok(())
     }
 
@@ -390,18 +357,22 @@ impl<'m, 'a> Decoder<'m, 'a> {
             Operand::Register(r) => self.kernel.registers[*r].0 == Class::Double,
             _ => true,
         };
+        if !wide && space != mem::SHARED {
+            return unsupported(i, "a 32-bit address outside shared memory");
+        }
         let values: Vec<&Operand> = match value {
             Operand::Vector(parts) => parts.iter().collect(),
             one => vec![one],
         };
-        let handlers = if load { mem::load_handlers } else { mem::store_handlers }(ty, v, space, wide);
-        let (Some(handlers), true) = (handlers, values.len() == v) else { return unsupported(i, "this access") };
+        let Some(ty) = mem::known(ty, v).filter(|_| values.len() == v) else {
+            return unsupported(i, "this access");
+        };
         let (mut s, mut widened) = ([0; 4], Vec::new());
         for (at, value) in values.into_iter().enumerate() {
             let is_double = matches!(value, Operand::Register(r) if self.kernel.registers[*r].0 == Class::Double);
             if load && is_double && mem::kind_of(ty) == Kind::W {
                 // A register may be wider than the value: PTX ISA 9.0, 9.4.1. Loaded beside it, then extended.
-                s[at] = self.new_slot(Kind::W) as u16;
+                s[at] = self.new_slot(Kind::W);
                 widened.push((self.slot(i, value, Kind::D)?, s[at]));
             } else {
                 s[at] = self.slot(i, value, mem::kind_of(ty))?;
@@ -409,11 +380,13 @@ impl<'m, 'a> Decoder<'m, 'a> {
         }
         let a = self.slot(i, base, if wide { Kind::D } else { Kind::W })?;
         let Ok(offset) = i32::try_from(*offset) else { return unsupported(i, "an offset beyond 31 bits") };
-        self.emit(i, handlers, [s[0], a, s[1], s[2], s[3]], offset as u32);
+        let access = Access { ty, v, space, wide };
+        let code = if load { Code::Load(access) } else { Code::Store(access) };
+        self.emit(i, code, [s[0], a, s[1], s[2], s[3]], offset as u32);
         let extend = if ty.starts_with('s') { "cvt.s64.s32" } else { "cvt.u64.u32" };
         for (wide, narrow) in widened {
-            let Some(row) = find(extend).map(|at| &ROWS[at]) else { return unsupported(i, extend) };
-            self.emit(i, row.handlers, [wide, narrow, 0, 0, 0], 0);
+            let Some(row) = find(extend) else { return unsupported(i, extend) };
+            self.emit(i, Code::Row(row), [wide, narrow, 0, 0, 0], 0);
         }
         Ok(())
     }
@@ -434,7 +407,7 @@ impl<'m, 'a> Decoder<'m, 'a> {
 
     fn shuffle(&mut self, i: &Instruction, mode: &str) -> Result<()> {
         let [d, a, b, c, members] = i.operands.as_slice() else { return unsupported(i, "these operands") };
-        let Some(handlers) = warp::shuffle_handlers(mode) else { return unsupported(i, "this mode") };
+        let Some(mode) = warp::shuffle_mode(mode) else { return unsupported(i, "this mode") };
         let (d, p) = match d {
             Operand::Pair(d, p) => (&**d, Some(&**p)),
             d => (d, None),
@@ -443,21 +416,21 @@ impl<'m, 'a> Decoder<'m, 'a> {
         for (at, operand) in [d, a, b, c, members].into_iter().enumerate() {
             s[at] = self.slot(i, operand, Kind::W)?;
         }
-        let imm = p.map(|p| self.slot(i, p, Kind::P)).transpose()?.map_or(0, |slot| slot as u32 + 1);
-        self.emit(i, handlers, s, imm);
+        let imm = p.map(|p| self.slot(i, p, Kind::P)).transpose()?.map_or(0, |slot| slot + 1);
+        self.emit(i, Code::Shuffle(mode), s, imm);
         Ok(())
     }
 
     fn vote(&mut self, i: &Instruction, mode: &str) -> Result<()> {
         let [d, p, members] = i.operands.as_slice() else { return unsupported(i, "these operands") };
-        let Some(handlers) = warp::vote_handlers(mode) else { return unsupported(i, "this mode") };
+        let Some(mode) = warp::vote_mode(mode) else { return unsupported(i, "this mode") };
         let (p, negated) = match p {
             Operand::Not(p) => (&**p, 1),
             p => (p, 0),
         };
         let d = self.slot(i, d, if mode == "ballot" { Kind::W } else { Kind::P })?;
         let (p, members) = (self.slot(i, p, Kind::P)?, self.slot(i, members, Kind::W)?);
-        self.emit(i, handlers, [d, p, members, negated, 0], 0);
+        self.emit(i, Code::Vote(mode), [d, p, members, 0, 0], negated);
         Ok(())
     }
 
@@ -467,8 +440,8 @@ impl<'m, 'a> Decoder<'m, 'a> {
             s[at] = self.slot(i, operand, Kind::W)?;
         }
         match i.operands.get(4) {
-            Some(Operand::Integer(table)) if lop3 => self.emit(i, warp::lop3_handlers(), s, *table as u32),
-            None if !lop3 => self.emit(i, warp::prmt_handlers(), s, 0),
+            Some(Operand::Integer(table)) if lop3 => self.emit(i, Code::Lop3, s, *table as u32),
+            None if !lop3 => self.emit(i, Code::Prmt, s, 0),
             _ => return unsupported(i, "these operands"),
         }
         Ok(())
@@ -485,18 +458,18 @@ impl<'m, 'a> Decoder<'m, 'a> {
             return unsupported(i, "a second destination");
         };
         let d = &i.operands[0];
-        let Some(row) = find(&format!("setp.{cmp}.{ty}")).map(|at| &ROWS[at]) else {
+        let Some(row) = find(&format!("setp.{cmp}.{ty}")) else {
             return unsupported(i, "this comparison");
         };
-        let target = if combine.is_some() { 0 } else { self.slot(i, d, Kind::P)? };
-        let (a, b) = (self.slot(i, a, row.kinds[1])?, self.slot(i, b, row.kinds[2])?);
-        self.emit(i, row.handlers, [target, a, b, 0, 0], 0);
+        let target = if combine.is_some() { self.new_slot(Kind::P) } else { self.slot(i, d, Kind::P)? };
+        let (a, b) = (self.slot(i, a, ROWS[row].kinds[1])?, self.slot(i, b, ROWS[row].kinds[2])?);
+        self.emit(i, Code::Row(row), [target, a, b, 0, 0], 0);
         let (Some(combine), [c]) = (combine, rest) else {
             return if combine.is_none() && rest.is_empty() { Ok(()) } else { unsupported(i, "these operands") };
         };
-        let Some(row) = find(&format!("{combine}.pred")).map(|at| &ROWS[at]) else { return unsupported(i, combine) };
+        let Some(row) = find(&format!("{combine}.pred")) else { return unsupported(i, combine) };
         let (d, c) = (self.slot(i, d, Kind::P)?, self.slot(i, c, Kind::P)?);
-        self.emit(i, row.handlers, [d, 0, c, 0, 0], 0);
+        self.emit(i, Code::Row(row), [d, target, c, 0, 0], 0);
         Ok(())
     }
 

@@ -8,7 +8,8 @@
     reason = "rows say what the PTX ISA says: unordered comparisons are negations, NaN is what differs from itself"
 )]
 
-use crate::exec::{Handler, Op, Warp, alu1, alu2, alu3};
+use crate::exec::alu::{scalar1, scalar2, scalar3, vector1, vector2, vector3};
+use crate::exec::{Handler, NEXT, Op, Warp};
 
 /// How an operand is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +27,17 @@ pub trait Lane: Copy + Default {
     /// Predicates only: a lane from its bit, and back.
     fn from_bit(bit: u32) -> Self;
     fn bit(self) -> u32;
+    /// The rows over this type work on all lanes' bits at once.
+    const WHOLE: bool = false;
     /// `new` where `bit` is 1, `old` where it is 0; arithmetic, so that it stays a vector loop.
     fn blend(bit: u32, new: Self::Raw, old: Self::Raw) -> Self::Raw;
+    /// Of `WHOLE` types.
+    fn from_word(_: u32) -> Self {
+        Self::default()
+    }
+    fn word(self) -> u32 {
+        0
+    }
 }
 
 macro_rules! lanes {
@@ -51,6 +61,44 @@ macro_rules! lanes {
         }
     )* };
 }
+/// A predicate's bits for all lanes: the type of logic between predicates.
+#[derive(Clone, Copy, Default)]
+pub struct Bits(u32);
+
+impl Lane for Bits {
+    const KIND: Kind = Kind::P;
+    const WHOLE: bool = true;
+    type Raw = u32;
+    #[inline(always)]
+    fn from_raw(raw: u32) -> Bits {
+        Bits(raw)
+    }
+    #[inline(always)]
+    fn to_raw(self) -> u32 {
+        self.0
+    }
+    #[inline(always)]
+    fn from_bit(bit: u32) -> Bits {
+        Bits(0u32.wrapping_sub(bit))
+    }
+    #[inline(always)]
+    fn bit(self) -> u32 {
+        self.0 & 1
+    }
+    #[inline(always)]
+    fn blend(_: u32, new: u32, _: u32) -> u32 {
+        new
+    }
+    #[inline(always)]
+    fn from_word(word: u32) -> Bits {
+        Bits(word)
+    }
+    #[inline(always)]
+    fn word(self) -> u32 {
+        self.0
+    }
+}
+
 lanes! {
     u8, W, u32, |r| r as u8, |v| v as u32;
     i8, W, u32, |r| r as i8, |v| v as i32 as u32;
@@ -69,39 +117,64 @@ pub struct Row {
     pub names: &'static [&'static str],
     /// Destination first.
     pub kinds: &'static [Kind],
-    pub handlers: [Handler; 3],
+    /// For vectors, and for scalars: see `exec`.
+    pub vector: [Handler; 3],
+    pub scalar: [Handler; 3],
 }
 
 macro_rules! rows {
     ($( $($name:literal)+ => $d:ty, ($($x:ident: $t:ty),+) $body:expr; )*) => {
         pub static ROWS: &[Row] = &[ $( {
             const KINDS: &[Kind] = &[<$d as Lane>::KIND, $(<$t as Lane>::KIND),+];
-            Row { names: &[$($name),+], kinds: KINDS, handlers: row!($d, ($($x: $t),+) $body) }
+            Row {
+                names: &[$($name),+],
+                kinds: KINDS,
+                vector: row!(vector, $d, ($($x: $t),+) $body),
+                scalar: row!(scalar, $d, ($($x: $t),+) $body),
+            }
         } ),* ];
     };
 }
 
-/// Three copies of one loop: baseline, AVX2 + FMA, AVX-512.
+/// Three copies of one body: baseline, AVX2 + FMA, AVX-512.
 macro_rules! row {
-    ($d:ty, ($($x:ident: $t:ty),+) $body:expr) => {{
+    (vector, $d:ty, ($($x:ident: $t:ty),+) $body:expr) => {{
         #[inline(always)]
-        unsafe fn lanes(w: &mut Warp, op: &Op, pc: u32) -> u32 {
-            // SAFETY: the decoder has given every operand a slot of its kind.
-            unsafe { arity!(($($t),+), $d)(w, op, #[inline(always)] |$($x: $t),+| -> $d { $body }) };
-            pc + 1
+        unsafe fn lanes(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
+            // SAFETY: the decoder has given every operand a register of its kind.
+            unsafe { shape!(vector, ($($t),+), $d)(w, op, r, #[inline(always)] |$($x: $t),+| -> $d { $body }) };
+            NEXT
         }
         crate::exec::three_levels!(lanes)
     }};
+    (scalar, $d:ty, ($($x:ident: $t:ty),+) $body:expr) => {{
+        #[inline(always)]
+        unsafe fn once(_: &mut Warp, op: &Op, r: *mut u8) -> u32 {
+            // SAFETY: as above; the plan has given every operand a cell.
+            unsafe { shape!(scalar, ($($t),+), $d)(op, r, #[inline(always)] |$($x: $t),+| -> $d { $body }) };
+            NEXT
+        }
+        crate::exec::three_levels!(once)
+    }};
 }
-macro_rules! arity {
-    (($a:ty), $d:ty) => {
-        alu1::<$d, $a>
+macro_rules! shape {
+    (vector, ($a:ty), $d:ty) => {
+        vector1::<$d, $a>
     };
-    (($a:ty, $b:ty), $d:ty) => {
-        alu2::<$d, $a, $b>
+    (vector, ($a:ty, $b:ty), $d:ty) => {
+        vector2::<$d, $a, $b>
     };
-    (($a:ty, $b:ty, $c:ty), $d:ty) => {
-        alu3::<$d, $a, $b, $c>
+    (vector, ($a:ty, $b:ty, $c:ty), $d:ty) => {
+        vector3::<$d, $a, $b, $c>
+    };
+    (scalar, ($a:ty), $d:ty) => {
+        scalar1::<$d, $a>
+    };
+    (scalar, ($a:ty, $b:ty), $d:ty) => {
+        scalar2::<$d, $a, $b>
+    };
+    (scalar, ($a:ty, $b:ty, $c:ty), $d:ty) => {
+        scalar3::<$d, $a, $b, $c>
     };
 }
 
@@ -109,7 +182,7 @@ macro_rules! arity {
 rows! {
     "mov.b32" "mov.u32" "mov.s32" "mov.f32" "mov.b16" "mov.u16" "mov.s16" => u32, (a: u32) a;
     "mov.b64" "mov.u64" "mov.s64" "mov.f64" => u64, (a: u64) a;
-    "mov.pred" => bool, (a: bool) a;
+    "mov.pred" => Bits, (a: Bits) a;
     "add.u32" "add.s32" => u32, (a: u32, b: u32) a.wrapping_add(b);
     "add.u16" "add.s16" => u16, (a: u16, b: u16) a.wrapping_add(b);
     "add.u64" "add.s64" => u64, (a: u64, b: u64) a.wrapping_add(b);
@@ -152,17 +225,17 @@ rows! {
     "max.s64" => i64, (a: i64, b: i64) a.max(b);
     "and.b32" "and.b16" => u32, (a: u32, b: u32) a & b;
     "and.b64" => u64, (a: u64, b: u64) a & b;
-    "and.pred" => bool, (a: bool, b: bool) a & b;
+    "and.pred" => Bits, (a: Bits, b: Bits) Bits(a.0 & b.0);
     "or.b32" "or.b16" => u32, (a: u32, b: u32) a | b;
     "or.b64" => u64, (a: u64, b: u64) a | b;
-    "or.pred" => bool, (a: bool, b: bool) a | b;
+    "or.pred" => Bits, (a: Bits, b: Bits) Bits(a.0 | b.0);
     "xor.b32" "xor.b16" => u32, (a: u32, b: u32) a ^ b;
     "xor.b64" => u64, (a: u64, b: u64) a ^ b;
-    "xor.pred" => bool, (a: bool, b: bool) a ^ b;
+    "xor.pred" => Bits, (a: Bits, b: Bits) Bits(a.0 ^ b.0);
     "not.b32" => u32, (a: u32) !a;
     "not.b16" => u16, (a: u16) !a;
     "not.b64" => u64, (a: u64) !a;
-    "not.pred" => bool, (a: bool) !a;
+    "not.pred" => Bits, (a: Bits) Bits(!a.0);
     "shl.b32" => u32, (a: u32, b: u32) if b < 32 { a << b } else { 0 };
     "shl.b16" => u16, (a: u16, b: u32) if b < 16 { a << b } else { 0 };
     "shl.b64" => u64, (a: u64, b: u32) if b < 64 { a << b } else { 0 };

@@ -1,7 +1,7 @@
 //! A GPU in software: loads the PTX that nvcc made, runs it on the CPU, and stops a kernel that strays.
 //!
 //! ```text
-//! PTX ─lex→ tokens ─parse→ ast ─decode→ Program ─exec (+ memory)→ memory | Trap
+//! PTX ─lex→ tokens ─parse→ ast ─decode→ ir ─flow, plan→ Program ─exec (+ memory)→ memory | Trap
 //! ```
 //! Blocks run in parallel; a warp is 32 lanes of a struct-of-arrays register file, so that one PTX instruction is one
 //! vector loop, compiled for AVX-512, AVX2 and the baseline and chosen at run time.
@@ -9,10 +9,13 @@
 mod ast;
 mod decode;
 mod exec;
+mod flow;
+mod ir;
 mod isa;
 mod lex;
 mod memory;
 mod parse;
+mod plan;
 mod trap;
 
 pub use exec::{Launch, Level, launch};
@@ -20,11 +23,19 @@ pub use isa::coverage;
 pub use memory::Memory;
 pub use trap::{Error, LoadError, Stop};
 
-use decode::Program;
+use decode::Decoded;
+use plan::Program;
 
 /// Loaded kernels, ready to launch.
 pub struct Module {
-    pub(crate) programs: Vec<Program>,
+    pub(crate) kernels: Vec<Kernel>,
+}
+
+/// One kernel, planned for blocks whose warps are rows in x, and for any other.
+pub(crate) struct Kernel {
+    pub decoded: Decoded,
+    pub rows: Program,
+    pub any: Program,
 }
 
 impl Module {
@@ -37,13 +48,16 @@ impl Module {
     pub fn load_for(ptx: &str, level: Level) -> Result<Module, LoadError> {
         let level = level.min(Level::detect());
         let module = parse::parse(ptx)?;
-        let decode = |kernel| decode::decode(&module, kernel, level);
-        let programs = module.kernels.iter().map(decode).collect::<Result<_, _>>()?;
-        Ok(Module { programs })
+        let kernel = |kernel| {
+            let decoded = decode::decode(&module, kernel)?;
+            let [rows, any] = [true, false].map(|rows| plan::plan(&decoded, level, rows));
+            Ok(Kernel { decoded, rows, any })
+        };
+        Ok(Module { kernels: module.kernels.iter().map(kernel).collect::<Result<_, LoadError>>()? })
     }
 
     /// Names of the kernels, in the order of the text.
     pub fn entries(&self) -> impl Iterator<Item = &str> {
-        self.programs.iter().map(|p| p.name.as_str())
+        self.kernels.iter().map(|kernel| kernel.decoded.name.as_str())
     }
 }

@@ -49,7 +49,7 @@ fn misaligned_vectors_and_shared_overruns_stop() {
 
 #[test]
 fn a_shuffle_inside_a_branch_stops() {
-    let body = "mov.u32 %r0, %tid.x; setp.lt.u32 %p1, %r0, 7; @%p1 bra $A; bra $B; $A: shfl.sync.bfly.b32 %r1, %r0, 1, 31, -1; $B:";
+    let body = "mov.u32 %r0, %tid.x; setp.lt.u32 %p1, %r0, 7; @%p1 bra $A; bra $B; $A: shfl.sync.bfly.b32 %r1, %r0, 1, 31, -1; $B: add.u32 %r2, %r0, 1;";
     let message = start(body, 32, 1).unwrap_err();
     assert!(message.starts_with("shfl.sync: member mask 0xffffffff, executing lanes 0x7f"), "{message}");
 }

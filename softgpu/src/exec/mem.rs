@@ -1,7 +1,10 @@
 //! Loads and stores. Every access is checked: inside one allocation (or the block's shared, or the thread's local
-//! memory) and aligned. Consecutive addresses are one range test and one copy.
+//! memory) and aligned. What lies in a row is one range test and one copy, however the addresses came about: from a
+//! scalar that is known to stand for a row, or from a vector that turns out to be one.
 
-use super::{Handler, LANES, Op, Warp, three_levels};
+use super::alu::put;
+use super::{Handler, LANES, NEXT, Op, Warp, three_levels};
+use crate::ir::Access;
 use crate::isa::{Kind, Lane};
 use crate::memory::{LOCAL_WINDOW, OFFSET_BITS, SHARED_WINDOW, describe, locate};
 
@@ -9,6 +12,23 @@ pub const GLOBAL: u8 = 0;
 pub const SHARED: u8 = 1;
 pub const LOCAL: u8 = 2;
 pub const GENERIC: u8 = 3;
+
+/// How the lanes' addresses are given: a vector of them, or one scalar.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    Vector,
+    /// One address for all lanes; a load leaves a scalar.
+    Uniform,
+    /// As `Uniform`, but a load fills vectors.
+    Same,
+    /// Lane i's address is the scalar + i · the size of the access.
+    Row,
+}
+
+const VECTOR: u8 = Form::Vector as u8;
+const UNIFORM: u8 = Form::Uniform as u8;
+const SAME: u8 = Form::Same as u8;
+const ROW: u8 = Form::Row as u8;
 
 /// The host pointer for one lane's access.
 #[inline(always)]
@@ -30,48 +50,103 @@ fn resolve<const SPACE: u8>(w: &Warp, lane: usize, address: u64, bytes: u64) -> 
     }
 }
 
-/// Host pointers of a warp's access: one for all lanes in a row, or one per lane.
-#[expect(clippy::large_enum_variant, reason = "it lives in registers or on the stack for one instruction")]
+/// Where the lanes in the mask point: the place of lane 0 in a row, or one place that all share.
 enum Range {
-    Consecutive(*mut u8),
+    Row(*mut u8),
     Same(*mut u8),
-    Scattered([*mut u8; LANES]),
 }
 
+/// The address that lane `i` computes.
+///
+/// # Safety
+/// WIDE and FORM must fit the register of the address.
 #[inline(always)]
-unsafe fn range<const SPACE: u8, const BYTES: usize>(w: &mut Warp, address: &[u64; LANES]) -> Result<Range, u32> {
-    let first = address[0];
-    if w.mask == u32::MAX && first.is_multiple_of(BYTES as u64) && SPACE != LOCAL {
+unsafe fn address<const WIDE: bool, const BYTES: usize, const FORM: u8>(op: &Op, r: *mut u8, i: usize) -> u64 {
+    // SAFETY: the caller's.
+    let a = unsafe {
+        let at = r.add(op.a as usize);
+        let i = if FORM == VECTOR { i } else { 0 };
+        if WIDE { *(at as *const u64).add(i) } else { *(at as *const u32).add(i) as u64 }
+    };
+    let a = if FORM == ROW { a.wrapping_add((i * BYTES) as u64) } else { a };
+    (if WIDE { a } else { a as u32 as u64 }).wrapping_add(op.imm as i32 as i64 as u64)
+}
+
+/// One range test for all lanes; `None` if they are scattered, or some of them stray.
+///
+/// # Safety
+/// As [`address`].
+#[inline(always)]
+unsafe fn range<const SPACE: u8, const WIDE: bool, const BYTES: usize, const FORM: u8>(
+    w: &Warp,
+    op: &Op,
+    r: *mut u8,
+) -> Option<Range> {
+    let (row, same) = ((BYTES * LANES) as u64, BYTES as u64);
+    let aligned = |a: u64| a & (BYTES as u64 - 1) == 0;
+    // SAFETY: the caller's.
+    unsafe {
+        if FORM != VECTOR {
+            let first = address::<WIDE, BYTES, FORM>(op, r, 0);
+            return match FORM {
+                _ if !aligned(first) => None,
+                ROW => resolve::<SPACE>(w, 0, first, row).map(Range::Row),
+                _ => resolve::<SPACE>(w, 0, first, same).map(Range::Same),
+            };
+        }
+        if SPACE == LOCAL {
+            return None;
+        }
+        // The row or place that the first lane in the mask implies: do the others agree?
+        let lane = w.mask.trailing_zeros() as usize & 31;
+        let start = address::<WIDE, BYTES, FORM>(op, r, lane);
+        let first = start.wrapping_sub((lane * BYTES) as u64);
         let (mut apart, mut different) = (0, 0);
-        for (i, &a) in address.iter().enumerate() {
-            apart |= a ^ first.wrapping_add((i * BYTES) as u64);
-            different |= a ^ first;
+        if w.mask == u32::MAX {
+            for i in 0..LANES {
+                let a = address::<WIDE, BYTES, FORM>(op, r, i);
+                apart |= a ^ first.wrapping_add((i * BYTES) as u64);
+                different |= a ^ start;
+            }
+        } else {
+            for i in 0..LANES {
+                let a = address::<WIDE, BYTES, FORM>(op, r, i);
+                let on = 0u64.wrapping_sub((w.mask >> i & 1) as u64);
+                apart |= (a ^ first.wrapping_add((i * BYTES) as u64)) & on;
+                different |= (a ^ start) & on;
+            }
         }
-        if apart == 0
-            && let Some(p) = resolve::<SPACE>(w, 0, first, (BYTES * LANES) as u64)
-        {
-            return Ok(Range::Consecutive(p));
+        if !aligned(start) {
+            return None;
         }
-        if different == 0
-            && let Some(p) = resolve::<SPACE>(w, 0, first, BYTES as u64)
-        {
-            return Ok(Range::Same(p));
+        if apart == 0 {
+            return resolve::<SPACE>(w, 0, first, row).map(Range::Row);
         }
+        if different == 0 { resolve::<SPACE>(w, 0, start, same).map(Range::Same) } else { None }
     }
-    let mut pointers = [std::ptr::null_mut(); LANES];
-    for (i, (&a, pointer)) in address.iter().zip(&mut pointers).enumerate() {
-        if w.mask >> i & 1 == 0 {
-            continue;
-        }
-        match resolve::<SPACE>(w, i, a, BYTES as u64) {
-            Some(p) if a.is_multiple_of(BYTES as u64) => *pointer = p,
-            found => return Err(stray(w, SPACE, a, BYTES as u64, i, found.is_some())),
-        }
+}
+
+/// The host pointer of lane `i`'s access; the trap if it strays.
+///
+/// # Safety
+/// As [`address`].
+#[inline(always)]
+unsafe fn place<const SPACE: u8, const WIDE: bool, const BYTES: usize, const FORM: u8>(
+    w: &mut Warp,
+    op: &Op,
+    r: *mut u8,
+    i: usize,
+) -> Result<*mut u8, u32> {
+    // SAFETY: the caller's.
+    let a = unsafe { address::<WIDE, BYTES, FORM>(op, r, i) };
+    match resolve::<SPACE>(w, i, a, BYTES as u64) {
+        Some(p) if a & (BYTES as u64 - 1) == 0 => Ok(p),
+        found => Err(stray(w, SPACE, a, BYTES as u64, i, found.is_some())),
     }
-    Ok(Range::Scattered(pointers))
 }
 
 #[cold]
+#[inline(never)]
 fn stray(w: &mut Warp, space: u8, address: u64, bytes: u64, lane: usize, misaligned: bool) -> u32 {
     if misaligned {
         let what =
@@ -89,122 +164,324 @@ fn stray(w: &mut Warp, space: u8, address: u64, bytes: u64, lane: usize, misalig
 }
 
 #[inline(always)]
-unsafe fn addresses<const WIDE: bool>(w: &Warp, op: &Op) -> [u64; LANES] {
-    let offset = op.imm as i32 as i64 as u64;
-    let mut out = [0; LANES];
-    // SAFETY: the decoder has chosen WIDE by the register's kind.
-    unsafe {
-        if WIDE {
-            let a = w.source::<u64>(op.a);
-            for (i, out) in out.iter_mut().enumerate() {
-                *out = a.lane(i).wrapping_add(offset);
-            }
-        } else {
-            let a = w.source::<u32>(op.a);
-            for (i, out) in out.iter_mut().enumerate() {
-                *out = (a.lane(i) as u64).wrapping_add(offset);
-            }
-        }
-    }
-    out
-}
-
-#[inline(always)]
-fn slots(op: &Op) -> [u16; 4] {
+fn values(op: &Op) -> [u32; 4] {
     [op.d, op.b, op.c, op.e]
 }
 
 #[inline(always)]
-unsafe fn load<T: Lane, const V: usize, const SPACE: u8, const WIDE: bool, const BYTES: usize>(
+unsafe fn load<T: Lane, const V: usize, const SPACE: u8, const WIDE: bool, const BYTES: usize, const FORM: u8>(
     w: &mut Warp,
     op: &Op,
-    pc: u32,
+    r: *mut u8,
 ) -> u32 {
     // SAFETY: `range` has checked every byte; unaligned reads make no assumption on the host address.
     unsafe {
-        let address = addresses::<WIDE>(w, op);
-        let data: [[T; V]; LANES] = match range::<SPACE, BYTES>(w, &address) {
-            Ok(Range::Consecutive(p)) => (p as *const [[T; V]; LANES]).read_unaligned(),
-            Ok(Range::Same(p)) => [(p as *const [T; V]).read_unaligned(); LANES],
-            Ok(Range::Scattered(p)) => std::array::from_fn(|i| {
-                if p[i].is_null() { [T::default(); V] } else { (p[i] as *const [T; V]).read_unaligned() }
-            }),
-            Err(trap) => return trap,
-        };
-        for (v, slot) in slots(op).into_iter().take(V).enumerate() {
-            let mut part = [T::default(); LANES];
-            for (part, data) in part.iter_mut().zip(&data) {
-                *part = data[v];
+        match range::<SPACE, WIDE, BYTES, FORM>(w, op, r) {
+            Some(Range::Same(p)) if FORM == UNIFORM => {
+                for v in 0..V {
+                    let value = (p as *const T).add(v).read_unaligned();
+                    *(r.add(values(op)[v] as usize) as *mut T::Raw) = value.to_raw();
+                }
             }
-            w.put::<T>(slot, &part);
+            Some(Range::Same(p)) => {
+                for v in 0..V {
+                    let value = (p as *const T).add(v).read_unaligned();
+                    put::<T>(w, r, values(op)[v], &[value; LANES]);
+                }
+            }
+            Some(Range::Row(p)) if V == 4 && BYTES == 16 => {
+                let parts = transpose::load(p as *const [u32; 4]);
+                for v in 0..V {
+                    put::<u32>(w, r, values(op)[v], &parts[v]);
+                }
+            }
+            Some(Range::Row(p)) => {
+                for v in 0..V {
+                    let mut part = [T::default(); LANES];
+                    for (i, part) in part.iter_mut().enumerate() {
+                        *part = (p as *const T).add(i * V + v).read_unaligned();
+                    }
+                    put::<T>(w, r, values(op)[v], &part);
+                }
+            }
+            None => return load_scattered::<T, V, SPACE, WIDE, BYTES, FORM>(w, op, r),
         }
     }
-    pc + 1
+    NEXT
+}
+
+/// Lane by lane; a trap before anything is written.
+#[inline(never)]
+unsafe fn load_scattered<
+    T: Lane,
+    const V: usize,
+    const SPACE: u8,
+    const WIDE: bool,
+    const BYTES: usize,
+    const FORM: u8,
+>(
+    w: &mut Warp,
+    op: &Op,
+    r: *mut u8,
+) -> u32 {
+    let mut parts = [[T::default(); LANES]; V];
+    // SAFETY: as in `load`.
+    unsafe {
+        for i in 0..LANES {
+            if w.mask >> i & 1 == 0 {
+                continue;
+            }
+            let p = match place::<SPACE, WIDE, BYTES, FORM>(w, op, r, i) {
+                Ok(p) => p as *const T,
+                Err(trap) => return trap,
+            };
+            for (v, part) in parts.iter_mut().enumerate() {
+                part[i] = p.add(v).read_unaligned();
+            }
+        }
+        for (v, part) in parts.iter().enumerate() {
+            put::<T>(w, r, values(op)[v], part);
+        }
+    }
+    NEXT
 }
 
 #[inline(always)]
-unsafe fn store<T: Lane, const V: usize, const SPACE: u8, const WIDE: bool, const BYTES: usize>(
+unsafe fn store<T: Lane, const V: usize, const SPACE: u8, const WIDE: bool, const BYTES: usize, const FORM: u8>(
     w: &mut Warp,
     op: &Op,
-    pc: u32,
+    r: *mut u8,
 ) -> u32 {
     // SAFETY: as in `load`.
     unsafe {
-        let address = addresses::<WIDE>(w, op);
-        let range = match range::<SPACE, BYTES>(w, &address) {
-            Ok(range) => range,
-            Err(trap) => return trap,
-        };
-        let parts: [[T; LANES]; V] = std::array::from_fn(|v| w.get::<T>(slots(op)[v]));
-        let lane = |i: usize| -> [T; V] { std::array::from_fn(|v| parts[v][i]) };
-        match range {
-            Range::Consecutive(p) => {
-                let data: [[T; V]; LANES] = std::array::from_fn(lane);
-                (p as *mut [[T; V]; LANES]).write_unaligned(data);
+        match range::<SPACE, WIDE, BYTES, FORM>(w, op, r) {
+            Some(Range::Row(p)) if w.mask == u32::MAX => {
+                if V == 4 && BYTES == 16 {
+                    let part = |v: usize| r.add(values(op)[v] as usize) as *const [u32; LANES];
+                    transpose::store(p as *mut [u32; 4], [part(0), part(1), part(2), part(3)]);
+                    return NEXT;
+                }
+                let mut all = [[T::default(); V]; LANES];
+                for (i, all) in all.iter_mut().enumerate() {
+                    for (v, one) in all.iter_mut().enumerate() {
+                        *one = value(op, r, v, i);
+                    }
+                }
+                (p as *mut [[T; V]; LANES]).write_unaligned(all);
             }
-            Range::Same(p) => (p as *mut [T; V]).write_unaligned(lane(LANES - 1)), // the last lane wins
-            Range::Scattered(p) => {
-                for (i, &p) in p.iter().enumerate().filter(|(_, p)| !p.is_null()) {
-                    (p as *mut [T; V]).write_unaligned(lane(i));
+            Some(Range::Row(p)) => {
+                // Only the lanes in the mask: other threads may be writing between them.
+                let mut left = w.mask;
+                while left != 0 {
+                    let i = left.trailing_zeros() as usize;
+                    left &= left - 1;
+                    for v in 0..V {
+                        (p as *mut T).add(i * V + v).write_unaligned(value(op, r, v, i));
+                    }
+                }
+            }
+            Some(Range::Same(p)) => {
+                let last = 31 - w.mask.leading_zeros() as usize; // the last lane wins
+                for v in 0..V {
+                    (p as *mut T).add(v).write_unaligned(value(op, r, v, last));
+                }
+            }
+            None => return store_scattered::<T, V, SPACE, WIDE, BYTES, FORM>(w, op, r),
+        }
+    }
+    NEXT
+}
+
+/// Lane `i` of the `v`-th value of a store.
+///
+/// # Safety
+/// `T` must be of the register's kind.
+#[inline(always)]
+unsafe fn value<T: Lane>(op: &Op, r: *mut u8, v: usize, i: usize) -> T {
+    // SAFETY: the caller's.
+    T::from_raw(unsafe { *(r.add(values(op)[v] as usize) as *const T::Raw).add(i) })
+}
+
+/// Lane by lane; a trap before anything is written.
+#[inline(never)]
+unsafe fn store_scattered<
+    T: Lane,
+    const V: usize,
+    const SPACE: u8,
+    const WIDE: bool,
+    const BYTES: usize,
+    const FORM: u8,
+>(
+    w: &mut Warp,
+    op: &Op,
+    r: *mut u8,
+) -> u32 {
+    let mut places = [std::ptr::null_mut::<T>(); LANES];
+    // SAFETY: as in `load`.
+    unsafe {
+        for (i, to) in places.iter_mut().enumerate() {
+            if w.mask >> i & 1 == 0 {
+                continue;
+            }
+            match place::<SPACE, WIDE, BYTES, FORM>(w, op, r, i) {
+                Ok(p) => *to = p as *mut T,
+                Err(trap) => return trap,
+            }
+        }
+        for (i, to) in places.iter().enumerate().filter(|(_, to)| !to.is_null()) {
+            for v in 0..V {
+                to.add(v).write_unaligned(value(op, r, v, i));
+            }
+        }
+    }
+    NEXT
+}
+
+/// Four values per lane in memory, four registers here.
+mod transpose {
+    use super::LANES;
+
+    /// # Safety
+    /// `from` must start 32 rows.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub unsafe fn load(from: *const [u32; 4]) -> [[u32; LANES]; 4] {
+        use std::arch::x86_64::*;
+        let mut parts = [[0; LANES]; 4];
+        // SAFETY: SSE is in every x86-64; the caller's.
+        unsafe {
+            for i in (0..LANES).step_by(4) {
+                let row = |k: usize| _mm_loadu_ps(from.add(i + k) as *const f32);
+                let (mut a, mut b, mut c, mut d) = (row(0), row(1), row(2), row(3));
+                _MM_TRANSPOSE4_PS(&mut a, &mut b, &mut c, &mut d);
+                for (part, column) in parts.iter_mut().zip([a, b, c, d]) {
+                    _mm_storeu_ps(part.as_mut_ptr().add(i) as *mut f32, column);
+                }
+            }
+        }
+        parts
+    }
+
+    /// # Safety
+    /// `to` must start 32 rows, `parts` must be registers.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub unsafe fn store(to: *mut [u32; 4], parts: [*const [u32; LANES]; 4]) {
+        use std::arch::x86_64::*;
+        // SAFETY: as in `load`.
+        unsafe {
+            for i in (0..LANES).step_by(4) {
+                let column = |k: usize| _mm_loadu_ps((parts[k] as *const f32).add(i));
+                let (mut a, mut b, mut c, mut d) = (column(0), column(1), column(2), column(3));
+                _MM_TRANSPOSE4_PS(&mut a, &mut b, &mut c, &mut d);
+                for (k, row) in [a, b, c, d].into_iter().enumerate() {
+                    _mm_storeu_ps(to.add(i + k) as *mut f32, row);
                 }
             }
         }
     }
-    pc + 1
+
+    /// # Safety
+    /// `from` must start 32 rows.
+    #[cfg(not(target_arch = "x86_64"))]
+    #[inline(always)]
+    pub unsafe fn load(from: *const [u32; 4]) -> [[u32; LANES]; 4] {
+        let mut parts = [[0; LANES]; 4];
+        for i in 0..LANES {
+            // SAFETY: the caller's.
+            let row = unsafe { from.add(i).read_unaligned() };
+            for v in 0..4 {
+                parts[v][i] = row[v];
+            }
+        }
+        parts
+    }
+
+    /// # Safety
+    /// `to` must start 32 rows, `parts` must be registers.
+    #[cfg(not(target_arch = "x86_64"))]
+    #[inline(always)]
+    pub unsafe fn store(to: *mut [u32; 4], parts: [*const [u32; LANES]; 4]) {
+        for i in 0..LANES {
+            // SAFETY: the caller's.
+            unsafe { to.add(i).write_unaligned(parts.map(|part| (*part)[i])) };
+        }
+    }
 }
 
+/// By type, number of values and space. No more than 16 bytes are accessed at once, see [`known`].
 macro_rules! table {
-    ($op:ident, $ty:expr, $v:expr, $space:expr, $wide:expr; $($t:ty, $name:pat, $bytes:literal;)*) => {
-        match $ty { $( $name => match $v {
-            1 => Some(table!(@space $op, $t, 1, $space, $wide, $bytes)),
-            2 if $bytes < 16 => Some(table!(@space $op, $t, 2, $space, $wide, { 2 * $bytes })),
-            4 if $bytes < 8 => Some(table!(@space $op, $t, 4, $space, $wide, { 4 * $bytes })),
-            _ => None,
-        }, )* _ => None }
+    ($op:ident, $access:expr; $($t:ty, $name:pat, $bytes:literal;)*) => {
+        match ($access.ty, $access.v) { $(
+            ($name, 1) => table!(@space $op, $access, $t, 1, $bytes),
+            ($name, 4) if $bytes <= 4 => table!(@space $op, $access, $t, 4, { 4 * $bytes }),
+            ($name, _) => table!(@space $op, $access, $t, 2, { 2 * $bytes }),
+        )* }
     };
-    (@space $op:ident, $t:ty, $v:literal, $space:expr, $wide:expr, $bytes:expr) => {
-        match ($space, $wide) {
-            (GLOBAL, _) => three_levels!($op::<$t, $v, GLOBAL, true, $bytes>),
-            (SHARED, true) => three_levels!($op::<$t, $v, SHARED, true, $bytes>),
-            (SHARED, false) => three_levels!($op::<$t, $v, SHARED, false, $bytes>),
-            (LOCAL, _) => three_levels!($op::<$t, $v, LOCAL, true, $bytes>),
-            _ => three_levels!($op::<$t, $v, GENERIC, true, $bytes>),
+    (@space $op:ident, $access:expr, $t:ty, $v:literal, $bytes:expr) => {
+        match ($access.space, $access.wide) {
+            (GLOBAL, _) => three_levels!($op::<$t, $v, GLOBAL, true, $bytes, VECTOR>),
+            (SHARED, true) => three_levels!($op::<$t, $v, SHARED, true, $bytes, VECTOR>),
+            (SHARED, false) => three_levels!($op::<$t, $v, SHARED, false, $bytes, VECTOR>),
+            (LOCAL, _) => three_levels!($op::<$t, $v, LOCAL, true, $bytes, VECTOR>),
+            _ => three_levels!($op::<$t, $v, GENERIC, true, $bytes, VECTOR>),
         }
     };
 }
 
-/// The handlers of `ld` for a memory type (`u8` … `f64`), 1, 2 or 4 values and a space.
-pub fn load_handlers(ty: &str, v: usize, space: u8, wide: bool) -> Option<[Handler; 3]> {
-    table!(load, ty, v, space, wide;
-        u8, "u8" | "b8", 1; i8, "s8", 1; u16, "u16" | "b16" | "f16" | "bf16", 2; i16, "s16", 2;
-        u32, "u32" | "b32" | "s32" | "f32", 4; u64, "u64" | "b64" | "s64" | "f64", 8;)
+macro_rules! plain {
+    ($op:ident, $access:expr, $form:expr) => {
+        match $access.v {
+            1 => plain!(@space $op, $access, 1, $form),
+            2 => plain!(@space $op, $access, 2, $form),
+            _ => plain!(@space $op, $access, 4, $form),
+        }
+    };
+    (@space $op:ident, $access:expr, $v:literal, $form:expr) => {
+        match ($access.space, $access.wide) {
+            (GLOBAL, _) => three_levels!($op::<u32, $v, GLOBAL, true, { 4 * $v }, { $form }>),
+            (_, true) => three_levels!($op::<u32, $v, SHARED, true, { 4 * $v }, { $form }>),
+            (_, false) => three_levels!($op::<u32, $v, SHARED, false, { 4 * $v }, { $form }>),
+        }
+    };
+}
+
+/// The handlers of `ld` for an access that is [`known`]. Forms other than `Vector` are for plain accesses.
+pub fn load_handlers(access: Access, form: Form) -> [Handler; 3] {
+    match form {
+        Form::Uniform => plain!(load, access, UNIFORM),
+        Form::Same => plain!(load, access, SAME),
+        Form::Row => plain!(load, access, ROW),
+        Form::Vector => {
+            table!(load, access; u8, "u8" | "b8", 1; i8, "s8", 1; u16, "u16" | "b16" | "f16" | "bf16", 2;
+                i16, "s16", 2; u32, "u32" | "b32" | "s32" | "f32", 4; u64, _, 8;)
+        }
+    }
 }
 
 /// The handlers of `st`, as [`load_handlers`].
-pub fn store_handlers(ty: &str, v: usize, space: u8, wide: bool) -> Option<[Handler; 3]> {
-    table!(store, ty, v, space, wide;
-        u8, "u8" | "b8" | "s8", 1; u16, "u16" | "b16" | "s16" | "f16" | "bf16", 2;
-        u32, "u32" | "b32" | "s32" | "f32", 4; u64, "u64" | "b64" | "s64" | "f64", 8;)
+pub fn store_handlers(access: Access, form: Form) -> [Handler; 3] {
+    match form {
+        Form::Uniform | Form::Same => plain!(store, access, SAME),
+        Form::Row => plain!(store, access, ROW),
+        Form::Vector => {
+            table!(store, access; u8, "u8" | "b8" | "s8", 1; u16, "u16" | "b16" | "s16" | "f16" | "bf16", 2;
+                u32, "u32" | "b32" | "s32" | "f32", 4; u64, _, 8;)
+        }
+    }
+}
+
+/// The memory type of that name, if `v` values of it can be loaded or stored at once.
+pub fn known(ty: &str, v: usize) -> Option<&'static str> {
+    #[rustfmt::skip]
+    const TYPES: [(&str, usize); 16] = [
+        ("u8", 1), ("b8", 1), ("s8", 1), ("u16", 2), ("b16", 2), ("s16", 2), ("f16", 2), ("bf16", 2), ("u32", 4),
+        ("b32", 4), ("s32", 4), ("f32", 4), ("u64", 8), ("b64", 8), ("s64", 8), ("f64", 8),
+    ];
+    TYPES
+        .into_iter()
+        .find(|&(name, bytes)| name == ty && matches!(v, 1 | 2 | 4) && v * bytes <= 16)
+        .map(|(name, _)| name)
 }
 
 /// The register kind that a memory type is held in.

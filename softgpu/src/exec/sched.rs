@@ -3,12 +3,12 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{BARRIER, DIVERGED, EVENT, EXIT, LANES, TRAP, Warp};
-use crate::Module;
-use crate::decode::{Init, Program, Special};
-use crate::isa::Kind;
+use super::{BARRIER, DIVERGED, EVENT, EXIT, LANES, Op, TRAP, Warp};
+use crate::decode::{Decoded, Init, Special};
 use crate::memory::{Block, Memory};
+use crate::plan::{Home, Program};
 use crate::trap::{Error, Stop};
+use crate::{Kernel, Module};
 
 /// What the host passes to a kernel.
 pub struct Launch<'a> {
@@ -29,13 +29,14 @@ const MAX_GRID_YZ: u32 = 65_535;
 /// that strays; the block reported is the first one in launch order, whatever the number of threads.
 pub fn launch(module: &Module, entry: &str, memory: &Memory, launch: &Launch) -> Result<(), Error> {
     let refuse = |what: String| Error::Launch { kernel: entry.to_string(), what };
-    let Some(program) = module.programs.iter().find(|p| p.name == entry) else {
+    let Some(kernel) = module.kernels.iter().find(|k| k.decoded.name == entry) else {
         return Err(refuse("the module has no such kernel".into()));
     };
-    let params = pack(program, launch).map_err(refuse)?;
+    let Kernel { decoded, rows, any } = kernel;
+    let params = pack(decoded, launch).map_err(refuse)?;
     let threads: u64 = launch.block.iter().map(|&n| n as u64).product();
     let count: u64 = launch.grid.iter().map(|&n| n as u64).product();
-    let shared = program.shared_bytes + launch.shared_bytes as usize;
+    let shared = decoded.shared_bytes + launch.shared_bytes as usize;
     if threads == 0 || threads > MAX_THREADS || launch.block[2] > 64 {
         return Err(refuse(format!("block {:?}: 1 to {MAX_THREADS} threads are possible", launch.block)));
     }
@@ -46,7 +47,9 @@ pub fn launch(module: &Module, entry: &str, memory: &Memory, launch: &Launch) ->
         return Err(refuse(format!("{shared} bytes of shared memory, {MAX_SHARED} are possible")));
     }
     let blocks = memory.snapshot();
-    let job = Job { program, launch, params: &params, blocks: &blocks, shared, threads: threads as usize };
+    let [x, y, z] = launch.block;
+    let program = if x.is_multiple_of(LANES as u32) || y == 1 && z == 1 { rows } else { any };
+    let job = Job { decoded, program, launch, params: &params, blocks: &blocks, shared, threads: threads as usize };
     let (next, worst) = (AtomicU64::new(0), Mutex::new(None::<(u64, Stop)>));
     let chunk = (count / (rayon::current_num_threads() as u64 * 8)).clamp(1, 64);
     let work = || {
@@ -87,12 +90,12 @@ pub fn launch(module: &Module, entry: &str, memory: &Memory, launch: &Launch) ->
 }
 
 /// Lays the arguments out as the parameter space; their sizes must agree.
-fn pack(program: &Program, launch: &Launch) -> Result<Vec<u8>, String> {
-    if launch.args.len() != program.parameters.len() {
-        return Err(format!("{} arguments given, it takes {}", launch.args.len(), program.parameters.len()));
+fn pack(decoded: &Decoded, launch: &Launch) -> Result<Vec<u8>, String> {
+    if launch.args.len() != decoded.parameters.len() {
+        return Err(format!("{} arguments given, it takes {}", launch.args.len(), decoded.parameters.len()));
     }
-    let mut params = vec![0; program.parameters.last().map_or(0, |(offset, bytes)| offset + bytes)];
-    for (i, (arg, (offset, bytes))) in launch.args.iter().zip(&program.parameters).enumerate() {
+    let mut params = vec![0; decoded.parameters.last().map_or(0, |(offset, bytes)| offset + bytes)];
+    for (i, (arg, (offset, bytes))) in launch.args.iter().zip(&decoded.parameters).enumerate() {
         if arg.len() != *bytes {
             return Err(format!("argument {i} has {} bytes, the kernel takes {bytes}", arg.len()));
         }
@@ -102,6 +105,7 @@ fn pack(program: &Program, launch: &Launch) -> Result<Vec<u8>, String> {
 }
 
 struct Job<'a> {
+    decoded: &'a Decoded,
     program: &'a Program,
     launch: &'a Launch<'a>,
     params: &'a [u8],
@@ -126,16 +130,14 @@ enum Outcome {
 }
 
 /// One register of a warp.
-#[repr(align(64))]
-#[derive(Clone, Copy)]
-#[expect(dead_code, reason = "handlers read it through the register file's pointer")]
+#[repr(C, align(64))]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
 struct Slot([u32; LANES]);
 
 /// One thread's share of a launch: register files and shared memory, used block after block.
 struct Worker<'a> {
     job: &'a Job<'a>,
     registers: Vec<Slot>,
-    predicates: Vec<u32>,
     shared: Vec<Slot>,
     local: Vec<u64>,
     lanes: Vec<Lanes>,
@@ -147,10 +149,9 @@ impl<'a> Worker<'a> {
         let program = job.program;
         let mut worker = Worker {
             job,
-            registers: vec![Slot([0; LANES]); warps * program.slots],
-            predicates: vec![0; warps * program.predicates],
+            registers: vec![Slot([0; LANES]); warps * (program.bytes / size_of::<Slot>())],
             shared: vec![Slot([0; LANES]); job.shared.div_ceil(4 * LANES)],
-            local: vec![0; (warps * LANES * program.local_bytes).div_ceil(8)],
+            local: vec![0; (warps * LANES * job.decoded.local_bytes).div_ceil(8)],
             lanes: (0..warps).map(|_| Lanes { live: 0, groups: Vec::new(), waiting: Vec::new() }).collect(),
         };
         for warp in 0..warps {
@@ -164,14 +165,10 @@ impl<'a> Worker<'a> {
     fn constants(&mut self, warp: usize, block: [u32; 3], block_only: bool) {
         let program = self.job.program;
         let (grid, threads) = (self.job.launch.grid, self.job.launch.block);
-        for (slot, kind, init) in &program.inits {
-            let of_block = matches!(init, Init::Special(Special::Block(_)));
-            if block_only != of_block {
-                continue;
-            }
+        for &(at, home, init) in if block_only { &program.block_inits } else { &program.inits } {
             let value = |lane: usize| -> u64 {
                 let t = (warp * LANES + lane) as u32;
-                match *init {
+                match init {
                     Init::Bits(bits) => bits,
                     Init::Param { offset, bytes } => {
                         let mut raw = [0; 8];
@@ -192,21 +189,22 @@ impl<'a> Worker<'a> {
                     }
                 }
             };
-            match kind {
-                Kind::P => {
-                    self.predicates[warp * program.predicates + *slot] = if value(0) != 0 { u32::MAX } else { 0 }
+            let at = warp * program.bytes + at;
+            let file: &mut [u8] = bytemuck::cast_slice_mut(&mut self.registers);
+            match home {
+                Home::Mask => {
+                    let mask = if value(0) != 0 { u32::MAX } else { 0 };
+                    file[at..at + 4].copy_from_slice(&mask.to_ne_bytes());
                 }
-                Kind::W => {
-                    self.registers[warp * program.slots + *slot] = Slot(std::array::from_fn(|i| value(i) as u32));
+                Home::Words => {
+                    let words: [u32; LANES] = std::array::from_fn(|i| value(i) as u32);
+                    file[at..at + 128].copy_from_slice(bytemuck::cast_slice(&words));
                 }
-                Kind::D => {
-                    let words: [u64; LANES] = std::array::from_fn(value);
-                    let halves: [u32; 2 * LANES] = bytemuck::cast(words);
-                    for half in 0..2 {
-                        let part = std::array::from_fn(|i| halves[half * LANES + i]);
-                        self.registers[warp * program.slots + *slot + half] = Slot(part);
-                    }
+                Home::Doubles => {
+                    let doubles: [u64; LANES] = std::array::from_fn(value);
+                    file[at..at + 256].copy_from_slice(bytemuck::cast_slice(&doubles));
                 }
+                Home::Cell => file[at..at + 8].copy_from_slice(&value(0).to_ne_bytes()),
             }
         }
     }
@@ -246,38 +244,41 @@ impl<'a> Worker<'a> {
     fn warp(&mut self, index: usize) -> (Outcome, Option<(String, &'static str, u32)>) {
         let program = self.job.program;
         let lanes = &mut self.lanes[index];
-        let local = index * LANES * program.local_bytes;
+        let local_bytes = self.job.decoded.local_bytes;
+        let local = index * LANES * local_bytes;
         // SAFETY: the offsets lie inside buffers sized for all warps of the block.
-        let mut w = unsafe {
-            Warp {
-                registers: self.registers.as_mut_ptr().add(index * program.slots) as *mut u32,
-                predicates: self.predicates.as_mut_ptr().add(index * program.predicates),
-                mask: 0,
-                live: lanes.live,
-                blocks: self.job.blocks.as_ptr(),
-                block_count: self.job.blocks.len(),
-                shared: self.shared.as_mut_ptr() as *mut u8,
-                shared_bytes: self.job.shared as u64,
-                local: (self.local.as_mut_ptr() as *mut u8).add(local),
-                local_bytes: program.local_bytes as u64,
-                taken: 0,
-                stop: None,
-            }
+        let (file, local) = unsafe {
+            let file = (self.registers.as_mut_ptr() as *mut u8).add(index * program.bytes);
+            (file, (self.local.as_mut_ptr() as *mut u8).add(local))
         };
-        let outcome = run(program, lanes, &mut w);
+        let mut w = Warp {
+            mask: 0,
+            live: lanes.live,
+            taken: 0,
+            saved: 0,
+            at: std::ptr::null(),
+            blocks: self.job.blocks.as_ptr(),
+            block_count: self.job.blocks.len(),
+            shared: self.shared.as_mut_ptr() as *mut u8,
+            shared_bytes: self.job.shared as u64,
+            local,
+            local_bytes: local_bytes as u64,
+            stop: None,
+        };
+        let outcome = run(program, lanes, &mut w, file);
         lanes.live = w.live;
         (outcome, w.stop)
     }
 
     fn report(&self, block: [u32; 3], warp: usize, pc: u32, stop: Option<(String, &'static str, u32)>) -> Box<Stop> {
         let (what, help, lane) = stop.unwrap_or(("stopped".into(), "this is a bug in softgpu: please report it", 0));
-        let place = &self.job.program.places[pc as usize];
+        let place = &self.job.decoded.places[self.job.program.places[pc as usize] as usize];
         let [x, y, _] = self.job.launch.block;
         let t = (warp * LANES) as u32 + lane;
         Box::new(Stop {
             what,
             help,
-            kernel: self.job.program.name.clone(),
+            kernel: self.job.decoded.name.clone(),
             block,
             thread: [t % x, t / x % y, t / (x * y)],
             instruction: place.text.clone(),
@@ -288,7 +289,7 @@ impl<'a> Worker<'a> {
 }
 
 /// Runs a warp until all its lanes have exited or wait at a barrier.
-fn run(program: &Program, lanes: &mut Lanes, w: &mut Warp) -> Outcome {
+fn run(program: &Program, lanes: &mut Lanes, w: &mut Warp, file: *mut u8) -> Outcome {
     let ops = program.ops.as_slice();
     loop {
         let Some(mut pc) = lanes.groups.iter().map(|g| g.0).min() else {
@@ -306,19 +307,22 @@ fn run(program: &Program, lanes: &mut Lanes, w: &mut Warp) -> Outcome {
         let limit = lanes.groups.iter().map(|g| g.0).min().unwrap_or(EVENT);
         w.mask = mask;
         loop {
-            let op = &ops[pc as usize];
-            // SAFETY: the decoder has checked every operand of `op` against this program's register file.
-            let next = unsafe { (op.run)(w, op, pc) };
+            let op: *const Op = &ops[pc as usize];
+            // SAFETY: the plan has placed every operand of this program inside its register file, and a program ends
+            // with an exit.
+            let next = unsafe { ((*op).run)(w, op, file) };
             if next < limit {
                 pc = next;
                 continue;
             }
+            // SAFETY: a handler that returns an event leaves its op, one of `ops`, in `at`.
+            let (at, op) = unsafe { (w.at.offset_from(ops.as_ptr()) as u32, &*w.at) };
             match next {
-                EXIT => w.live &= !mask,
-                BARRIER => lanes.waiting.push((pc + 1, mask)),
-                TRAP => return Outcome::Trap(pc),
-                DIVERGED => lanes.groups.extend([(op.imm, w.taken), (pc + 1, mask & !w.taken)]),
-                met => lanes.groups.push((met, mask)),
+                EXIT => {}
+                BARRIER => lanes.waiting.push((op.e, w.mask)),
+                TRAP => return Outcome::Trap(at),
+                DIVERGED => lanes.groups.extend([(op.imm, w.taken), (op.e, w.mask & !w.taken)]),
+                met => lanes.groups.push((met, w.mask)),
             }
             break;
         }

@@ -1,0 +1,323 @@
+//! From [`Ir`] to a [`Program`]: what is kept as a scalar, where registers lie, and which handler runs each instruction.
+
+use crate::decode::{Decoded, Init, Special};
+use crate::exec::mem::{self, Form};
+use crate::exec::{Level, Op, expand_handlers, row_handlers, scalar_handlers, warp};
+use crate::flow::{Class, Flow, UNIFORM};
+use crate::ir::{Access, Code, Inst, Ir, Reg, VALUES};
+use crate::isa::Kind;
+
+/// A kernel ready to run.
+pub struct Program {
+    pub ops: Vec<Op>,
+    /// Index into the decoded kernel's places for each op.
+    pub places: Vec<u32>,
+    /// Size of a warp's register file, a multiple of 128.
+    pub bytes: usize,
+    /// What no instruction writes; and such as changes from block to block.
+    pub inits: Vec<(usize, Home, Init)>,
+    pub block_inits: Vec<(usize, Home, Init)>,
+}
+
+/// How a register lies in the register file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Home {
+    Mask,
+    Words,
+    Doubles,
+    Cell,
+}
+
+impl Home {
+    fn bytes(self) -> usize {
+        match self {
+            Home::Mask => 4,
+            Home::Words => 128,
+            Home::Doubles => 256,
+            Home::Cell => 8,
+        }
+    }
+}
+
+/// No op: never read.
+const NOWHERE: u32 = u32::MAX;
+/// At most so many ops run without returning to the loop in `sched`.
+const LONGEST_LINE: usize = 128;
+
+struct Planner<'a> {
+    ir: &'a Ir,
+    flow: &'a Flow,
+    level: Level,
+    /// Kept as a scalar; and whether a vector copy is needed too.
+    scalar: Vec<bool>,
+    vector: Vec<bool>,
+    cells: Vec<u32>,
+    vectors: Vec<u32>,
+    ops: Vec<Op>,
+    places: Vec<u32>,
+    /// First op of each instruction, and fields of ops that are to hold such a pc: (op, field, instruction).
+    starts: Vec<u32>,
+    patches: Vec<(usize, Field, usize)>,
+}
+
+#[derive(Clone, Copy)]
+enum Field {
+    Imm,
+    E,
+}
+
+pub fn plan(decoded: &Decoded, level: Level, rows: bool) -> Program {
+    let ir = &decoded.ir;
+    let flow = Flow::analyse(ir, rows);
+    let n = ir.registers.len();
+    let mut p = Planner {
+        ir,
+        flow: &flow,
+        level,
+        scalar: vec![false; n],
+        vector: vec![false; n],
+        cells: vec![NOWHERE; n],
+        vectors: vec![NOWHERE; n],
+        ops: Vec::new(),
+        places: Vec::new(),
+        starts: Vec::new(),
+        patches: Vec::new(),
+    };
+    p.choose();
+    let bytes = p.lay_out();
+    let stops = p.stops();
+    let mut line = 0;
+    for (at, inst) in ir.insts.iter().enumerate() {
+        line = if stops[at] || line >= LONGEST_LINE { 0 } else { line + 1 };
+        if line == 0 && at > 0 {
+            // Lanes that come here by a jump are not sent through this op.
+            let e = p.ops.len() as u32 + 1;
+            p.push(inst, warp::fall_handlers(), [0, 0, 0, 0, e], 0);
+        }
+        p.starts.push(p.ops.len() as u32);
+        p.instruction(at, inst);
+    }
+    for &(op, field, inst) in &p.patches {
+        let pc = p.starts[inst];
+        match field {
+            Field::Imm => p.ops[op].imm = pc,
+            Field::E => p.ops[op].e = pc,
+        }
+    }
+    let of_block = |init: &(usize, Home, Init)| matches!(init.2, Init::Special(Special::Block(_)));
+    let (block_inits, inits) = p.inits().into_iter().partition(of_block);
+    Program { ops: p.ops, places: p.places, bytes, inits, block_inits }
+}
+
+impl Planner<'_> {
+    fn stride(&self, register: Reg) -> Option<i32> {
+        match self.flow.class(register) {
+            Class::Scalar(stride) => Some(stride),
+            _ => None,
+        }
+    }
+
+    fn kind(&self, register: Reg) -> Kind {
+        self.ir.registers[register as usize].kind
+    }
+
+    /// One scalar computation stands for all lanes.
+    fn is_scalar(&self, inst: &Inst) -> bool {
+        match inst.code {
+            Code::Row(_) if self.kind(inst.s[0]) == Kind::P => self.flow.class(inst.s[0]) == UNIFORM,
+            Code::Row(_) => self.scalar[inst.s[0] as usize],
+            Code::Load(_) => inst.defs().any(|d| self.scalar[d as usize]),
+            _ => false,
+        }
+    }
+
+    fn form(&self, access: Access, inst: &Inst) -> Form {
+        match self.stride(inst.s[1]) {
+            _ if !access.is_plain() => Form::Vector,
+            Some(0) if self.is_scalar(inst) => Form::Uniform,
+            Some(0) => Form::Same,
+            Some(stride) if stride as usize == 4 * access.v => Form::Row,
+            _ => Form::Vector,
+        }
+    }
+
+    /// Fields of `s` that are read as scalars; the others are read as vectors (predicates are both).
+    fn reads_cell(&self, inst: &Inst, field: usize) -> bool {
+        match inst.code {
+            Code::Load(access) | Code::Store(access) => field == 1 && self.form(access, inst) != Form::Vector,
+            _ => self.is_scalar(inst),
+        }
+    }
+
+    /// Keeps as scalars those registers that something reads as such.
+    fn choose(&mut self) {
+        let n = self.ir.registers.len();
+        self.scalar = (0..n as Reg).map(|r| self.stride(r).is_some() && self.kind(r) != Kind::P).collect();
+        loop {
+            let (mut cell, mut vector) = (vec![false; n], vec![false; n]);
+            for inst in &self.ir.insts {
+                for &field in inst.used_fields() {
+                    let used = if self.reads_cell(inst, field) { &mut cell } else { &mut vector };
+                    used[inst.s[field] as usize] = true;
+                }
+            }
+            // The values of one load are scalars together.
+            for inst in self.ir.insts.iter().filter(|i| matches!(i.code, Code::Load(_))) {
+                if inst.defs().any(|d| cell[d as usize]) {
+                    inst.defs().for_each(|d| cell[d as usize] |= self.scalar[d as usize]);
+                }
+            }
+            let next: Vec<bool> = (0..n).map(|r| self.scalar[r] && cell[r]).collect();
+            let stable = next == self.scalar;
+            self.scalar = next;
+            if stable {
+                self.vector = (0..n).map(|r| vector[r] || !self.scalar[r]).collect();
+                return;
+            }
+        }
+    }
+
+    /// Gives every register its place; the size of the register file.
+    fn lay_out(&mut self) -> usize {
+        let mut end = 0;
+        let mut place = |home: Home| {
+            end += home.bytes();
+            (end - home.bytes()) as u32
+        };
+        for (kind, home) in [(Kind::D, Home::Doubles), (Kind::W, Home::Words), (Kind::P, Home::Mask)] {
+            for (r, register) in self.ir.registers.iter().enumerate().filter(|(_, register)| register.kind == kind) {
+                if self.vector[r] || register.kind == Kind::P {
+                    self.vectors[r] = place(home);
+                }
+            }
+        }
+        let odd = end % Home::Cell.bytes();
+        end += odd;
+        for r in 0..self.cells.len() {
+            if self.scalar[r] {
+                self.cells[r] = end as u32;
+                end += Home::Cell.bytes();
+            }
+        }
+        end.next_multiple_of(Home::Words.bytes())
+    }
+
+    fn inits(&self) -> Vec<(usize, Home, Init)> {
+        let mut inits = Vec::new();
+        for (r, register) in self.ir.registers.iter().enumerate() {
+            let Some(init) = register.init else { continue };
+            let home = match register.kind {
+                Kind::P => Home::Mask,
+                Kind::W => Home::Words,
+                Kind::D => Home::Doubles,
+            };
+            if self.vectors[r] != NOWHERE {
+                inits.push((self.vectors[r] as usize, home, init));
+            }
+            if self.cells[r] != NOWHERE {
+                inits.push((self.cells[r] as usize, Home::Cell, init));
+            }
+        }
+        inits
+    }
+
+    /// Instructions before which a group of lanes may wait for others that come along the straight line.
+    fn stops(&self) -> Vec<bool> {
+        let insts = &self.ir.insts;
+        let mut stops = vec![false; insts.len() + 1];
+        for (at, inst) in insts.iter().enumerate().filter(|(_, inst)| inst.code == Code::Branch) {
+            let uniform = inst.guard.is_none_or(|(p, _)| self.flow.class(p) == UNIFORM);
+            if !uniform || self.flow.divergent[self.flow.block_of[at]] {
+                stops[inst.imm as usize] = true;
+                stops[at + 1] = true;
+            }
+        }
+        // After these, the loop in `sched` has control anyway.
+        for (at, inst) in insts.iter().enumerate() {
+            let returns = matches!(inst.code, Code::Branch | Code::Barrier);
+            stops[at + 1] &= !(returns || inst.code == Code::Exit && inst.guard.is_none());
+        }
+        stops
+    }
+
+    /// Jumps to a bare exit, and so leaves.
+    fn leaves(&self, inst: &Inst) -> bool {
+        let target = &self.ir.insts[inst.imm as usize];
+        target.code == Code::Exit && target.guard.is_none()
+    }
+
+    fn push(&mut self, inst: &Inst, handlers: [crate::exec::Handler; 3], [d, a, b, c, e]: [u32; 5], imm: u32) {
+        self.ops.push(Op { run: handlers[self.level as usize], d, a, b, c, e, imm });
+        self.places.push(inst.place);
+    }
+
+    fn instruction(&mut self, at: usize, inst: &Inst) {
+        let after = at + 1;
+        let (a, c) = match inst.guard {
+            Some((p, negated)) => (self.vectors[p as usize], 1 + negated as u32),
+            None => (0, 0),
+        };
+        match inst.code {
+            Code::Branch if self.leaves(inst) => self.push(inst, warp::exit_handlers(), [0, a, 0, c, 0], 0),
+            Code::Exit => self.push(inst, warp::exit_handlers(), [0, a, 0, c, 0], 0),
+            Code::Branch => {
+                self.patches.push((self.ops.len(), Field::Imm, inst.imm as usize));
+                self.patches.push((self.ops.len(), Field::E, after));
+                self.push(inst, warp::branch_handlers(), [0, a, 0, c, 0], 0);
+            }
+            Code::Barrier => {
+                self.patches.push((self.ops.len(), Field::E, after));
+                self.push(inst, warp::barrier_handlers(), [0; 5], 0);
+            }
+            _ if inst.guard.is_some() => {
+                self.patches.push((self.ops.len(), Field::Imm, after));
+                self.push(inst, warp::guard_handlers(), [0, a, 0, c, 0], 0);
+                self.plain(inst);
+                self.push(inst, warp::unguard_handlers(), [0; 5], 0);
+            }
+            _ => self.plain(inst),
+        }
+    }
+
+    /// An instruction without control flow, and vector copies of the scalars that it writes.
+    fn plain(&mut self, inst: &Inst) {
+        let scalar = self.is_scalar(inst);
+        let mut s = [0; 5];
+        for &field in inst.used_fields() {
+            let r = inst.s[field] as usize;
+            let cell = self.reads_cell(inst, field) && self.ir.registers[r].kind != Kind::P;
+            s[field] = if cell { self.cells[r] } else { self.vectors[r] };
+        }
+        for (def, field) in inst.defs().zip(VALUES) {
+            let cell = scalar && self.kind(def) != Kind::P;
+            s[field] = if cell { self.cells[def as usize] } else { self.vectors[def as usize] };
+        }
+        let (handlers, imm) = match inst.code {
+            Code::Row(row) if scalar => (scalar_handlers(row), 0),
+            Code::Row(row) => (row_handlers(row), 0),
+            Code::Load(access) => (mem::load_handlers(access, self.form(access, inst)), inst.imm),
+            Code::Store(access) => (mem::store_handlers(access, self.form(access, inst)), inst.imm),
+            Code::Shuffle(mode) => {
+                let p = if inst.imm == 0 { 0 } else { self.vectors[inst.imm as usize - 1] + 1 };
+                (warp::shuffle_handlers(mode), p)
+            }
+            Code::Vote(mode) => (warp::vote_handlers(mode), inst.imm),
+            Code::Lop3 => (warp::lop3_handlers(), inst.imm),
+            Code::Prmt => (warp::prmt_handlers(), 0),
+            Code::Branch | Code::Exit | Code::Barrier | Code::Nothing => (warp::nothing_handlers(), 0),
+        };
+        // The shuffle's second destination is in `imm`.
+        if matches!(inst.code, Code::Shuffle(_)) {
+            s[2] = self.vectors[inst.s[2] as usize];
+        }
+        self.push(inst, handlers, s, imm);
+        for def in inst.defs().filter(|_| scalar) {
+            let (r, kind) = (def as usize, self.kind(def));
+            if kind != Kind::P && self.vector[r] {
+                let stride = self.stride(def).unwrap_or(0);
+                let wide = kind == Kind::D;
+                self.push(inst, expand_handlers(wide), [self.vectors[r], self.cells[r], 0, 0, 0], stride as u32);
+            }
+        }
+    }
+}
