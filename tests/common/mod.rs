@@ -1,4 +1,6 @@
-//! What the test binaries share: devices, random operands, and the two comparisons.
+//! What tests and benches share: devices, random operands, the two comparisons, and a tape around one op.
+
+pub mod tape;
 
 use omega::device::{Allocation, Device};
 use omega::rng::Stream;
@@ -40,15 +42,17 @@ pub fn check_differences(inputs: &[Vec<f64>], gradients: &[Vec<f64>], bound: f64
     }
 }
 
+/// max |got − want| / max |want|; infinite where anything is NaN.
+pub fn error_of_maximum(got: &[f32], want: &[f64]) -> f64 {
+    let largest = want.iter().fold(1e-30_f64, |m, w| m.max(w.abs()));
+    let errors = got.iter().zip(want).map(|(&g, w)| (f64::from(g) - w).abs());
+    errors.fold(0.0_f64, |m, e| if e.is_nan() { f64::INFINITY } else { m.max(e) }) / largest
+}
+
 /// Fails unless max |got − want| ≤ bound · max |want|; prints the figure (`--nocapture`).
 pub fn check_close(name: &str, got: &[f32], want: &[f64], bound: f64) {
     assert_eq!(got.len(), want.len(), "{name}");
-    let largest = want.iter().fold(1e-30_f64, |m, w| m.max(w.abs()));
-    let worst = got
-        .iter()
-        .zip(want)
-        .map(|(&g, w)| (f64::from(g) - w).abs())
-        .fold(0.0_f64, |m, e| if e.is_nan() { f64::INFINITY } else { m.max(e) });
-    println!("{name}: {:.1e}", worst / largest);
-    assert!(worst <= bound * largest, "{name}: error {:.2e} of the maximum, bound {bound:.0e}", worst / largest);
+    let error = error_of_maximum(got, want);
+    println!("{name}: {error:.1e}");
+    assert!(error <= bound, "{name}: error {error:.2e} of the maximum, bound {bound:.0e}");
 }

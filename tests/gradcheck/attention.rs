@@ -4,8 +4,8 @@ use omega::reference::attention::Shape;
 use omega::rng::Dropout;
 use omega::tape::Tape;
 
+use crate::common::tape::{RNG, backward, parameter};
 use crate::common::{check_close, check_differences, devices, random};
-use crate::{RNG, backward, parameter};
 
 struct Case {
     cu_q: Vec<usize>,

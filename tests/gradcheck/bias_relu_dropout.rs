@@ -4,8 +4,8 @@ use omega::reference;
 use omega::rng::Dropout;
 use omega::tape::Tape;
 
+use crate::common::tape::{RNG, backward, parameter};
 use crate::common::{check_close, check_differences, devices, random};
-use crate::{RNG, backward, parameter};
 
 fn factors(drop: Dropout, len: usize) -> Vec<f64> {
     (0..len).map(|i| f64::from(drop.factor(RNG, i as u64))).collect()

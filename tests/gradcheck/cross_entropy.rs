@@ -4,8 +4,8 @@ use omega::reference;
 use omega::tape::Tape;
 use omega::tensor::Tensor;
 
+use crate::common::tape::{RNG, parameter};
 use crate::common::{check_close, check_differences, devices, random};
-use crate::{RNG, parameter};
 
 #[test]
 fn reference_against_central_differences() {

@@ -3,8 +3,8 @@ use omega::reference::embed::{Lookup, backward as reference_backward, forward};
 use omega::rng::Dropout;
 use omega::tape::Tape;
 
+use crate::common::tape::{RNG, backward, parameter};
 use crate::common::{check_close, check_differences, devices, random, to_f32};
-use crate::{RNG, backward, parameter};
 
 const TOKENS: [u32; 9] = [4, 0, 4, 7, 2, 4, 0, 9, 2];
 const POSITIONS: [u32; 9] = [2, 3, 4, 2, 3, 4, 5, 6, 7];

@@ -2,8 +2,8 @@ use omega::ops::linear::linear;
 use omega::reference;
 use omega::tape::Tape;
 
+use crate::common::tape::{RNG, backward, parameter};
 use crate::common::{check_close, check_differences, devices, random};
-use crate::{RNG, backward, parameter};
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()

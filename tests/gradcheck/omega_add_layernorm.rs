@@ -6,8 +6,8 @@ use omega::rng::Dropout;
 use omega::tape::Tape;
 use omega::tensor::Tensor;
 
+use crate::common::tape::{RNG, backward, parameter};
 use crate::common::{check_close, check_differences, devices, random};
-use crate::{RNG, backward, parameter};
 
 const EPS: f32 = 1e-5;
 
