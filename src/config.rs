@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
 
+/// Longest sentence in tokens, end symbol included, as fairseq's default: what `omega prepare` keeps and a model takes.
+pub const MAX_POSITIONS: usize = 1024;
+
 /// Named sizes; single flags override.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::params::Spec;
-use crate::config::{Init, Residual, TrainConfig};
+use crate::config::{Init, MAX_POSITIONS, Residual, TrainConfig};
 use crate::error::{Error, Result};
 
 /// Everything that fixes a model's parameters and its forward pass.
@@ -26,9 +26,6 @@ pub struct ModelConfig {
     pub attention_dropout: f32,
     pub relu_dropout: f32,
 }
-
-/// Longest sentence, as fairseq's default.
-pub const MAX_POSITIONS: usize = 1024;
 
 impl ModelConfig {
     /// The model that `train` asks for, over a dictionary of `vocab` entries.

@@ -11,9 +11,9 @@ use super::dictionary::{Dictionary, SPECIAL};
 use super::lines::PairedLines;
 use super::tokenizer::Tokenizer;
 use crate::cli::PrepareArgs;
+use crate::config::MAX_POSITIONS;
 use crate::error::{Error, Result};
 use crate::files::{Complete, Pending, create_folder};
-use crate::model::config::MAX_POSITIONS;
 
 /// Pairs that are encoded at a time, in parallel.
 const CHUNK: usize = 8192;

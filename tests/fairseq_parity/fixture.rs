@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use omega::config::{Init, Residual};
+use omega::config::{Init, MAX_POSITIONS, Residual};
 use omega::model::ModelConfig;
-use omega::model::config::MAX_POSITIONS;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
