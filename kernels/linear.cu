@@ -1,7 +1,8 @@
 // y = x·Wᵀ + b: the product is the GEMM's; here are the bias and its gradient.
-//   add_bias:    y[n, c] += b[c], in place                 8·N·C bytes
-//   column_sum:  db[c] (+)= Σ_n dy[n, c]                   4·N·C bytes, and 8·C·N/64 for the partial sums
+//   add_bias:    y[n, c] += b[c], in place
+//   column_sum:  db[c] (+)= Σ_n dy[n, c]
 // Shapes: y dy [N,C] T; b [C] f32; partials [ceil(N/64), C] f32.
+// Bytes at 4-byte T: fwd 8·N·C;  bwd 4·N·C + 8·C·N/64; the products' operands come on top.
 // Launch: add_bias block (32, 4), a warp per row; column_sum grid (ceil(C/32), ceil(N/64)), block 32; reduce block 128.
 #include "common.cuh"
 
