@@ -1,0 +1,148 @@
+//! `O = softmax(q·kᵀ/√D)·v`, packed: encoder self-, decoder causal self- and cross-attention.
+
+mod common;
+
+use std::process::ExitCode;
+
+use common::tape_op::{Operand, Reference, TapeOp, run};
+use common::{RNG, values};
+use omega::device::Device;
+use omega::error::Result;
+use omega::ops::attention::{AttentionInput, Seqs, attention};
+use omega::reference::attention::Shape;
+use omega::rng::Dropout;
+use omega::tape::{Tape, Var};
+
+/// Sentences by their lengths; cross-attention has keys of its own.
+#[derive(Clone, Copy)]
+struct Size {
+    queries: &'static [usize],
+    keys: Option<&'static [usize]>,
+    heads: usize,
+    width: usize,
+    causal: bool,
+    drop_p: f32,
+}
+
+struct Attention {
+    size: Size,
+    cu_q: Vec<usize>,
+    cu_k: Vec<usize>,
+    seqs: Seqs,
+    drop: Dropout,
+}
+
+fn cumulative(lengths: &[usize]) -> Vec<usize> {
+    let mut cu = vec![0];
+    cu.extend(lengths.iter().scan(0, |sum, n| {
+        *sum += n;
+        Some(*sum)
+    }));
+    cu
+}
+
+/// The columns `from .. from + width` of a matrix.
+fn columns(matrix: &[f64], all: usize, from: usize, width: usize) -> Vec<f64> {
+    matrix.chunks(all).flat_map(|row| row[from..from + width].to_vec()).collect()
+}
+
+/// Matrices of one width side by side.
+fn beside(parts: &[Vec<f64>], width: usize) -> Vec<f64> {
+    let rows = parts[0].len() / width;
+    (0..rows).flat_map(|r| parts.iter().flat_map(move |p| p[r * width..(r + 1) * width].to_vec())).collect()
+}
+
+impl Attention {
+    fn keys(&self) -> &'static [usize] {
+        self.size.keys.unwrap_or(self.size.queries)
+    }
+
+    fn rows(&self) -> [usize; 2] {
+        [self.size.queries.iter().sum(), self.keys().iter().sum()]
+    }
+}
+
+impl TapeOp for Attention {
+    const NAME: &'static str = "attention";
+    const OUTPUTS: &'static [&'static str] = &["o"];
+    const BOUND: f64 = 1e-6;
+    type Size = Size;
+
+    fn new(dev: &Device, size: Size) -> Result<Self> {
+        let keys = size.keys.unwrap_or(size.queries);
+        let (cu_q, cu_k) = (cumulative(size.queries), cumulative(keys));
+        let upload = |cu: &[usize]| {
+            let ints: Vec<i32> = cu.iter().map(|v| *v as i32).collect();
+            dev.upload(&ints, &[ints.len()])
+        };
+        let longest = |lengths: &[usize]| lengths.iter().copied().max().unwrap_or(0);
+        let (max_q, max_k) = (longest(size.queries), longest(keys));
+        let seqs = Seqs { cu_q: upload(&cu_q)?, cu_k: upload(&cu_k)?, batch: size.queries.len(), max_q, max_k };
+        Ok(Attention { size, cu_q, cu_k, seqs, drop: Dropout { p: size.drop_p, site: 3 } })
+    }
+
+    fn shape(&self) -> String {
+        let Size { queries, keys, heads, width, causal, .. } = self.size;
+        let kind = match (keys, causal) {
+            (Some(_), _) => "cross",
+            (None, true) => "causal",
+            (None, false) => "self",
+        };
+        format!("{kind} B={} T={} H={heads} D={}", queries.len(), self.rows()[0], width / heads)
+    }
+
+    fn operands(&self) -> Vec<Operand> {
+        let ([tq, tk], w) = (self.rows(), self.size.width);
+        if self.size.keys.is_some() {
+            let (q, kv) = (values(tq * w, 1), values(tk * 2 * w, 2));
+            return vec![Operand::activation("q", q, &[tq, w]), Operand::activation("kv", kv, &[tk, 2 * w])];
+        }
+        vec![Operand::activation("qkv", values(tq * 3 * w, 1), &[tq, 3 * w])]
+    }
+
+    fn forward(&self, t: &mut Tape, v: &[Var]) -> Result<Vec<Var>> {
+        let input = match *v {
+            [q, kv] => AttentionInput::Cross { q, kv },
+            _ => AttentionInput::SelfAttention { qkv: v[0] },
+        };
+        Ok(vec![attention(t, input, &self.seqs, self.size.heads, self.size.causal, self.drop)?])
+    }
+
+    fn reference(&self, operands: &[Vec<f64>], dy: &[Vec<f64>]) -> Reference {
+        let (w, heads, max_k) = (self.size.width, self.size.heads, self.seqs.max_k);
+        let factor = |query: usize, head: usize, key: usize| {
+            f64::from(self.drop.factor(RNG, ((query * heads + head) * max_k + key) as u64))
+        };
+        let Attention { cu_q, cu_k, .. } = self;
+        let shape = Shape { cu_q, cu_k, heads, width: w, causal: self.size.causal, factor: &factor };
+        let [q, k, v] = match operands {
+            [q, kv] => [q.clone(), columns(kv, 2 * w, 0, w), columns(kv, 2 * w, w, w)],
+            _ => [0, w, 2 * w].map(|from| columns(&operands[0], 3 * w, from, w)),
+        };
+        let o = shape.forward(&q, &k, &v);
+        let [dq, dk, dv] = shape.backward(&q, &k, &v, &dy[0]);
+        let gradients = match operands.len() {
+            2 => vec![dq, beside(&[dk, dv], w)],
+            _ => vec![beside(&[dq, dk, dv], w)],
+        };
+        (vec![o], gradients)
+    }
+
+    /// What the warps read of the side they walk: K and V per 32 queries; in the backward pass also Q and G per 32 keys.
+    fn bytes(&self) -> [usize; 2] {
+        let sentences = || self.size.queries.iter().zip(self.keys());
+        let forward: usize = sentences().map(|(q, k)| q.div_ceil(32) * 8 * self.size.width * k).sum();
+        let keys: usize = sentences().map(|(q, k)| k.div_ceil(32) * 8 * self.size.width * q).sum();
+        [forward, forward + keys]
+    }
+}
+
+fn main() -> ExitCode {
+    let odd = Size { queries: &[3, 40, 1], keys: Some(&[35, 2, 4]), heads: 2, width: 80, causal: false, drop_p: 0.2 };
+    let sentences: &[usize] = &[32; 128];
+    let wmt = Size { queries: sentences, keys: None, heads: 8, width: 512, causal: false, drop_p: 0.0 };
+    let causal = Size { causal: true, ..wmt };
+    let cross = Size { keys: Some(sentences), ..wmt };
+    let small = Size { heads: 4, width: 256, ..wmt };
+    run::<Attention>(odd, &[wmt, causal, cross, small])
+}

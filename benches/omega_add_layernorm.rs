@@ -1,0 +1,72 @@
+//! `y = LN(ω⊙x + dropout(f + b))`: the Admin form, which has every operand but α.
+
+mod common;
+
+use std::process::ExitCode;
+
+use common::tape_op::{Operand, Reference, TapeOp, run};
+use common::{RNG, values};
+use omega::device::Device;
+use omega::error::Result;
+use omega::ops::omega_add_layernorm::{Norm, Sublayer, post_ln};
+use omega::reference::omega_add_layernorm::Input;
+use omega::rng::Dropout;
+use omega::tape::{Tape, Var};
+
+const EPS: f32 = 1e-5;
+
+/// Rows and model width.
+struct Admin {
+    n: usize,
+    c: usize,
+    drop: Dropout,
+}
+
+impl TapeOp for Admin {
+    const NAME: &'static str = "omega_add_layernorm";
+    const OUTPUTS: &'static [&'static str] = &["y"];
+    const BOUND: f64 = 1e-6;
+    type Size = (usize, usize);
+
+    fn new(_: &Device, (n, c): Self::Size) -> Result<Self> {
+        Ok(Admin { n, c, drop: Dropout { p: 0.1, site: 5 } })
+    }
+
+    fn shape(&self) -> String {
+        format!("Admin N={} C={}", self.n, self.c)
+    }
+
+    fn operands(&self) -> Vec<Operand> {
+        let (n, c) = (self.n, self.c);
+        let matrix = |name, seed| Operand::activation(name, values(n * c, seed), &[n, c]);
+        let vector = |name, seed| Operand::parameter(name, values(c, seed), &[c]);
+        let vectors = [vector("b", 3), vector("omega", 4), vector("gamma", 5), vector("beta", 6)];
+        [matrix("x", 1), matrix("f", 2)].into_iter().chain(vectors).collect()
+    }
+
+    fn forward(&self, t: &mut Tape, v: &[Var]) -> Result<Vec<Var>> {
+        let sublayer = Sublayer { bias: Some(v[2]), drop: self.drop };
+        let norm = Norm { gain: v[4], bias: v[5] };
+        Ok(vec![post_ln(t, v[0], v[1], sublayer, Some(v[3]), None, norm, EPS)?])
+    }
+
+    fn reference(&self, operands: &[Vec<f64>], dy: &[Vec<f64>]) -> Reference {
+        let [x, f, b, omega, gamma, beta] = [0, 1, 2, 3, 4, 5].map(|k| operands[k].clone());
+        let factor = (0..x.len()).map(|i| f64::from(self.drop.factor(RNG, i as u64))).collect();
+        let input = Input { x, f, factor, b, omega, alpha: 1.0, gamma, beta, eps: EPS.into() };
+        let d = input.backward(&dy[0], &vec![0.0; self.n * self.c]);
+        (vec![input.forward()], vec![d.x, d.f, d.b, d.omega, d.gamma, d.beta])
+    }
+
+    fn bytes(&self) -> [usize; 2] {
+        let with_bits = |per_element: usize| {
+            let bytes = per_element * self.n * self.c;
+            bytes + bytes / 32
+        };
+        [with_bits(16), with_bits(20 + 12)]
+    }
+}
+
+fn main() -> ExitCode {
+    run::<Admin>((133, 45), &[(4096, 512), (4096, 256)])
+}
