@@ -1,0 +1,128 @@
+//! What `ptxas` said of every kernel on every architecture, and what a build without nvcc says.
+
+#![allow(clippy::unwrap_used)] // a panic in a test is its report
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use omega::device::kernels::{KernelResources, MODULES, RESOURCES};
+
+/// What a release build carries SASS for; DESIGN.md, section 1.
+const ARCHITECTURES: [&str; 6] = ["sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120"];
+
+/// With 168 registers a thread, three blocks of 128 threads still fit a multiprocessor's 65,536.
+const MOST_REGISTERS: u32 = 168;
+/// No limit but the hardware's for these: a backward pass of attention may keep its accumulators in registers.
+const UNLIMITED: &str = "attention_bwd";
+
+/// The table, or none in a build without fatbins (debug), where the driver compiles the PTX.
+fn resources() -> Option<&'static [KernelResources]> {
+    let fatbins = MODULES.iter().all(|module| !module.fatbin.is_empty());
+    assert!(fatbins || cfg!(debug_assertions), "a release build has a fatbin for every kernel file");
+    if !fatbins {
+        println!("skipped: a debug build has no fatbins and so no figures; `cargo test --release` has");
+    }
+    fatbins.then_some(RESOURCES)
+}
+
+/// All that is wrong with `rows`, given the kernels that there should be.
+fn complaints(rows: &[KernelResources], kernels: &BTreeSet<&str>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for kernel in kernels {
+        for arch in ARCHITECTURES {
+            let count = rows.iter().filter(|row| row.kernel == *kernel && row.arch == arch).count();
+            wrong.extend((count != 1).then(|| format!("{kernel}, {arch}: {count} rows, expected 1")));
+        }
+    }
+    for row in rows {
+        let KernelResources { kernel, arch, registers, spill_store_bytes: stores, spill_load_bytes: loads, .. } = *row;
+        if !kernels.contains(kernel) || !ARCHITECTURES.contains(&arch) {
+            wrong.push(format!("{kernel}, {arch}: no such kernel or architecture"));
+        }
+        if stores + loads > 0 {
+            wrong.push(format!("{kernel}, {arch}: spills {stores} bytes of stores and {loads} of loads"));
+        }
+        if registers > MOST_REGISTERS && !kernel.starts_with(UNLIMITED) {
+            wrong.push(format!("{kernel}, {arch}: {registers} registers, at most {MOST_REGISTERS}"));
+        }
+        if registers == 0 {
+            wrong.push(format!("{kernel}, {arch}: no register count was read from ptxas"));
+        }
+    }
+    wrong
+}
+
+#[test]
+fn no_spills_and_a_row_for_every_kernel_and_architecture() {
+    let Some(rows) = resources() else { return };
+    let kernels: BTreeSet<&str> = MODULES.iter().flat_map(|module| module.entries).copied().collect();
+    assert!(kernels.len() >= 20, "every kernel file has entries");
+    let wrong = complaints(rows, &kernels);
+    assert!(wrong.is_empty(), "{} found:\n{}", wrong.len(), wrong.join("\n"));
+    let most = rows.iter().max_by_key(|row| row.registers).unwrap();
+    println!("{} rows; most registers: {} in {} on {}", rows.len(), most.registers, most.kernel, most.arch);
+}
+
+/// The rules above on figures that break them.
+#[test]
+fn a_spill_a_gap_and_too_many_registers_are_found() {
+    let good = ARCHITECTURES.map(|arch| KernelResources {
+        kernel: "embed_fwd_f32",
+        arch,
+        registers: 40,
+        spill_store_bytes: 0,
+        spill_load_bytes: 0,
+        shared_bytes: 0,
+    });
+    let kernels = BTreeSet::from(["embed_fwd_f32"]);
+    let with = |change: fn(&mut KernelResources)| {
+        let mut rows = good;
+        change(&mut rows[3]);
+        complaints(&rows, &kernels).len()
+    };
+    assert_eq!(with(|_| ()), 0);
+    assert_eq!(with(|row| row.spill_store_bytes = 4), 1);
+    assert_eq!(with(|row| row.spill_load_bytes = 4), 1);
+    assert_eq!(with(|row| row.registers = 169), 1);
+    assert_eq!(with(|row| row.registers = 0), 1);
+    assert_eq!(with(|row| row.arch = "sm_75"), 2, "one row lacks, another is not wanted");
+    assert_eq!(with(|row| row.kernel = "gone"), 2);
+    assert_eq!(complaints(&good[1..], &kernels).len(), 1);
+}
+
+/// All SASS comes from this PTX, and softgpu runs it: one architecture, with line information.
+#[test]
+fn all_ptx_is_for_compute_80() {
+    for module in MODULES {
+        let targets: Vec<&str> = module.ptx.lines().filter(|line| line.starts_with(".target")).collect();
+        assert_eq!(targets.len(), 1, "{}: {targets:?}", module.name);
+        let words: Vec<&str> = targets[0].split([' ', ',']).filter(|word| !word.is_empty()).collect();
+        assert_eq!(words[..2], [".target", "sm_80"], "{}: {targets:?}", module.name);
+        assert!(module.ptx.contains("\t.loc\t"), "{}: no line information", module.name);
+    }
+}
+
+/// build.rs uses the standard library only, so it is compiled here once more and run where there is no nvcc.
+#[test]
+fn a_build_without_nvcc_names_make_toolchain() {
+    if Path::new("/usr/local/cuda/bin/nvcc").exists() {
+        println!("skipped: build.rs would find /usr/local/cuda/bin/nvcc");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("build-script");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("build.rs");
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let compiled = Command::new(rustc).args(["--edition", "2024", "-o"]).arg(&script).arg(source).status().unwrap();
+    assert!(compiled.success());
+    let mut build = Command::new(&script);
+    build.env_clear().env("PATH", folder.path()).env("PROFILE", "release").current_dir(folder.path());
+    let run = build.env("CARGO_MANIFEST_DIR", folder.path()).env("OUT_DIR", folder.path()).output().unwrap();
+    let message = String::from_utf8(run.stderr).unwrap();
+    assert_eq!(run.status.code(), Some(1), "{message}");
+    let lines: Vec<&str> = message.lines().collect();
+    assert_eq!(lines.len(), 2, "{message}");
+    assert!(lines[0].starts_with("omega: no nvcc found (looked in $NVCC, "), "{message}");
+    assert!(lines[1].starts_with("hint: `make toolchain`"), "{message}");
+}
