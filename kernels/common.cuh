@@ -34,6 +34,64 @@ __device__ __forceinline__ uint4 philox4x32(uint4 counter, uint2 key) {
     return counter;
 }
 
+template <typename T4> __device__ __forceinline__ auto pick(T4 w, uint32_t k) {
+    return k < 2 ? (k == 0 ? w.x : w.y) : (k == 2 ? w.z : w.w);
+}
+
+// V neighbouring elements of a row, as f32. V = 4 is one 16-byte access of floats, for rows whose length 4 divides;
+// V = 1 serves the others; each wrapper chooses.
+template <int V> struct Pack {
+    float v[V];
+};
+template <int V, typename T> __device__ __forceinline__ Pack<V> load_pack(const T* p) {
+    Pack<V> x;
+    if constexpr (V == 4 && sizeof(T) == 4) {
+        const float4 q = *reinterpret_cast<const float4*>(p);
+        x.v[0] = q.x, x.v[1] = q.y, x.v[2] = q.z, x.v[3] = q.w;
+    } else {
+#pragma unroll
+        for (int j = 0; j < V; j++) x.v[j] = to_f32(p[j]);
+    }
+    return x;
+}
+// As `load_pack`, or V times `otherwise` where there is no such operand.
+template <int V, typename T> __device__ __forceinline__ Pack<V> load_pack(const T* p, float otherwise) {
+    if (p) return load_pack<V>(p);
+    Pack<V> x;
+#pragma unroll
+    for (int j = 0; j < V; j++) x.v[j] = otherwise;
+    return x;
+}
+template <int V, typename T> __device__ __forceinline__ void store_pack(T* p, const Pack<V>& x) {
+    if constexpr (V == 4 && sizeof(T) == 4) {
+        *reinterpret_cast<float4*>(p) = make_float4(x.v[0], x.v[1], x.v[2], x.v[3]);
+    } else {
+#pragma unroll
+        for (int j = 0; j < V; j++) p[j] = from_f32<T>(x.v[j]);
+    }
+}
+
+// Keep bits: bit c % 32 of word c / 32 says that column c was not dropped. Lane `lane` has the V bits of columns
+// (k·32 + lane)·V …; every lane of the warp must call.
+template <int V>
+__device__ __forceinline__ void store_keep(uint32_t* row, uint32_t bits, int k, int words) {
+    const int lane = threadIdx.x;
+    if constexpr (V == 1) {
+        bits = __ballot_sync(0xffffffffu, bits);
+        if (lane == 0) row[k] = bits;
+    } else {
+        bits <<= lane * V % WARP;
+#pragma unroll
+        for (int step = 1; step < WARP / V; step *= 2) bits |= __shfl_xor_sync(0xffffffffu, bits, step);
+        const int word = k * V + lane * V / WARP;
+        if (lane * V % WARP == 0 && word < words) row[word] = bits;
+    }
+}
+// The bit of column c, and those of its V − 1 neighbours above it; all set without dropout.
+__device__ __forceinline__ uint32_t load_keep(const uint32_t* row, int c) {
+    return row ? row[c / WARP] >> (c % WARP) : ~0u;
+}
+
 // Dropout at one site of one step. Element i is dropped if its word is below `threshold` = floor(p · 2^32).
 struct Dropout {
     uint32_t threshold;
@@ -41,22 +99,36 @@ struct Dropout {
     uint64_t seed;
     uint32_t site, step;
 
+    // One draw: the words of elements 4·group … 4·group + 3.
+    __device__ __forceinline__ uint4 words(uint64_t group) const {
+        return philox4x32(make_uint4((uint32_t)group, (uint32_t)(group >> 32), site, step),
+                          make_uint2((uint32_t)seed, (uint32_t)(seed >> 32)));
+    }
+    __device__ __forceinline__ float of(uint32_t word) const { return word < threshold ? 0.f : scale; }
+
     // 0 or `scale`. p = 0 never draws.
     __device__ __forceinline__ float factor(uint64_t element) const {
-        if (threshold == 0) return 1.f;
-        const uint64_t group = element / 4;
-        const uint4 w = philox4x32(make_uint4((uint32_t)group, (uint32_t)(group >> 32), site, step),
-                                   make_uint2((uint32_t)seed, (uint32_t)(seed >> 32)));
-        const uint32_t k = element % 4, word = k < 2 ? (k == 0 ? w.x : w.y) : (k == 2 ? w.z : w.w);
-        return word < threshold ? 0.f : scale;
+        return threshold == 0 ? 1.f : of(pick(words(element / 4), element % 4));
+    }
+
+    // Those of elements `element` … `element + V − 1`, where V divides `element`.
+    template <int V> __device__ __forceinline__ Pack<V> factors(uint64_t element) const {
+        Pack<V> f;
+        if constexpr (V == 4) {
+            const uint4 w = threshold == 0 ? make_uint4(~0u, ~0u, ~0u, ~0u) : words(element / 4);
+            f.v[0] = of(w.x), f.v[1] = of(w.y), f.v[2] = of(w.z), f.v[3] = of(w.w);
+        } else {
+            f.v[0] = factor(element);
+        }
+        return f;
     }
 };
 // The five launch arguments that make a Dropout, in this order in every op.
 #define DROPOUT_PARAMS uint32_t threshold, float scale, uint64_t seed, uint32_t site, uint32_t step
 #define DROPOUT Dropout{threshold, scale, seed, site, step}
 
-// First stage of an ordered column sum: rows one warp adds up, one thread per column. The second stage adds the
-// partial rows in order, so the result depends on the shape alone.
+// First stage of an ordered column sum: rows one warp adds up, each thread V columns of them. The second stage adds
+// the partial rows in order, so the result depends on the shape alone.
 constexpr int ROWS_PER_PARTIAL = 64;
 
 // out[c] (+)= Σ_p partials[p, c], p in order.

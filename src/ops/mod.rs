@@ -25,9 +25,10 @@ fn rows(n: usize) -> Grid {
     Grid::new([n.div_ceil(4) as u32, 1, 1], [32, 4, 1])
 }
 
-/// A warp per 32 columns and 64 rows.
+/// A warp per 64 rows and 32 columns, or, where 4 divides their number, 128: a thread then takes four at a time.
 fn columns(n: usize, c: usize) -> Grid {
-    Grid::new([c.div_ceil(32) as u32, n.div_ceil(ROWS_PER_PARTIAL) as u32, 1], [32, 1, 1])
+    let width = if c.is_multiple_of(4) { 128 } else { 32 };
+    Grid::new([c.div_ceil(width) as u32, n.div_ceil(ROWS_PER_PARTIAL) as u32, 1], [32, 1, 1])
 }
 
 /// Second stage of a column sum: adds the partial rows `[P, C]` into a gradient `[C]` with the op's own `kernel`.
