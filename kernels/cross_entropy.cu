@@ -4,21 +4,27 @@
 // Backward, in place of x:  dx_v = dloss·(p_v − (1 − e)·[v = t] − e/V)
 // Shapes: x [N,V] T; target [N] i32; lse loss_rows nll_rows [N] f32; sums [2] f32 = loss, nll. Saved: lse.
 // Bytes at 4-byte T: fwd 8·N·V;  bwd 8·N·V.   Launch: block (32, 4), a warp per row; sums: one warp, ordered.
+// W = 4 logits a thread, in one access, where 4 divides V; else 1.
 #include "common.cuh"
 
-template <typename T>
+template <int W, typename T>
 __device__ void cross_entropy_fwd(float* loss_rows, float* nll_rows, float* lse, const T* x, const int* target, int N,
                                   int V, float smoothing) {
     const int row = blockIdx.x * blockDim.y + threadIdx.y, lane = threadIdx.x;
     if (row >= N) return;
     x += (size_t)row * V;
     float top = -INFINITY;
-    for (int v = lane; v < V; v += WARP) top = fmaxf(top, to_f32(x[v]));
+    for (int v = lane * W; v < V; v += WARP * W) {
+        const Pack<W> p = load_pack<W>(x + v);
+#pragma unroll
+        for (int j = 0; j < W; j++) top = fmaxf(top, p.v[j]);
+    }
     top = warp_max(top);
     float sum = 0.f, shifted = 0.f;  // Σ exp(x − top) and Σ (x − top): small numbers, little cancellation
-    for (int v = lane; v < V; v += WARP) {
-        const float d = to_f32(x[v]) - top;
-        sum += expf(d), shifted += d;
+    for (int v = lane * W; v < V; v += WARP * W) {
+        const Pack<W> p = load_pack<W>(x + v);
+#pragma unroll
+        for (int j = 0; j < W; j++) sum += expf(p.v[j] - top), shifted += p.v[j] - top;
     }
     sum = warp_sum(sum), shifted = warp_sum(shifted);
     if (lane == 0) {
@@ -29,7 +35,7 @@ __device__ void cross_entropy_fwd(float* loss_rows, float* nll_rows, float* lse,
     }
 }
 
-template <typename T>
+template <int W, typename T>
 __device__ void cross_entropy_bwd(T* x, const float* lse, const int* target, const float* dloss, int N, int V,
                                   float smoothing) {
     const int row = blockIdx.x * blockDim.y + threadIdx.y;
@@ -37,19 +43,26 @@ __device__ void cross_entropy_bwd(T* x, const float* lse, const int* target, con
     x += (size_t)row * V;
     const float l = lse[row], d = dloss[0], uniform = smoothing / V;
     const int t = target[row];
-    for (int v = threadIdx.x; v < V; v += WARP) {
-        const float hit = v == t ? 1.f - smoothing : 0.f;
-        x[v] = from_f32<T>(d * (expf(to_f32(x[v]) - l) - hit - uniform));
+    for (int v = threadIdx.x * W; v < V; v += WARP * W) {
+        Pack<W> p = load_pack<W>(x + v);
+#pragma unroll
+        for (int j = 0; j < W; j++) {
+            const float hit = v + j == t ? 1.f - smoothing : 0.f;
+            p.v[j] = d * (expf(p.v[j] - l) - hit - uniform);
+        }
+        store_pack<W>(x + v, p);
     }
 }
 
 extern "C" __global__ void cross_entropy_fwd_f32(float* loss_rows, float* nll_rows, float* lse, const float* x,
                                                  const int* target, int N, int V, float smoothing) {
-    cross_entropy_fwd(loss_rows, nll_rows, lse, x, target, N, V, smoothing);
+    V % 4 == 0 ? cross_entropy_fwd<4>(loss_rows, nll_rows, lse, x, target, N, V, smoothing)
+               : cross_entropy_fwd<1>(loss_rows, nll_rows, lse, x, target, N, V, smoothing);
 }
 extern "C" __global__ void cross_entropy_bwd_f32(float* x, const float* lse, const int* target, const float* dloss,
                                                  int N, int V, float smoothing) {
-    cross_entropy_bwd(x, lse, target, dloss, N, V, smoothing);
+    V % 4 == 0 ? cross_entropy_bwd<4>(x, lse, target, dloss, N, V, smoothing)
+               : cross_entropy_bwd<1>(x, lse, target, dloss, N, V, smoothing);
 }
 // loss = Σ loss_rows, nll = Σ nll_rows: each lane its rows in order, then the butterfly.
 extern "C" __global__ void cross_entropy_sum(float* loss, float* nll, const float* loss_rows, const float* nll_rows,
