@@ -136,16 +136,16 @@ impl Flow {
     /// Marks the blocks between divergent branches and where their lanes meet. True if there are new ones.
     fn spread(&mut self, ir: &Ir, post: &[Option<usize>]) -> bool {
         let mut changed = false;
-        for b in 0..self.starts.len() {
+        for (b, &meet) in post.iter().enumerate() {
             let last = &ir.insts[self.end(b) - 1];
             let parts = last.code == Code::Branch && last.guard.is_some_and(|(p, _)| self.class(p) != UNIFORM);
             if !parts || self.successors[b].len() < 2 {
                 continue;
             }
-            let mut region = self.reachable(b, post[b]);
+            let mut region = self.reachable(b, meet);
             let blocks = || (0..self.starts.len()).filter(|&k| region[k]);
             let waits = |k: usize| ir.insts[self.starts[k]..self.end(k)].iter().any(|i| i.code == Code::Barrier);
-            if post[b].is_none_or(|meet| blocks().any(|k| k > meet || waits(k))) {
+            if meet.is_none_or(|meet| blocks().any(|k| k > meet || waits(k))) {
                 region = self.reachable(b, None);
             }
             for (divergent, inside) in self.divergent.iter_mut().zip(region) {

@@ -439,5 +439,10 @@ pub fn find(name: &str) -> Option<usize> {
 
 /// Every arithmetic instruction that softgpu runs.
 pub fn coverage() -> impl Iterator<Item = &'static str> {
-    ROWS.iter().flat_map(|row| row.names.iter().copied())
+    rows().flatten().copied()
+}
+
+/// The same, row by row of the table: a row's names are one instruction under different types.
+pub fn rows() -> impl Iterator<Item = &'static [&'static str]> {
+    ROWS.iter().map(|row| row.names)
 }

@@ -19,7 +19,7 @@ mod plan;
 mod trap;
 
 pub use exec::{Launch, Level, launch};
-pub use isa::coverage;
+pub use isa::{coverage, rows};
 pub use memory::Memory;
 pub use trap::{Error, LoadError, Stop};
 
@@ -29,7 +29,11 @@ use plan::Program;
 /// Loaded kernels, ready to launch.
 pub struct Module {
     pub(crate) kernels: Vec<Kernel>,
+    pub(crate) budget: u64,
 }
+
+/// Branches that a warp may take before it is stopped as one that never ends: minutes of work.
+const BUDGET: u64 = 20_000_000_000;
 
 /// One kernel, planned for blocks whose warps are rows in x, and for any other.
 pub(crate) struct Kernel {
@@ -53,7 +57,12 @@ impl Module {
             let [rows, any] = [true, false].map(|rows| plan::plan(&decoded, level, rows));
             Ok(Kernel { decoded, rows, any })
         };
-        Ok(Module { kernels: module.kernels.iter().map(kernel).collect::<Result<_, LoadError>>()? })
+        Ok(Module { kernels: module.kernels.iter().map(kernel).collect::<Result<_, LoadError>>()?, budget: BUDGET })
+    }
+
+    /// Stops a warp that branches more often than this between two barriers.
+    pub fn with_budget(self, budget: u64) -> Module {
+        Module { budget, ..self }
     }
 
     /// Names of the kernels, in the order of the text.

@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used)] // a panic in a test is its report
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use softgpu::{Launch, Level, Memory, Module, launch};
 
@@ -35,9 +35,13 @@ fn read(text: &str) -> Case {
     Case { wide, rows: rows.collect() }
 }
 
-fn run(path: &Path, level: Level) -> Result<(), String> {
-    let text = std::fs::read_to_string(path).unwrap();
+/// With `only`, every thread takes the part of that lane, so that all values are the same throughout the warp.
+fn run(path: &Path, level: Level, only: Option<usize>) -> Result<(), String> {
+    let mut text = std::fs::read_to_string(path).unwrap();
     let case = read(&text);
+    if let Some(lane) = only {
+        text = text.replace("%tid.x", &lane.to_string());
+    }
     let name = path.display();
     let size = if case.wide { 8 } else { 4 };
     let inputs = case.rows[0].0.len();
@@ -57,30 +61,71 @@ fn run(path: &Path, level: Level) -> Result<(), String> {
     let args = address.to_le_bytes();
     let shape = Launch { grid: [1; 3], block: [32, 1, 1], shared_bytes: 0, args: &[&args] };
     launch(&module, &entry, &memory, &shape).map_err(|e| format!("{name}: {e}"))?;
-    for lane in 0..32 {
+    for lane in only.map_or(0..32, |lane| lane..lane + 1) {
         let (inputs_of_lane, expected) = &case.rows[lane % case.rows.len()];
         let at = (32 * inputs + lane) * size;
         let mut raw = [0; 8];
         raw[..size].copy_from_slice(&data[at..at + size]);
         let got = u64::from_le_bytes(raw);
         if got != *expected {
-            return Err(format!("{name}, lane {lane}, {inputs_of_lane:x?}: got {got:#x}, expected {expected:#x}"));
+            return Err(format!(
+                "{name}, lane {lane} of {only:?}, {inputs_of_lane:x?}: got {got:#x}, expected {expected:#x}"
+            ));
         }
     }
     Ok(())
 }
 
-#[test]
-fn every_case() {
-    let mut paths: Vec<_> = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/run"))
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .collect();
+fn paths() -> Vec<PathBuf> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/run");
+    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().path()).collect();
     paths.retain(|p| p.extension().is_some_and(|e| e == "ptx"));
     paths.sort();
-    assert!(paths.len() >= 40, "the cases are in tests/run");
+    paths
+}
+
+#[test]
+fn every_case() {
+    let paths = paths();
     for level in [Level::Baseline, Level::Avx2, Level::Avx512] {
-        let failed: Vec<String> = paths.iter().filter_map(|p| run(p, level).err()).collect();
+        let failed: Vec<String> = paths.iter().filter_map(|p| run(p, level, None).err()).collect();
         assert!(failed.is_empty(), "{level:?}, {} of {} cases:\n{}", failed.len(), paths.len(), failed.join("\n"));
     }
+}
+
+/// The handlers for what is the same in all lanes are others than those for vectors: the cases once more, with every
+/// thread playing the same lane. Not those in which lanes talk to each other.
+#[test]
+fn every_case_as_scalars() {
+    let alone = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path).unwrap();
+        !["shfl.", "vote.", ".shared", "// lanes:"].iter().any(|word| text.contains(word))
+    };
+    let paths: Vec<_> = paths().into_iter().filter(alone).collect();
+    assert!(paths.len() >= 150);
+    for level in [Level::Baseline, Level::Avx2, Level::Avx512] {
+        for path in &paths {
+            for lane in 0..32 {
+                run(path, level, Some(lane)).unwrap();
+            }
+        }
+    }
+}
+
+/// A row of the instruction table has a case if one of its names is an opcode in some file, or the name of one.
+#[test]
+fn every_instruction_has_a_case() {
+    let paths = paths();
+    let texts: Vec<String> = paths.iter().map(|p| std::fs::read_to_string(p).unwrap()).collect();
+    let mut words: Vec<String> = texts
+        .iter()
+        .flat_map(|text| text.lines().filter(|line| !line.starts_with("//")))
+        .flat_map(|line| line.split(|c: char| c.is_whitespace() || c == ';'))
+        .flat_map(|word| [word.to_string(), word.replacen(".rn.", ".", 1)])
+        .collect();
+    words.extend(paths.iter().map(|p| p.file_stem().unwrap().to_string_lossy().into_owned()));
+    words.sort();
+    let known = |name: &&str| words.binary_search_by(|word| word.as_str().cmp(name)).is_ok();
+    let missing: Vec<_> = softgpu::rows().filter(|names| !names.iter().any(known)).collect();
+    assert!(missing.is_empty(), "no case in tests/run for {missing:?}");
 }

@@ -55,6 +55,39 @@ fn a_shuffle_inside_a_branch_stops() {
 }
 
 #[test]
+fn a_kernel_without_an_end_stops() {
+    let text = format!(
+        "{HEAD}.visible .entry k() {{ .reg .b32 %r<2>;\nmov.u32 %r0, 0;\n$L: add.u32 %r0, %r0, 1;\nbra $L;\nret; }}"
+    );
+    let module = Module::load(&text).unwrap().with_budget(1000);
+    let shape = Launch { grid: [3, 1, 1], block: [64, 1, 1], shared_bytes: 0, args: &[] };
+    let message = launch(&module, "k", &Memory::new(), &shape).unwrap_err().to_string();
+    assert!(message.starts_with("the kernel does not end; kernel `k`, block (0, 0, 0), thread (0, 0, 0)"), "{message}");
+    assert!(message.contains("PTX line 6"), "{message}");
+}
+
+#[test]
+fn lanes_that_do_not_take_part_may_point_anywhere() {
+    let guarded = "ld.param.u64 %d0, [data]; mov.u32 %r0, %tid.x; mul.wide.u32 %d1, %r0, 16; add.s64 %d2, %d0, %d1; setp.lt.u32 %p1, %r0, 16;";
+    assert_eq!(start(&format!("{guarded} @%p1 st.global.u32 [%d2], %r0;"), 32, 1), Ok(()));
+    assert_eq!(
+        start(
+            &format!(
+                "{guarded} @!%p1 bra $A; st.global.v4.u32 [%d2], {{%r0, %r0, %r0, %r0}}; $A: add.u32 %r1, %r0, 1;"
+            ),
+            32,
+            1
+        ),
+        Ok(())
+    );
+    let message = start(&format!("{guarded} @!%p1 ld.global.u32 %r1, [%d2];"), 32, 1).unwrap_err();
+    assert!(
+        message.contains("4 bytes at +256 of an allocation of 256; kernel `stray`, block (0, 0, 0), thread (16, 0, 0)"),
+        "{message}"
+    );
+}
+
+#[test]
 fn unknown_text_is_refused_at_load_with_its_line() {
     let message = start("tex.2d.v4.f32.f32 %r0, %r1;", 1, 1).unwrap_err();
     assert_eq!(message, "PTX line 5: softgpu cannot run `tex.2d.v4.f32.f32`: it does not know the instruction");

@@ -191,8 +191,8 @@ unsafe fn load<T: Lane, const V: usize, const SPACE: u8, const WIDE: bool, const
             }
             Some(Range::Row(p)) if V == 4 && BYTES == 16 => {
                 let parts = transpose::load(p as *const [u32; 4]);
-                for v in 0..V {
-                    put::<u32>(w, r, values(op)[v], &parts[v]);
+                for (part, at) in parts.iter().zip(values(op)) {
+                    put::<u32>(w, r, at, part);
                 }
             }
             Some(Range::Row(p)) => {

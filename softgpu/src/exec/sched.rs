@@ -49,7 +49,16 @@ pub fn launch(module: &Module, entry: &str, memory: &Memory, launch: &Launch) ->
     let blocks = memory.snapshot();
     let [x, y, z] = launch.block;
     let program = if x.is_multiple_of(LANES as u32) || y == 1 && z == 1 { rows } else { any };
-    let job = Job { decoded, program, launch, params: &params, blocks: &blocks, shared, threads: threads as usize };
+    let job = Job {
+        decoded,
+        program,
+        launch,
+        params: &params,
+        blocks: &blocks,
+        shared,
+        threads: threads as usize,
+        budget: module.budget,
+    };
     let (next, worst) = (AtomicU64::new(0), Mutex::new(None::<(u64, Stop)>));
     let chunk = (count / (rayon::current_num_threads() as u64 * 8)).clamp(1, 64);
     let work = || {
@@ -112,6 +121,7 @@ struct Job<'a> {
     blocks: &'a [Block],
     shared: usize,
     threads: usize,
+    budget: u64,
 }
 
 /// Lanes at one pc.
@@ -128,6 +138,8 @@ enum Outcome {
     Barrier,
     Trap(u32),
 }
+
+const ENDLESS: &str = "the warp has used up its budget of branches: is a loop without an end, or does it wait for a block that has not started?";
 
 /// One register of a warp.
 #[repr(C, align(64))]
@@ -265,7 +277,7 @@ impl<'a> Worker<'a> {
             local_bytes: local_bytes as u64,
             stop: None,
         };
-        let outcome = run(program, lanes, &mut w, file);
+        let outcome = run(program, lanes, &mut w, file, self.job.budget);
         lanes.live = w.live;
         (outcome, w.stop)
     }
@@ -289,7 +301,7 @@ impl<'a> Worker<'a> {
 }
 
 /// Runs a warp until all its lanes have exited or wait at a barrier.
-fn run(program: &Program, lanes: &mut Lanes, w: &mut Warp, file: *mut u8) -> Outcome {
+fn run(program: &Program, lanes: &mut Lanes, w: &mut Warp, file: *mut u8, mut budget: u64) -> Outcome {
     let ops = program.ops.as_slice();
     loop {
         let Some(mut pc) = lanes.groups.iter().map(|g| g.0).min() else {
@@ -313,6 +325,11 @@ fn run(program: &Program, lanes: &mut Lanes, w: &mut Warp, file: *mut u8) -> Out
             let next = unsafe { ((*op).run)(w, op, file) };
             if next < limit {
                 pc = next;
+                budget -= 1;
+                if budget == 0 {
+                    w.trap("the kernel does not end".into(), ENDLESS, w.mask.trailing_zeros());
+                    return Outcome::Trap(pc);
+                }
                 continue;
             }
             // SAFETY: a handler that returns an event leaves its op, one of `ops`, in `at`.
