@@ -135,10 +135,11 @@ impl TapeOp for Attention {
 
 fn main() -> ExitCode {
     let odd = Size { queries: &[3, 40, 1], keys: Some(&[35, 2, 4]), heads: 2, width: 80, causal: false };
+    let packed = Size { queries: &[5, 33, 1, 70], keys: None, heads: 2, width: 128, causal: true };
     let sentences: &[usize] = &[32; 128];
     let wmt = Size { queries: sentences, keys: None, heads: 8, width: 512, causal: false };
     let causal = Size { causal: true, ..wmt };
     let cross = Size { keys: Some(sentences), ..wmt };
     let small = Size { heads: 4, width: 256, ..wmt };
-    run::<Attention>(odd, &[wmt, causal, cross, small])
+    run::<Attention>(&[odd, packed], &[wmt, causal, cross, small])
 }

@@ -58,5 +58,5 @@ impl TapeOp for BiasReluDropout {
 }
 
 fn main() -> ExitCode {
-    run::<BiasReluDropout>((130, 100), &[(4096, 2048), (4096, 1024)])
+    run::<BiasReluDropout>(&[(130, 100), (7, 33)], &[(4096, 2048), (4096, 1024)])
 }

@@ -60,5 +60,5 @@ impl TapeOp for CrossEntropy {
 }
 
 fn main() -> ExitCode {
-    run::<CrossEntropy>((70, 301), &[(1024, 32_768), (4096, 8192)])
+    run::<CrossEntropy>(&[(70, 301), (5, 96)], &[(1024, 32_768), (4096, 8192)])
 }

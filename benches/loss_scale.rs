@@ -51,5 +51,5 @@ impl Update for FlatGradient {
 
 /// Post-LN, 6+6 layers: width 512, feed-forward 2048, 32,768 words; and width 256, feed-forward 1024, 8,192 words.
 fn main() -> ExitCode {
-    run::<FlatGradient>(20_001, &[60_915_712, 13_156_352])
+    run::<FlatGradient>(&[20_001], &[60_915_712, 13_156_352])
 }

@@ -50,5 +50,5 @@ impl Update for OfRows {
 }
 
 fn main() -> ExitCode {
-    run::<OfRows>((70, 65), &[(4096, 512), (4096, 256)])
+    run::<OfRows>(&[(70, 65), (5, 64)], &[(4096, 512), (4096, 256)])
 }

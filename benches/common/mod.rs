@@ -1,8 +1,9 @@
 //! What the benches share: the check before the times, the loop, the table.
 //!
-//! A bench first runs its op at a small odd shape and compares it with the f64 reference; if that fails it prints no
-//! time. Then every case runs at model sizes: some runs to warm up, then the median of many. `OMEGA_BENCH=small` times
-//! the odd shape alone, once: a proof that everything runs. `cargo bench WORD` runs the ops whose name has WORD.
+//! A bench first runs its op at small odd shapes and compares it with the f64 reference; if that fails it prints no
+//! time. The shapes take every path of the kernels that the sizes take: widths that 4 divides, and others. Then every
+//! case runs at model sizes: some runs to warm up, then the median of many. `OMEGA_BENCH=small` times the odd shapes
+//! alone, once: a proof that everything runs. `cargo bench WORD` runs the ops whose name has WORD.
 
 #![allow(dead_code)] // each bench uses its part
 
@@ -148,10 +149,10 @@ fn print_table(op: &str, dev: &Device, lines: &[Line]) {
     }
 }
 
-/// The main function of a bench: `check` at the odd size, then `time` for each of the sizes.
+/// The main function of a bench: `check` at the odd sizes, then `time` for each of the sizes.
 fn bench<S: Copy>(
     op: &str,
-    odd: S,
+    odd: &[S],
     sizes: &[S],
     check: impl Fn(&Device, S) -> Result<(String, Vec<Figure>)>,
     time: impl Fn(&Device, S, Repeats) -> Result<Vec<Line>>,
@@ -161,11 +162,12 @@ fn bench<S: Copy>(
             return Ok(());
         }
         let (dev, small) = (Device::open(DeviceChoice::Auto)?, small()?);
-        let (shape, figures) = check(&dev, odd)?;
-        passed(op, &shape, &figures)?;
+        for size in odd {
+            let (shape, figures) = check(&dev, *size)?;
+            passed(op, &shape, &figures)?;
+        }
         let mut lines = Vec::new();
-        let odd_alone = [odd];
-        for size in if small { &odd_alone } else { sizes } {
+        for size in if small { odd } else { sizes } {
             lines.extend(time(&dev, *size, Repeats::choose(&dev, small))?);
         }
         print_table(op, &dev, &lines);

@@ -158,6 +158,6 @@ fn time<T: TapeOp>(dev: &Device, size: T::Size, repeats: Repeats) -> Result<Vec<
 }
 
 /// The main function of a bench: checked at `odd`, timed at `sizes`.
-pub fn run<T: TapeOp>(odd: T::Size, sizes: &[T::Size]) -> ExitCode {
+pub fn run<T: TapeOp>(odd: &[T::Size], sizes: &[T::Size]) -> ExitCode {
     bench(T::NAME, odd, sizes, check::<T>, time::<T>)
 }
