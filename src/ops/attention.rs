@@ -10,6 +10,10 @@ use crate::tensor::Tensor;
 const OP: &str = "attention";
 /// Head widths that shared memory holds in the backward pass: 4·128·32 floats are 64 KiB.
 const MAX_HEAD: usize = 128;
+/// Head widths whose sums (one tile of 32 rows) the kernels hold in registers.
+const IN_REGISTERS: [usize; 2] = [32, 64];
+/// CUDA's limit on the grid's z, which is the batch.
+const MAX_BATCH: usize = 65_535;
 
 /// Where queries, keys and values come from. Biases have been added.
 #[derive(Clone, Copy)]
@@ -63,8 +67,10 @@ impl Layout {
         (self.head() as f64).powf(-0.5) as f32
     }
 
-    /// A warp per 32 rows, head and sentence, with `tiles` transposed tiles of shared memory.
+    /// A warp per 32 rows, head and sentence, with `tiles` tiles of shared memory, and one more where the last sums
+    /// are not in registers.
     fn grid(&self, longest: usize, batch: usize, tiles: usize) -> Grid {
+        let tiles = tiles + usize::from(!IN_REGISTERS.contains(&self.head()));
         let grid = [longest.div_ceil(32) as u32, self.heads as u32, batch as u32];
         Grid { grid, block: [32, 1, 1], shared: (tiles * self.head() * 32 * 4) as u32 }
     }
@@ -81,7 +87,8 @@ fn parts(q: &Tensor, kv: &Tensor, packed: bool, width: usize) -> Result<[Tensor;
 }
 
 /// `O = softmax(q·kᵀ/√D)·v` per sentence and head: O `[Tq, d]` f32. Keeps the inputs, O and 4·heads·Tq bytes.
-/// Errors: `Shape` where the width is not heads·D with D ≤ 128, or an operand has another width; `Device`.
+/// Errors: `Shape` where the width is not heads·D with D a multiple of 8 up to 128, an operand has another width, or
+/// there are more than 65,535 sentences; `Device`.
 pub fn attention(
     t: &mut Tape,
     input: AttentionInput,
@@ -103,9 +110,15 @@ pub fn attention(
             (q, kv, Layout { tq, heads, width, stride_q: width, stride_kv: 2 * width })
         }
     };
-    if heads == 0 || layout.width % heads != 0 || layout.head() > MAX_HEAD {
-        return Err(Error::shape(OP, "heads", &[heads], &[layout.width])
-            .hint(format!("heads must divide the width {}, and a head is at most {MAX_HEAD} wide", layout.width)));
+    if heads == 0 || layout.width % heads != 0 || layout.head() % 8 != 0 || layout.head() > MAX_HEAD {
+        return Err(Error::shape(OP, "heads", &[heads], &[layout.width]).hint(format!(
+            "heads must divide the width {} into heads whose width is a multiple of 8, at most {MAX_HEAD}",
+            layout.width
+        )));
+    }
+    if seqs.batch > MAX_BATCH {
+        return Err(Error::shape(OP, "batch", &[seqs.batch], &[MAX_BATCH])
+            .hint(format!("attention takes at most {MAX_BATCH} sentences at once: make smaller batches")));
     }
     for (name, cu) in [("cu_q", &seqs.cu_q), ("cu_k", &seqs.cu_k)] {
         if cu.dims() != [seqs.batch + 1] {
@@ -122,7 +135,7 @@ pub fn attention(
         layout.stride_kv, seqs.max_k, layout.scale(), causal, threshold, keep_scale, seed, site, step,
     ];
     // SAFETY: widths are checked; cumulative lengths end at the operands' rows, which is how batches are made.
-    unsafe { t.dev().launch("attention_fwd_f32", layout.grid(seqs.max_q, seqs.batch, 2), list) }?;
+    unsafe { t.dev().launch("attention_fwd_f32", layout.grid(seqs.max_q, seqs.batch, 1), list) }?;
     Ok(t.push(OP, o, Saved { input, seqs: seqs.clone(), layout, causal, drop, lse }))
 }
 
@@ -139,14 +152,14 @@ impl Saved {
             s.max_k, l.scale(), self.causal, add[0], threshold, keep_scale, seed, site, step,
         ];
         // SAFETY: as in the forward pass; gradients have their values' shapes.
-        unsafe { dev.launch("attention_bwd_q_f32", l.grid(s.max_q, s.batch, 3), list) }?;
+        unsafe { dev.launch("attention_bwd_q_f32", l.grid(s.max_q, s.batch, 2), list) }?;
         #[rustfmt::skip]
         let list = args![
             dk, dv, &g, &delta, &self.lse, q, k, v, &s.cu_q, &s.cu_k, l.tq, l.head(), l.width, l.stride_q, l.stride_kv,
             s.max_k, l.scale(), self.causal, add[1], threshold, keep_scale, seed, site, step,
         ];
         // SAFETY: as above.
-        unsafe { dev.launch("attention_bwd_kv_f32", l.grid(s.max_k, s.batch, 4), list) }
+        unsafe { dev.launch("attention_bwd_kv_f32", l.grid(s.max_k, s.batch, 3), list) }
     }
 }
 
