@@ -1,18 +1,17 @@
 // O_i = Σ_j P_ij·drop_ij·V_j,  P = softmax(s·Q·Kᵀ),  s = head^−½      Vaswani et al. 2017, arXiv:1706.03762, 3.2
 // for every sentence b and head of a packed batch: queries cu_q[b] … cu_q[b+1], keys cu_k[b] … cu_k[b+1]; `causal`:
-// j ≤ i. Flash form, Dao et al. 2022, arXiv:2205.14135: P is never stored; saved are O and lse_i = ln Σ_j exp(s·Q_i·K_j).
+// j ≤ i. Flash form, Dao et al. 2022, arXiv:2205.14135: P is not stored; saved are O and lse_i = ln Σ_j exp(s·Q_i·K_j).
 // Backward, G = ∂L/∂O, delta_i = G_i·O_i:  dS_ij = P_ij·(drop_ij·(G_i·V_j) − delta_i)
 //   dQ_i (+)= s·Σ_j dS_ij·K_j    dK_j (+)= s·Σ_i dS_ij·Q_i    dV_j (+)= Σ_i P_ij·drop_ij·G_i
-// in two passes without atomics: dQ (which also writes delta) owns queries, dK/dV owns keys. Sums run in key (query)
-// order.
+// in two passes without atomics: dQ (and delta) owns queries, dK/dV owns keys. Sums run in key (query) order.
 // Shapes: Q O G dQ [Tq, ·], K V dK dV [Tk, ·] T, head h in columns h·D …, row strides in elements (packed qkv);
 // lse delta [H, Tq] f32; D a multiple of 8, ≤ 128. A sentence without keys gives O = 0, lse = −∞.
 // drop_ij: dropout's element 4·((global query row · H + head)·ceil(max_k/4)) + j: one draw serves four keys, and it
 // depends on nothing but the batch.
-// Launch: grid (ceil(longest/32), H, B), block (32): a lane owns one query (key), a warp walks the other side, GROUP rows
-// at once, the same for every lane: 16-byte broadcast loads. A lane reads and writes its own row, 16 bytes at a time.
-// Shared: tiles of owned rows, float4 [D/4][32], 128·D bytes each: Q | Q G | K V dV, and unless D is 32 or 64, where they
-// are in registers: O | dQ | dK.
+// Launch: grid (ceil(longest/32), H, B), block (32): a lane owns one query (key), a warp walks the other side, GROUP
+// rows at once, the same for every lane: 16-byte broadcast loads. A lane reads and writes its own row, 16 bytes at a
+// time. Shared: tiles of owned rows, float4 [D/4][32], 128·D bytes each: Q | Q G | K V dV, and unless D is 32 or 64,
+// where they are in registers: O | dQ | dK.
 // Bytes: each warp reads K and V (Q, G, O) once: Tq/32 · (8·D·Tk) fwd.
 #include "common.cuh"
 
