@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 export PYTHONUTF8=1
 
 vocab=4000
-train_flags="--arch demo --residual admin --max-tokens 2048 --max-update 1200 --lr 0.003 --warmup-updates 300
+train_flags="--arch demo --residual admin --max-tokens 2048 --max-update 1100 --lr 0.003 --warmup-updates 300
     --validate-interval-updates 400 --bleu-sentences 100 --samples 2"
 # An untrained model does not stop by itself: outputs are kept near the length of the source.
 translate_flags="--beam 5 --max-len-a 1.5 --max-len-b 10"

@@ -5,7 +5,7 @@
 //   dQ_i (+)= s·Σ_j dS_ij·K_j    dK_j (+)= s·Σ_i dS_ij·Q_i    dV_j (+)= Σ_i P_ij·drop_ij·G_i
 // in two passes without atomics: dQ (and delta) owns queries, dK/dV owns keys. Sums run in key (query) order.
 // Shapes: Q O G dQ [Tq, ·], K V dK dV [Tk, ·] T, head h in columns h·D …, row strides in elements (packed qkv);
-// lse delta [H, Tq] f32; D a multiple of 8, ≤ 128. A sentence without keys gives O = 0, lse = −∞.
+// lse delta [H, Tq] f32; D a multiple of 4, ≤ 128. A sentence without keys gives O = 0, lse = −∞.
 // drop_ij: dropout's element 4·((global query row · H + head)·ceil(max_k/4)) + j: one draw serves four keys, and it
 // depends on nothing but the batch.
 // Launch: grid (ceil(longest/32), H, B), block (32): a lane owns one query (key), a warp walks the other side, GROUP
@@ -56,10 +56,10 @@ __device__ __forceinline__ float exp2_fast(float x) {  // within 2 ulp; below 2^
     return y;
 }
 
-// A head's quads of elements: HEAD is its width where the compiler knows it, else 0. Two quads at a time, at fixed
-// offsets from pointers that advance, and all of them unrolled for HEAD > 0.
-constexpr int STEP = 2;
-template <int HEAD> __device__ __forceinline__ constexpr int unroll() { return HEAD ? HEAD / 4 / STEP : 1; }
+// A head's quads of elements: HEAD is its width where the compiler knows it, else 0. For HEAD > 0 two quads at a time,
+// at fixed offsets from pointers that advance, and all of them unrolled.
+template <int HEAD> __device__ __forceinline__ constexpr int step() { return HEAD ? 2 : 1; }
+template <int HEAD> __device__ __forceinline__ constexpr int unroll() { return HEAD ? HEAD / 4 / step<HEAD>() : 1; }
 template <int HEAD> __device__ __forceinline__ int quads(int D) { return HEAD ? HEAD / 4 : D / 4; }
 
 // The sums that a lane owns, by quad: in registers, or for HEAD = 0 a column of a tile.
@@ -77,11 +77,11 @@ template <> struct Sums<0> {
 };
 
 template <int HEAD, typename S> __device__ __forceinline__ void clear(S& sums, int D) {
-#pragma unroll STEP * unroll<HEAD>()
+#pragma unroll step<HEAD>() * unroll<HEAD>()
     for (int c = 0; c < quads<HEAD>(D); c++) *sums.at(c) = {0.f, 0.f, 0.f, 0.f};
 }
 template <int HEAD, typename S> __device__ __forceinline__ void scale_sums(S& sums, float w, int D) {
-#pragma unroll STEP * unroll<HEAD>()
+#pragma unroll step<HEAD>() * unroll<HEAD>()
     for (int c = 0; c < quads<HEAD>(D); c++) {
         const float4 a = *sums.at(c);
         *sums.at(c) = {a.x * w, a.y * w, a.z * w, a.w * w};
@@ -89,7 +89,7 @@ template <int HEAD, typename S> __device__ __forceinline__ void scale_sums(S& su
 }
 template <int HEAD, typename S, typename T>
 __device__ __forceinline__ void store(T* to, S& sums, float scale, int D, int accumulate) {
-#pragma unroll STEP * unroll<HEAD>()
+#pragma unroll step<HEAD>() * unroll<HEAD>()
     for (int c = 0; c < quads<HEAD>(D); c++, to += 4) {
         const float4 zero = {0.f, 0.f, 0.f, 0.f};
         store4(to, fma4(scale, *sums.at(c), accumulate ? load4(to) : zero));
@@ -98,7 +98,7 @@ __device__ __forceinline__ void store(T* to, S& sums, float scale, int D, int ac
 
 // The row that a lane owns, into its column of a tile. Lanes past the end own the last row again and store nothing.
 template <int HEAD, typename T> __device__ __forceinline__ void load_own(float4* column, const T* row, int D) {
-#pragma unroll STEP * unroll<HEAD>()
+#pragma unroll step<HEAD>() * unroll<HEAD>()
     for (int c = 0; c < quads<HEAD>(D); c++, row += 4) column[c * WARP] = load4(row);
 }
 
@@ -109,9 +109,9 @@ template <typename T> struct Rows {
 #pragma unroll
         for (int t = 0; t < GROUP; t++) at[t] = first + (int64_t)min(j + t, last) * stride;
     }
-    __device__ __forceinline__ void advance() {
+    __device__ __forceinline__ void advance(int quads) {
 #pragma unroll
-        for (int t = 0; t < GROUP; t++) at[t] += 4 * STEP;
+        for (int t = 0; t < GROUP; t++) at[t] += 4 * quads;
     }
 };
 
@@ -121,9 +121,9 @@ __device__ __forceinline__ void dots(float (&s)[GROUP], const float4* own, Rows<
 #pragma unroll
     for (int t = 0; t < GROUP; t++) s[t] = 0.f;
 #pragma unroll unroll<HEAD>()
-    for (int c = 0; c < quads<HEAD>(D); c += STEP, own += STEP * WARP, rows.advance())
+    for (int c = 0; c < quads<HEAD>(D); c += step<HEAD>(), own += step<HEAD>() * WARP, rows.advance(step<HEAD>()))
 #pragma unroll
-        for (int u = 0; u < STEP; u++) {
+        for (int u = 0; u < step<HEAD>(); u++) {
             const float4 a = own[u * WARP];
 #pragma unroll
             for (int t = 0; t < GROUP; t++) s[t] = dot4(a, load4(rows.at[t] + 4 * u), s[t]);
@@ -133,9 +133,9 @@ __device__ __forceinline__ void dots(float (&s)[GROUP], const float4* own, Rows<
 template <int HEAD, typename S, typename T>
 __device__ __forceinline__ void add(S& sums, const float (&w)[GROUP], Rows<T> rows, int D) {
 #pragma unroll unroll<HEAD>()
-    for (int c = 0; c < quads<HEAD>(D); c += STEP, rows.advance())
+    for (int c = 0; c < quads<HEAD>(D); c += step<HEAD>(), rows.advance(step<HEAD>()))
 #pragma unroll
-        for (int u = 0; u < STEP; u++) {
+        for (int u = 0; u < step<HEAD>(); u++) {
             float4 a = sums.at(c)[u * S::PITCH];
 #pragma unroll
             for (int t = 0; t < GROUP; t++) a = fma4(w[t], load4(rows.at[t] + 4 * u), a);
@@ -220,7 +220,7 @@ __device__ void attention_bwd_q(T* dq, float* delta, const T* g, const T* o, con
     clear<HEAD>(sums, D);
     o = head_of(o, row, s.stride_o, D);
     float del = 0.f;
-#pragma unroll STEP * unroll<HEAD>()
+#pragma unroll step<HEAD>() * unroll<HEAD>()
     for (int c = 0; c < quads<HEAD>(D); c++) del = dot4(gt[c * WARP], load4(o + 4 * c), del);
     k = head_of(k, K.first, s.stride_kv, D), v = head_of(v, K.first, s.stride_kv, D);
     const float scale = s.scale * LOG2E, norm = -LOG2E * lse[(size_t)blockIdx.y * s.Tq + row];

@@ -87,7 +87,7 @@ fn parts(q: &Tensor, kv: &Tensor, packed: bool, width: usize) -> Result<[Tensor;
 }
 
 /// `O = softmax(q·kᵀ/√D)·v` per sentence and head: O `[Tq, d]` f32. Keeps the inputs, O and 4·heads·Tq bytes.
-/// Errors: `Shape` where the width is not heads·D with D a multiple of 8 up to 128, an operand has another width, or
+/// Errors: `Shape` where the width is not heads·D with D a multiple of 4 up to 128, an operand has another width, or
 /// there are more than 65,535 sentences; `Device`.
 pub fn attention(
     t: &mut Tape,
@@ -110,9 +110,9 @@ pub fn attention(
             (q, kv, Layout { tq, heads, width, stride_q: width, stride_kv: 2 * width })
         }
     };
-    if heads == 0 || layout.width % heads != 0 || layout.head() % 8 != 0 || layout.head() > MAX_HEAD {
+    if heads == 0 || layout.width % heads != 0 || layout.head() % 4 != 0 || layout.head() > MAX_HEAD {
         return Err(Error::shape(OP, "heads", &[heads], &[layout.width]).hint(format!(
-            "heads must divide the width {} into heads whose width is a multiple of 8, at most {MAX_HEAD}",
+            "heads must divide the width {} into heads whose width is a multiple of 4, at most {MAX_HEAD}",
             layout.width
         )));
     }

@@ -133,6 +133,8 @@ fn device_against_reference() {
         (Case::new(&[5, 33, 1, 70], &[5, 33, 1, 70], 2, 48, true, 0.1), true),
         (Case::new(&[3, 40, 0, 1], &[35, 2, 4, 1], 2, 80, false, 0.2), false),
         (Case::new(&[33], &[40], 1, 128, false, 0.0), false),
+        (Case::new(&[33, 2], &[33, 2], 3, 36, true, 0.1), true),
+        (Case::new(&[33, 2], &[7, 34], 2, 8, false, 0.0), false),
         (Case::new(&edges, &edges, 2, 128, false, 0.0), true),
         (Case::new(&edges, &edges, 2, 128, true, 0.1), true),
         (Case::new(&edges, &edges, 1, 32, true, 0.0), true),
@@ -172,7 +174,7 @@ fn unfit_heads_and_batches_are_refused() {
         let seqs = Seqs { cu_q: cu.clone(), cu_k: cu, batch, max_q: 1, max_k: 1 };
         attention(t, AttentionInput::SelfAttention { qkv }, &seqs, heads, false, Dropout::NONE).unwrap_err().to_string()
     };
-    assert!(refusal(2, 24, 1).contains("multiple of 8"), "a head of 12");
+    assert!(refusal(4, 24, 1).contains("multiple of 4"), "a head of 6");
     assert!(refusal(1, 136, 1).contains("at most 128"), "a head of 136");
     assert!(refusal(1, 8, 65_536).contains("at most 65535 sentences"), "a grid too deep");
 }
