@@ -7,6 +7,7 @@ toolchain:
 
 test: toolchain
 	cargo test --workspace --release
+	python3 data/test_demo_corpus.py
 
 lint: toolchain
 	cargo fmt --all --check
