@@ -129,7 +129,7 @@ pub struct TrainFlags {
     #[arg(long, value_name = "profile|analytic|FILE")]
     pub omega: Option<String>,
     /// Keep ω at its initial value
-    #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub omega_frozen: Option<bool>,
     /// Chance to drop after embeddings and sublayers [default: 0.1]
     #[arg(long, value_name = "P")]
