@@ -56,7 +56,6 @@ pub struct Window {
     pub nll: f64,
     /// Sum of the gradient norms.
     pub grad_norm: f64,
-    pub source_tokens: u64,
     pub target_tokens: u64,
 }
 

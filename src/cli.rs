@@ -78,7 +78,7 @@ pub struct TrainArgs {
     /// Read flags from a TOML file (`max-tokens = 4096`); flags typed here win
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// At the end, print where the device's time went; each kernel then waits for the one before
+    /// Print where the device's time went up to the first validation; each kernel then waits for the one before
     #[arg(long)]
     pub kernel_times: bool,
     #[command(flatten)]

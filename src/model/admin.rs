@@ -15,6 +15,7 @@ use std::path::Path;
 use super::config::{ModelConfig, Stack};
 use super::params::Params;
 use crate::error::{Error, Result};
+use crate::files::write_whole;
 
 /// One ω per sublayer, in the order they run.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -120,7 +121,7 @@ impl Omegas {
 
     /// Writes the original's file.
     pub fn save(&self, path: &Path) -> Result<()> {
-        fs::write(path, self.to_file()).map_err(|error| Error::io(path, "write", error))
+        write_whole(path, self.to_file().as_bytes())
     }
 
     /// A table for people: one row per layer, one column per sublayer.

@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::checkpoint::RunState;
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 
@@ -52,20 +53,20 @@ pub struct Log {
 }
 
 impl Log {
-    /// Continues the log of a run that stands at `update`: later records, of updates that were not saved, are dropped.
-    pub fn open(folder: &Path, update: u64, last: Option<u64>) -> Result<Log> {
+    /// Continues the log of a run that stands at `state`: records of updates and validations that are still to come, as
+    /// they were not saved, are dropped. `last` is the number of the last update.
+    pub fn open(folder: &Path, state: &RunState, last: Option<u64>) -> Result<Log> {
         let path = folder.join("log.jsonl");
         if path.exists() {
             let text = fs::read_to_string(&path).map_err(|error| Error::io(&path, "read", error))?;
-            let kept: String =
-                text.lines().filter(|line| is_of(line, update)).map(|line| format!("{line}\n")).collect();
+            let kept: String = text.lines().filter(|line| is_of(line, state)).map(|line| format!("{line}\n")).collect();
             if kept != text {
                 write_whole(&path, kept.as_bytes())?;
             }
         }
         let file = OpenOptions::new().create(true).append(true).open(&path);
         let file = file.map_err(|error| Error::io(&path, "write", error))?;
-        let bar = std::io::stderr().is_terminal().then(|| bar(update, last));
+        let bar = std::io::stderr().is_terminal().then(|| bar(state.update, last));
         Ok(Log { path, file, bar })
     }
 
@@ -129,10 +130,13 @@ impl Drop for Log {
     }
 }
 
-/// Whether `line` is a record of an update up to `update`. A line that was cut off is of none.
-fn is_of(line: &str, update: u64) -> bool {
+/// Whether `line` is a record of what `state` has done. A line that was cut off is of nothing.
+fn is_of(line: &str, state: &RunState) -> bool {
     let record: Option<Value> = serde_json::from_str(line).ok();
-    record.and_then(|record| record["update"].as_u64()).is_some_and(|number| number <= update)
+    record.is_some_and(|record| {
+        let done = if record.get("valid_loss").is_some() { state.validated } else { state.update };
+        record["update"].as_u64().is_some_and(|number| number <= done)
+    })
 }
 
 fn bar(update: u64, last: Option<u64>) -> ProgressBar {
@@ -150,13 +154,20 @@ fn bar(update: u64, last: Option<u64>) -> ProgressBar {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::TrainFlags;
+    use crate::model::ModelConfig;
 
     #[test]
-    fn records_of_updates_that_were_lost_are_dropped() {
+    fn records_of_what_was_lost_are_dropped() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log.jsonl");
-        fs::write(&path, "{\"update\":10}\n{\"update\":20,\"valid_loss\":3.0}\n{\"update\":30}\n{\"upd").unwrap();
-        drop(Log::open(folder.path(), 20, None).unwrap());
-        assert_eq!(fs::read_to_string(&path).unwrap(), "{\"update\":10}\n{\"update\":20,\"valid_loss\":3.0}\n");
+        let kept = "{\"update\":10}\n{\"update\":10,\"valid_loss\":3.0}\n{\"update\":20}\n";
+        let lost = "{\"update\":20,\"valid_loss\":3.0}\n{\"update\":30}\n{\"upd";
+        fs::write(&path, format!("{kept}{lost}")).unwrap();
+        let config = TrainFlags::default().resolve().unwrap();
+        let state = RunState::new(ModelConfig::of_run(&config, 5), "de", "en", 1, String::new());
+        let state = RunState { update: 20, validated: 10, ..state };
+        drop(Log::open(folder.path(), &state, None).unwrap());
+        assert_eq!(fs::read_to_string(&path).unwrap(), kept);
     }
 }

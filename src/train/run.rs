@@ -177,7 +177,6 @@ impl Run {
         self.stats.add_losses(&loss, &nll)?;
         self.state.micro_batch = self.state.micro_batch.wrapping_add(1);
         let (source, target) = (batch.source.tokens, batch.target_tokens());
-        self.state.window.source_tokens += source as u64;
         self.state.window.target_tokens += target as u64;
         self.meter.source_tokens += source;
         self.meter.target_tokens += target;

@@ -118,17 +118,19 @@ pub fn open(args: &TrainArgs) -> Result<Run> {
         checkpoint.expect_model(&prepared.model)?;
     }
     let dev = Device::open(prepared.config.device)?;
+    eprintln!("device: {}\n{}", dev.name(), summary(&prepared));
+    // All that can be refused has been by now: the folder is touched only from here on.
+    let (model, updater, state, omegas) = match checkpoint {
+        Some(checkpoint) => resume(&prepared, &dev, &checkpoint)?,
+        None => fresh(&prepared, &dev)?,
+    };
     create_folder(&folder)?;
     copy_data_files(&prepared.data, &folder)?;
-    let update = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.state.update);
-    let log = Log::open(&folder, update, prepared.config.max_update)?;
-    log.say(&format!("device: {}", dev.name()));
-    log.say(&summary(&prepared));
-    let (model, updater, state) = match checkpoint {
-        Some(checkpoint) => resume(&prepared, &dev, &checkpoint, &log)?,
-        None => fresh(&prepared, &dev, &folder, &log)?,
-    };
+    if let Some(omegas) = omegas {
+        omegas.save(&folder.join("profile.ratio.init"))?;
+    }
     write_whole(&folder.join("config.toml"), prepared.config.to_toml()?.as_bytes())?;
+    let log = Log::open(&folder, &state, prepared.config.max_update)?;
     let stats = Stats::new(&dev)?;
     let Prepared { config, pairs, batches, .. } = prepared;
     Ok(Run::new(state, config, folder, model, updater, (pairs, batches), validation, coder, stats, log))
@@ -172,28 +174,31 @@ fn summary(prepared: &Prepared) -> String {
     )
 }
 
-fn fresh(prepared: &Prepared, dev: &Device, folder: &Path, log: &Log) -> Result<(Model, Updater, RunState)> {
+/// What a run starts from; the ω are those of a fresh one, where the scheme has any.
+type Start = (Model, Updater, RunState, Option<Omegas>);
+
+fn fresh(prepared: &Prepared, dev: &Device) -> Result<Start> {
     let (config, data) = (&prepared.config, &prepared.data);
     let (model, omegas) = prepared.initialise(dev)?;
-    if config.residual == Residual::Admin {
-        log.say(&format!("ω, {}:\n{}", config.omega.describe(), omegas.table().trim_end()));
-        omegas.save(&folder.join("profile.ratio.init"))?;
+    let omegas = (config.residual == Residual::Admin).then_some(omegas);
+    if let Some(omegas) = &omegas {
+        eprintln!("ω, {}:\n{}", config.omega.describe(), omegas.table().trim_end());
     }
     let updater = Updater::new(config, &model.params)?;
     let state = RunState::new(prepared.model.clone(), &data.source, &data.target, config.seed, prepared.plan());
-    Ok((model, updater, state))
+    Ok((model, updater, state, omegas))
 }
 
-fn resume(prepared: &Prepared, dev: &Device, checkpoint: &Checkpoint, log: &Log) -> Result<(Model, Updater, RunState)> {
+fn resume(prepared: &Prepared, dev: &Device, checkpoint: &Checkpoint) -> Result<Start> {
     let model = Model::new(dev, prepared.model.clone())?;
     let updater = Updater::new(&prepared.config, &model.params)?;
     checkpoint.restore(&model, Some(&updater.moments))?;
     // Rates of dropout may change from one start to the next; the shape has been compared.
     let mut state = RunState { model: prepared.model.clone(), ..checkpoint.state.clone() };
-    log.say(&format!("resumed after update {}, epoch {}", state.update, state.epoch));
+    eprintln!("resumed after update {}, epoch {}", state.update, state.epoch);
     if state.plan != prepared.plan() {
-        log.say("the data, --max-tokens, --max-sentences or --seed changed: the epoch starts again");
+        eprintln!("the data, --max-tokens, --max-sentences or --seed changed: the epoch starts again");
         (state.plan, state.batch, state.seed) = (prepared.plan(), 0, prepared.config.seed);
     }
-    Ok((model, updater, state))
+    Ok((model, updater, state, None))
 }

@@ -140,6 +140,7 @@ fn train_refuses_flags_that_make_no_sense() {
         let flags: Vec<&str> =
             ["train", &data, "--save-dir", &run].into_iter().chain(tiny).chain(flags.iter().copied()).collect();
         fail(&mut omega(&flags), *code, what);
+        assert!(!place.path("run").exists(), "{what:?}: nothing half-written");
     }
     fail(&mut omega(&["train", "--save-dir", "x"]), 2, &["no data folder"]);
     fail(&mut omega(&["train", "data"]), 2, &["no run folder"]);
