@@ -7,7 +7,7 @@
 
 use crate::decode::{Init, Special};
 use crate::ir::{Code, Inst, Ir, Reg};
-use crate::isa::ROWS;
+use crate::isa::Row;
 
 /// How a register's value varies over a warp's lanes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,7 +62,7 @@ impl Flow {
                     leader[inst.imm as usize] = true;
                     leader[at + 1] = true;
                 }
-                Code::Exit | Code::Barrier => leader[at + 1] = true,
+                Code::Exit | Code::Barrier(_) => leader[at + 1] = true,
                 _ => {}
             }
         }
@@ -144,7 +144,7 @@ impl Flow {
             }
             let mut region = self.reachable(b, meet);
             let blocks = || (0..self.starts.len()).filter(|&k| region[k]);
-            let waits = |k: usize| ir.insts[self.starts[k]..self.end(k)].iter().any(|i| i.code == Code::Barrier);
+            let waits = |k: usize| ir.insts[self.starts[k]..self.end(k)].iter().any(|i| i.waits() || i.strong());
             if meet.is_none_or(|meet| blocks().any(|k| k > meet || waits(k))) {
                 region = self.reachable(b, None);
             }
@@ -216,7 +216,7 @@ impl Flow {
 
     /// The stride of a result whose operands are all scalars. Arithmetic modulo 2^32 (or 2^64) keeps strides exactly;
     /// what widens a register does only if no lane wraps, which is known of thread numbers alone.
-    fn affine(&self, ir: &Ir, inst: &Inst, row: usize) -> Option<i32> {
+    fn affine(&self, ir: &Ir, inst: &Inst, row: &Row) -> Option<i32> {
         let stride = |field: usize| match self.class(inst.s[field]) {
             Class::Scalar(stride) => stride as i64,
             _ => 0,
@@ -235,7 +235,7 @@ impl Flow {
             (0, s) => Some(s * factor(a)?),
             _ => None,
         };
-        let (wide, stride) = match ROWS[row].names[0] {
+        let (wide, stride) = match row.names[0] {
             "mov.b32" => (false, stride(1)),
             "mov.b64" => (true, stride(1)),
             "add.u32" => (false, stride(1) + stride(2)),

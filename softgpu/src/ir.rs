@@ -1,8 +1,9 @@
 //! A kernel between parsing and execution: instructions over numbered registers, not yet placed anywhere.
 
 use crate::decode::Init;
+use crate::exec::Wide;
 use crate::exec::mem::{GLOBAL, SHARED};
-use crate::isa::{Kind, ROWS};
+use crate::isa::{Kind, Row};
 
 /// Index into [`Ir::registers`].
 pub type Reg = u32;
@@ -18,7 +19,7 @@ pub struct Register {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Code {
     /// A row of the table: `s[0]` from the others.
-    Row(usize),
+    Row(&'static Row),
     /// `v` values (`s[0] s[2] s[3] s[4]`) at address `s[1]` + `imm`.
     Load(Access),
     Store(Access),
@@ -31,8 +32,44 @@ pub enum Code {
     /// To instruction `imm`: always, or where `guard` holds.
     Branch,
     Exit,
-    Barrier,
+    /// Of the whole block; operands as in [`BarrierMode`].
+    Barrier(BarrierMode),
+    /// Operands in `more`.
+    Wide(&'static Wide),
     Nothing,
+}
+
+/// What comes of a barrier. Uses: its number, how many threads it counts (0: all), and for a reduction the predicate;
+/// one definition for a reduction. Constants: the mode, and whether the predicate is negated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BarrierMode {
+    Sync,
+    /// Counts the threads, and does not hold them.
+    Arrive,
+    And,
+    Or,
+    Popc,
+}
+
+impl BarrierMode {
+    /// By the constant that stands for it.
+    pub fn of(number: i64) -> BarrierMode {
+        [BarrierMode::Sync, BarrierMode::Arrive, BarrierMode::And, BarrierMode::Or, BarrierMode::Popc]
+            [(number & 7).min(4) as usize]
+    }
+
+    /// Registers that it writes.
+    pub fn results(self) -> usize {
+        matches!(self, BarrierMode::And | BarrierMode::Or | BarrierMode::Popc) as usize
+    }
+}
+
+/// Operands of instructions that have many, or that are rare.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct More {
+    pub defs: Vec<Reg>,
+    pub uses: Vec<Reg>,
+    pub imms: Vec<i64>,
 }
 
 /// A load or store: memory type, number of values, space (see `exec::mem`), and whether the address has 64 bits.
@@ -42,6 +79,8 @@ pub struct Access {
     pub v: usize,
     pub space: u8,
     pub wide: bool,
+    /// Volatile, relaxed or acquire: another thread may be waited for in a loop around it.
+    pub strong: bool,
 }
 
 impl Access {
@@ -51,7 +90,7 @@ impl Access {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Inst {
     pub code: Code,
     pub s: [Reg; 5],
@@ -60,6 +99,8 @@ pub struct Inst {
     pub guard: Option<(Reg, bool)>,
     /// Index into the places: where it comes from.
     pub place: u32,
+    /// Of `Barrier` and `Wide`.
+    pub more: Option<Box<More>>,
 }
 
 pub struct Ir {
@@ -80,13 +121,38 @@ impl Inst {
             _ => (0, 0),
         };
         let s = self.s;
-        VALUES.into_iter().take(count).map(move |at| s[at]).chain((extra != 0).then(|| extra - 1))
+        let more = self.more.iter().flat_map(|more| more.defs.iter().copied());
+        VALUES.into_iter().take(count).map(move |at| s[at]).chain((extra != 0).then(|| extra - 1)).chain(more)
+    }
+
+    /// Registers read, the guard aside.
+    pub fn uses(&self) -> impl Iterator<Item = Reg> {
+        let more = self.more.iter().flat_map(|more| more.uses.iter().copied());
+        self.used_fields().iter().map(|&field| self.s[field]).chain(more)
+    }
+
+    /// Another thread may be waited for in a loop around it.
+    pub fn strong(&self) -> bool {
+        match self.code {
+            Code::Load(access) => access.strong,
+            Code::Wide(wide) => wide.strong,
+            _ => false,
+        }
+    }
+
+    /// Lanes may be held here until others come.
+    pub fn waits(&self) -> bool {
+        match self.code {
+            Code::Barrier(_) | Code::Shuffle(_) | Code::Vote(_) => true,
+            Code::Wide(wide) => wide.waits,
+            _ => false,
+        }
     }
 
     /// Fields of `s` that are read; the guard comes on top.
     pub fn used_fields(&self) -> &'static [usize] {
         match self.code {
-            Code::Row(row) => &[1, 2, 3][..ROWS[row].kinds.len() - 1],
+            Code::Row(row) => &[1, 2, 3, 4][..row.kinds.len() - 1],
             Code::Load(_) => &[1],
             Code::Store(access) => match access.v {
                 1 => &[0, 1],
@@ -96,7 +162,7 @@ impl Inst {
             Code::Shuffle(_) => &[1, 2, 3, 4],
             Code::Vote(_) => &[1, 2],
             Code::Lop3 | Code::Prmt => &[1, 2, 3],
-            Code::Branch | Code::Exit | Code::Barrier | Code::Nothing => &[],
+            Code::Branch | Code::Exit | Code::Barrier(_) | Code::Wide(_) | Code::Nothing => &[],
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::decode::{Decoded, Init, Special};
 use crate::exec::mem::{self, Form};
-use crate::exec::{Level, Op, expand_handlers, row_handlers, scalar_handlers, warp};
+use crate::exec::{Level, List, Op, WideFn, expand_handlers, warp};
 use crate::flow::{Class, Flow, UNIFORM};
 use crate::ir::{Access, Code, Inst, Ir, Reg, VALUES};
 use crate::isa::Kind;
@@ -10,6 +10,12 @@ use crate::isa::Kind;
 /// A kernel ready to run.
 pub struct Program {
     pub ops: Vec<Op>,
+    /// Where a kernel starts.
+    pub entry: u32,
+    /// Operands of barriers and wide instructions.
+    pub lists: Vec<List>,
+    /// Whether an op is only ever reached by all live lanes together.
+    pub together: Vec<bool>,
     /// Index into the decoded kernel's places for each op.
     pub places: Vec<u32>,
     /// Size of a warp's register file, a multiple of 128.
@@ -54,6 +60,7 @@ struct Planner<'a> {
     cells: Vec<u32>,
     vectors: Vec<u32>,
     ops: Vec<Op>,
+    lists: Vec<List>,
     places: Vec<u32>,
     /// First op of each instruction, and fields of ops that are to hold such a pc: (op, field, instruction).
     starts: Vec<u32>,
@@ -79,6 +86,7 @@ pub fn plan(decoded: &Decoded, level: Level, rows: bool) -> Program {
         cells: vec![NOWHERE; n],
         vectors: vec![NOWHERE; n],
         ops: Vec::new(),
+        lists: Vec::new(),
         places: Vec::new(),
         starts: Vec::new(),
         patches: Vec::new(),
@@ -106,7 +114,13 @@ pub fn plan(decoded: &Decoded, level: Level, rows: bool) -> Program {
     }
     let of_block = |init: &(usize, Home, Init)| matches!(init.2, Init::Special(Special::Block(_)));
     let (block_inits, inits) = p.inits().into_iter().partition(of_block);
-    Program { ops: p.ops, places: p.places, bytes, inits, block_inits }
+    let entry = p.starts[decoded.entry];
+    let mut together = vec![true; p.ops.len()];
+    for (inst, &start) in p.starts.iter().enumerate() {
+        let end = p.starts.get(inst + 1).map_or(p.ops.len(), |&end| end as usize);
+        together[start as usize..end].fill(!flow.divergent[flow.block_of[inst]]);
+    }
+    Program { ops: p.ops, entry, lists: p.lists, together, places: p.places, bytes, inits, block_inits }
 }
 
 impl Planner<'_> {
@@ -160,6 +174,7 @@ impl Planner<'_> {
                     let used = if self.reads_cell(inst, field) { &mut cell } else { &mut vector };
                     used[inst.s[field] as usize] = true;
                 }
+                inst.more.iter().flat_map(|more| &more.uses).for_each(|&r| vector[r as usize] = true);
             }
             // The values of one load are scalars together.
             for inst in self.ir.insts.iter().filter(|i| matches!(i.code, Code::Load(_))) {
@@ -234,7 +249,7 @@ impl Planner<'_> {
         }
         // After these, the loop in `sched` has control anyway.
         for (at, inst) in insts.iter().enumerate() {
-            let returns = matches!(inst.code, Code::Branch | Code::Barrier);
+            let returns = matches!(inst.code, Code::Branch | Code::Barrier(_));
             stops[at + 1] &= !(returns || inst.code == Code::Exit && inst.guard.is_none());
         }
         stops
@@ -251,6 +266,17 @@ impl Planner<'_> {
         self.places.push(inst.place);
     }
 
+    /// The operands of an instruction that has them in `more`; `first` before its own constants.
+    fn list<const N: usize>(&mut self, inst: &Inst, first: [i64; N], run: WideFn) -> u32 {
+        let (mut regs, mut imms) = (Vec::new(), first.to_vec());
+        if let Some(more) = &inst.more {
+            regs.extend(more.defs.iter().chain(&more.uses).map(|&r| self.vectors[r as usize]));
+            imms.extend(&more.imms);
+        }
+        self.lists.push(List { run, regs: regs.into(), imms: imms.into(), place: inst.place });
+        self.lists.len() as u32 - 1
+    }
+
     fn instruction(&mut self, at: usize, inst: &Inst) {
         let after = at + 1;
         let (a, c) = match inst.guard {
@@ -265,9 +291,10 @@ impl Planner<'_> {
                 self.patches.push((self.ops.len(), Field::E, after));
                 self.push(inst, warp::branch_handlers(), [0, a, 0, c, 0], 0);
             }
-            Code::Barrier => {
+            Code::Barrier(mode) => {
                 self.patches.push((self.ops.len(), Field::E, after));
-                self.push(inst, warp::barrier_handlers(), [0; 5], 0);
+                let list = self.list(inst, [mode as i64], warp::no_wide);
+                self.push(inst, warp::barrier_handlers(), [0; 5], list);
             }
             _ if inst.guard.is_some() => {
                 self.patches.push((self.ops.len(), Field::Imm, after));
@@ -293,8 +320,9 @@ impl Planner<'_> {
             s[field] = if cell { self.cells[def as usize] } else { self.vectors[def as usize] };
         }
         let (handlers, imm) = match inst.code {
-            Code::Row(row) if scalar => (scalar_handlers(row), 0),
-            Code::Row(row) => (row_handlers(row), 0),
+            Code::Row(row) if scalar => (row.scalar, 0),
+            Code::Row(row) => (row.vector, 0),
+            Code::Wide(wide) => (warp::wide_handlers(), self.list(inst, [], wide.run[self.level as usize])),
             Code::Load(access) => (mem::load_handlers(access, self.form(access, inst)), inst.imm),
             Code::Store(access) => (mem::store_handlers(access, self.form(access, inst)), inst.imm),
             Code::Shuffle(mode) => {
@@ -304,7 +332,7 @@ impl Planner<'_> {
             Code::Vote(mode) => (warp::vote_handlers(mode), inst.imm),
             Code::Lop3 => (warp::lop3_handlers(), inst.imm),
             Code::Prmt => (warp::prmt_handlers(), 0),
-            Code::Branch | Code::Exit | Code::Barrier | Code::Nothing => (warp::nothing_handlers(), 0),
+            Code::Branch | Code::Exit | Code::Barrier(_) | Code::Nothing => (warp::nothing_handlers(), 0),
         };
         // The shuffle's second destination is in `imm`.
         if matches!(inst.code, Code::Shuffle(_)) {

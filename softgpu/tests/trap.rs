@@ -47,11 +47,49 @@ fn misaligned_vectors_and_shared_overruns_stop() {
     assert!(message.starts_with("access past shared memory: 4 bytes at +64 of 64"), "{message}");
 }
 
+/// The lanes that take the other way wait for this one too: neither can go on.
 #[test]
 fn a_shuffle_inside_a_branch_stops() {
-    let body = "mov.u32 %r0, %tid.x; setp.lt.u32 %p1, %r0, 7; @%p1 bra $A; bra $B; $A: shfl.sync.bfly.b32 %r1, %r0, 1, 31, -1; $B: add.u32 %r2, %r0, 1;";
+    let body = "mov.u32 %r0, %tid.x; setp.lt.u32 %p1, %r0, 7; @%p1 bra $A; vote.sync.ballot.b32 %r2, %p1, -1; bra $B;
+        $A: shfl.sync.bfly.b32 %r1, %r0, 1, 31, -1; $B: add.u32 %r2, %r0, 1;";
     let message = start(body, 32, 1).unwrap_err();
-    assert!(message.starts_with("shfl.sync: member mask 0xffffffff, executing lanes 0x7f"), "{message}");
+    assert!(message.starts_with("vote.sync: member mask 0xffffffff, executing lanes 0xffffff80"), "{message}");
+}
+
+/// A lane that gets there later is waited for: PTX ISA 9.0, 9.7.9.6.
+#[test]
+fn a_shuffle_waits_for_its_members() {
+    let body = "mov.u32 %r0, %tid.x; mov.u32 %r3, 0; setp.lt.u32 %p1, %r0, 7;
+        $A: @%p1 bra $C; setp.eq.u32 %p2, %r3, 1; mov.u32 %r3, 1; setp.eq.u32 %p1, %r3, 1; bra $A;
+        $C: shfl.sync.bfly.b32 %r1, %r0, 1, 31, -1;";
+    assert_eq!(start(body, 32, 1), Ok(()));
+}
+
+#[test]
+fn a_barrier_that_not_all_reach_stops() {
+    let body = "mov.u32 %r0, %tid.x; setp.lt.u32 %p1, %r0, 32; @%p1 bra $A; bar.sync 1; bra $B;
+        $A: bar.sync 0; $B: bar.sync 2;";
+    let message = start(body, 64, 1).unwrap_err();
+    assert!(message.starts_with("deadlock: barrier 0 waits for 64 threads, 32 have come; kernel `stray`"), "{message}");
+    // With counts, each half has its own.
+    assert_eq!(
+        start(&body.replace("bar.sync 1", "bar.sync 1, 32").replace("bar.sync 0", "bar.sync 0, 32"), 64, 1),
+        Ok(())
+    );
+    let message = start("bar.sync 0, 33;", 64, 1).unwrap_err();
+    assert!(message.starts_with("a barrier for 33 threads"), "{message}");
+}
+
+/// Block 0 waits for a flag that a later block sets, lane 0 of a warp for one that lane 1 sets.
+#[test]
+fn who_waits_in_a_loop_gives_way() {
+    let wait = "$L: ld.volatile.global.u32 %r1, [%d0]; setp.eq.u32 %p1, %r1, 0; @%p1 bra $L; bra $E;";
+    let body = format!(
+        "ld.param.u64 %d0, [data]; mov.u32 %r0, %ctaid.x; setp.eq.u32 %p2, %r0, 399; @%p2 bra $S; {wait} $S: st.volatile.global.u32 [%d0], 1; $E: add.u32 %r0, %r0, 1;"
+    );
+    assert_eq!(start(&body, 1, 400), Ok(()));
+    let lanes = body.replace("%ctaid.x", "%tid.x").replace("399", "1");
+    assert_eq!(start(&lanes, 2, 1), Ok(()));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! instructions. Results are collected before they are written, since a destination may be a source.
 
 use super::{Handler, LANES, NEXT, Op, Warp, three_levels};
-use crate::isa::{Kind, Lane, ROWS};
+use crate::isa::{Kind, Lane};
 
 /// A register's lanes: words in memory, or the bits of a predicate.
 pub struct Source<T: Lane> {
@@ -162,14 +162,7 @@ shapes! {
     vector1 scalar1 (A a);
     vector2 scalar2 (A a, B b);
     vector3 scalar3 (A a, B b, C c);
-}
-
-/// The handlers of a row for vectors, and for scalars.
-pub fn row_handlers(row: usize) -> [Handler; 3] {
-    ROWS[row].vector
-}
-pub fn scalar_handlers(row: usize) -> [Handler; 3] {
-    ROWS[row].scalar
+    vector4 scalar4 (A a, B b, C c, E e);
 }
 
 /// A vector from a scalar: lane i is cell `a` + i · stride `imm`.

@@ -7,12 +7,14 @@
 //! straight line, return to the loop in `sched`, so that the stack stays small however the calls are compiled.
 
 pub mod alu;
+mod block;
+mod launch;
 pub mod mem;
 mod sched;
 pub mod warp;
 
-pub use alu::{expand_handlers, row_handlers, scalar_handlers};
-pub use sched::{Launch, launch};
+pub use alu::expand_handlers;
+pub use launch::{Launch, launch};
 
 use crate::memory::Block;
 
@@ -23,8 +25,10 @@ pub const EXIT: u32 = EVENT;
 pub const BARRIER: u32 = EVENT + 1;
 pub const TRAP: u32 = EVENT + 2;
 pub const DIVERGED: u32 = EVENT + 3;
+/// The op needs lanes that have not come here yet; `Warp::stop` holds what to say if they never do. It is run again.
+pub const WAIT: u32 = EVENT + 4;
 /// What a handler's body returns to go on with the next op.
-pub const NEXT: u32 = EVENT + 4;
+pub const NEXT: u32 = EVENT + 5;
 
 /// Runs one instruction and those that follow, and says where to go on: the next pc, or an event (`Warp::at` then names
 /// the op). The pointer is the warp's register file.
@@ -44,6 +48,39 @@ pub struct Op {
     pub imm: u32,
 }
 
+/// An instruction that has more operands than an [`Op`] has room for, or is too rare to be worth handlers of its own.
+#[derive(Debug)]
+pub struct Wide {
+    /// What it is called in a disassembly, without its modifiers.
+    pub name: &'static str,
+    /// For the three levels; [`one_level_wide`] where they do not matter.
+    pub run: [WideFn; 3],
+    /// It may return [`WAIT`].
+    pub waits: bool,
+    /// Atomic, volatile, relaxed or acquire: another thread may be waited for in a loop around it.
+    pub strong: bool,
+}
+
+impl PartialEq for Wide {
+    fn eq(&self, other: &Wide) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+impl Eq for Wide {}
+
+/// Runs a wide instruction for the lanes in the mask: [`NEXT`] or an event.
+pub type WideFn = unsafe fn(&mut Warp, &List, *mut u8) -> u32;
+
+/// A wide instruction in a program: `regs` are the offsets of its vectors in the register file (destinations first, in
+/// the order that its decoder gave them), `imms` its constants.
+pub struct List {
+    pub run: WideFn,
+    pub regs: Box<[u32]>,
+    pub imms: Box<[i64]>,
+    /// Index into the places, for reports.
+    pub place: u32,
+}
+
 /// What a handler may touch, the register file aside. There a 32-bit register is 32 words, a 64-bit one 32 doubles, a
 /// predicate one word, and a scalar (the same for all lanes, or growing by a fixed stride) one cell of 8 bytes.
 pub struct Warp {
@@ -60,16 +97,33 @@ pub struct Warp {
     pub shared_bytes: u64,
     pub local: *mut u8,
     pub local_bytes: u64,
-    /// What went wrong, in which lane, and what to do, after `TRAP`.
-    pub stop: Option<(String, &'static str, u32)>,
+    /// Operands of the program's wide instructions.
+    pub lists: *const List,
+    /// What went wrong, in which lane, and what to do, after `TRAP` and `WAIT`.
+    pub stop: Option<Fault>,
+}
+
+/// What a warp did wrong, the first lane that did, and what to look at.
+pub struct Fault {
+    pub what: String,
+    pub help: &'static str,
+    pub lane: u32,
 }
 
 impl Warp {
     #[cold]
     #[inline(never)]
     pub fn trap(&mut self, what: String, help: &'static str, lane: u32) -> u32 {
-        self.stop = Some((what, help, lane));
+        self.stop = Some(Fault { what, help, lane });
         TRAP
+    }
+
+    /// Waits for other lanes; what is said if they never come.
+    #[cold]
+    #[inline(never)]
+    pub fn wait(&mut self, what: String, help: &'static str) -> u32 {
+        self.stop = Some(Fault { what, help, lane: self.mask.trailing_zeros() });
+        WAIT
     }
 }
 
@@ -162,3 +216,21 @@ macro_rules! three_levels {
     }};
 }
 pub(crate) use three_levels;
+
+/// One copy of a body for all levels.
+macro_rules! one_level {
+    ($($body:tt)+) => {{
+        use $crate::exec::{Handler, NEXT, Op, Warp, next};
+        unsafe fn any(w: &mut Warp, op: *const Op, r: *mut u8) -> u32 {
+            // SAFETY: handlers run only on operands that the decoder has checked.
+            unsafe {
+                match $($body)+(w, &*op, r) {
+                    NEXT => next(w, op, r),
+                    event => { w.at = op; event }
+                }
+            }
+        }
+        [any as Handler; 3]
+    }};
+}
+pub(crate) use one_level;

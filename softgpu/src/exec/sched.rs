@@ -1,334 +1,103 @@
-//! Launches: blocks over threads, warps over a block, groups of lanes over a warp.
+//! A warp: groups of lanes at their program counters. The group at the lowest one runs first, and groups that meet run
+//! on as one.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use super::{BARRIER, DIVERGED, EVENT, EXIT, LANES, Op, TRAP, Warp};
-use crate::decode::{Decoded, Init, Special};
-use crate::memory::{Block, Memory};
-use crate::plan::{Home, Program};
-use crate::trap::{Error, Stop};
-use crate::{Kernel, Module};
-
-/// What the host passes to a kernel.
-pub struct Launch<'a> {
-    pub grid: [u32; 3],
-    pub block: [u32; 3],
-    /// Dynamic shared memory.
-    pub shared_bytes: u32,
-    /// The kernel's arguments, each as its bytes.
-    pub args: &'a [&'a [u8]],
-}
-
-/// Limits that hold on every GPU since sm_80.
-const MAX_THREADS: u64 = 1024;
-const MAX_SHARED: usize = 163 * 1024;
-const MAX_GRID_YZ: u32 = 65_535;
-
-/// Runs a kernel to its end. One launch at a time per memory. Errors: a launch that a GPU would refuse, and a kernel
-/// that strays; the block reported is the first one in launch order, whatever the number of threads.
-pub fn launch(module: &Module, entry: &str, memory: &Memory, launch: &Launch) -> Result<(), Error> {
-    let refuse = |what: String| Error::Launch { kernel: entry.to_string(), what };
-    let Some(kernel) = module.kernels.iter().find(|k| k.decoded.name == entry) else {
-        return Err(refuse("the module has no such kernel".into()));
-    };
-    let Kernel { decoded, rows, any } = kernel;
-    let params = pack(decoded, launch).map_err(refuse)?;
-    let threads: u64 = launch.block.iter().map(|&n| n as u64).product();
-    let count: u64 = launch.grid.iter().map(|&n| n as u64).product();
-    let shared = decoded.shared_bytes + launch.shared_bytes as usize;
-    if threads == 0 || threads > MAX_THREADS || launch.block[2] > 64 {
-        return Err(refuse(format!("block {:?}: 1 to {MAX_THREADS} threads are possible", launch.block)));
-    }
-    if count == 0 || launch.grid[1] > MAX_GRID_YZ || launch.grid[2] > MAX_GRID_YZ {
-        return Err(refuse(format!("grid {:?} is empty or beyond {MAX_GRID_YZ} in y or z", launch.grid)));
-    }
-    if shared > MAX_SHARED {
-        return Err(refuse(format!("{shared} bytes of shared memory, {MAX_SHARED} are possible")));
-    }
-    let blocks = memory.snapshot();
-    let [x, y, z] = launch.block;
-    let program = if x.is_multiple_of(LANES as u32) || y == 1 && z == 1 { rows } else { any };
-    let job = Job {
-        decoded,
-        program,
-        launch,
-        params: &params,
-        blocks: &blocks,
-        shared,
-        threads: threads as usize,
-        budget: module.budget,
-    };
-    let (next, worst) = (AtomicU64::new(0), Mutex::new(None::<(u64, Stop)>));
-    let chunk = (count / (rayon::current_num_threads() as u64 * 8)).clamp(1, 64);
-    let work = || {
-        let mut worker = Worker::new(&job);
-        loop {
-            let from = next.fetch_add(chunk, Ordering::Relaxed);
-            for index in from..(from + chunk).min(count) {
-                let mut seen = None;
-                if index & 15 == 0 || index == from {
-                    seen = worst.lock().unwrap_or_else(|e| e.into_inner()).as_ref().map(|(at, _)| *at);
-                }
-                if seen.is_some_and(|at| at < index) {
-                    return;
-                }
-                if let Err(stop) = worker.block(index) {
-                    let mut worst = worst.lock().unwrap_or_else(|e| e.into_inner());
-                    if worst.as_ref().is_none_or(|(at, _)| index < *at) {
-                        *worst = Some((index, *stop));
-                    }
-                    return;
-                }
-            }
-            if from >= count {
-                return;
-            }
-        }
-    };
-    let workers = (count.div_ceil(chunk) as usize).min(rayon::current_num_threads());
-    if workers <= 1 {
-        work();
-    } else {
-        rayon::scope(|scope| (0..workers).for_each(|_| scope.spawn(|_| work())));
-    }
-    match worst.into_inner().unwrap_or_else(|e| e.into_inner()) {
-        Some((_, stop)) => Err(Error::Stopped(Box::new(stop))),
-        None => Ok(()),
-    }
-}
-
-/// Lays the arguments out as the parameter space; their sizes must agree.
-fn pack(decoded: &Decoded, launch: &Launch) -> Result<Vec<u8>, String> {
-    if launch.args.len() != decoded.parameters.len() {
-        return Err(format!("{} arguments given, it takes {}", launch.args.len(), decoded.parameters.len()));
-    }
-    let mut params = vec![0; decoded.parameters.last().map_or(0, |(offset, bytes)| offset + bytes)];
-    for (i, (arg, (offset, bytes))) in launch.args.iter().zip(&decoded.parameters).enumerate() {
-        if arg.len() != *bytes {
-            return Err(format!("argument {i} has {} bytes, the kernel takes {bytes}", arg.len()));
-        }
-        params[*offset..offset + bytes].copy_from_slice(arg);
-    }
-    Ok(params)
-}
-
-struct Job<'a> {
-    decoded: &'a Decoded,
-    program: &'a Program,
-    launch: &'a Launch<'a>,
-    params: &'a [u8],
-    blocks: &'a [Block],
-    shared: usize,
-    threads: usize,
-    budget: u64,
-}
+use super::{BARRIER, DIVERGED, EVENT, EXIT, Fault, List, Op, TRAP, WAIT, Warp};
+use crate::plan::Program;
 
 /// Lanes at one pc.
-type Group = (u32, u32);
+pub type Group = (u32, u32);
 
-struct Lanes {
-    live: u32,
-    groups: Vec<Group>,
-    waiting: Vec<Group>,
+/// A warp between two turns.
+#[derive(Default)]
+pub struct Lanes {
+    pub live: u32,
+    /// Can run.
+    pub groups: Vec<Group>,
+    /// Wait before an instruction for other lanes of the warp.
+    pub parked: Vec<Group>,
+    /// Wait at barriers of the block.
+    pub held: Vec<Held>,
+    /// Where the group that used up the last turn is to go on.
+    spent: Option<u32>,
+    /// Parked groups and live lanes when those last tried in vain; what the first of them has to say.
+    tried: Vec<Group>,
+    pub fault: Option<Fault>,
 }
 
-enum Outcome {
+/// A group that waits at barrier `number`, to go on at `pc`.
+#[derive(Clone, Copy)]
+pub struct Held {
+    pub number: usize,
+    pub pc: u32,
+    pub mask: u32,
+    /// The op that it waits at.
+    pub at: u32,
+}
+
+/// Why a warp gave way.
+pub enum Outcome {
+    /// All lanes have exited.
     Done,
-    Barrier,
+    /// All that are left wait at barriers.
+    Held,
+    /// Its turn is over.
+    Spent,
     Trap(u32),
 }
 
-const ENDLESS: &str = "the warp has used up its budget of branches: is a loop without an end, or does it wait for a block that has not started?";
+/// What the block does when a group reaches a barrier: (op, operands, mask); an error is a trap.
+pub type Arrive<'a> = &'a mut dyn FnMut(&mut Warp, &Op, &List) -> Result<Arrival, ()>;
 
-/// One register of a warp.
-#[repr(C, align(64))]
-#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
-struct Slot([u32; LANES]);
-
-/// One thread's share of a launch: register files and shared memory, used block after block.
-struct Worker<'a> {
-    job: &'a Job<'a>,
-    registers: Vec<Slot>,
-    shared: Vec<Slot>,
-    local: Vec<u64>,
-    lanes: Vec<Lanes>,
+/// Whether an arrival holds the group, and where.
+pub enum Arrival {
+    Passes,
+    Held(usize),
 }
 
-impl<'a> Worker<'a> {
-    fn new(job: &'a Job<'a>) -> Worker<'a> {
-        let warps = job.threads.div_ceil(LANES);
-        let program = job.program;
-        let mut worker = Worker {
-            job,
-            registers: vec![Slot([0; LANES]); warps * (program.bytes / size_of::<Slot>())],
-            shared: vec![Slot([0; LANES]); job.shared.div_ceil(4 * LANES)],
-            local: vec![0; (warps * LANES * job.decoded.local_bytes).div_ceil(8)],
-            lanes: (0..warps).map(|_| Lanes { live: 0, groups: Vec::new(), waiting: Vec::new() }).collect(),
-        };
-        for warp in 0..warps {
-            worker.constants(warp, [0; 3], false);
-        }
-        worker
-    }
-
-    /// Fills the slots that no instruction writes: literals, parameters, special registers. With `block_only`, just
-    /// those that change from block to block.
-    fn constants(&mut self, warp: usize, block: [u32; 3], block_only: bool) {
-        let program = self.job.program;
-        let (grid, threads) = (self.job.launch.grid, self.job.launch.block);
-        for &(at, home, init) in if block_only { &program.block_inits } else { &program.inits } {
-            let value = |lane: usize| -> u64 {
-                let t = (warp * LANES + lane) as u32;
-                match init {
-                    Init::Bits(bits) => bits,
-                    Init::Param { offset, bytes } => {
-                        let mut raw = [0; 8];
-                        raw[..bytes].copy_from_slice(&self.job.params[offset..offset + bytes]);
-                        u64::from_le_bytes(raw)
-                    }
-                    Init::Special(special) => {
-                        (match special {
-                            Special::Thread(0) => t % threads[0],
-                            Special::Thread(1) => t / threads[0] % threads[1],
-                            Special::Thread(_) => t / (threads[0] * threads[1]),
-                            Special::Block(axis) => block[axis],
-                            Special::Threads(axis) => threads[axis],
-                            Special::Blocks(axis) => grid[axis],
-                            Special::Lane => lane as u32,
-                            Special::Warp => warp as u32,
-                        }) as u64
-                    }
-                }
-            };
-            let at = warp * program.bytes + at;
-            let file: &mut [u8] = bytemuck::cast_slice_mut(&mut self.registers);
-            match home {
-                Home::Mask => {
-                    let mask = if value(0) != 0 { u32::MAX } else { 0 };
-                    file[at..at + 4].copy_from_slice(&mask.to_ne_bytes());
-                }
-                Home::Words => {
-                    let words: [u32; LANES] = std::array::from_fn(|i| value(i) as u32);
-                    file[at..at + 128].copy_from_slice(bytemuck::cast_slice(&words));
-                }
-                Home::Doubles => {
-                    let doubles: [u64; LANES] = std::array::from_fn(value);
-                    file[at..at + 256].copy_from_slice(bytemuck::cast_slice(&doubles));
-                }
-                Home::Cell => file[at..at + 8].copy_from_slice(&value(0).to_ne_bytes()),
-            }
-        }
-    }
-
-    fn block(&mut self, index: u64) -> Result<(), Box<Stop>> {
-        let [gx, gy, _] = self.job.launch.grid.map(u64::from);
-        let block = [index % gx, index / gx % gy, index / (gx * gy)].map(|i| i as u32);
-        // Shared memory starts as NaN everywhere: a kernel that reads what nobody wrote gets the same wrong answer always.
-        self.shared.fill(Slot([u32::MAX; LANES]));
-        for warp in 0..self.lanes.len() {
-            self.constants(warp, block, true);
-            let threads = (self.job.threads - warp * LANES).min(LANES);
-            let live = if threads == LANES { u32::MAX } else { (1 << threads) - 1 };
-            let lanes = &mut self.lanes[warp];
-            lanes.live = live;
-            lanes.groups.clear();
-            lanes.groups.push((0, live));
-        }
-        loop {
-            let (mut waiting, mut done) = (0, 0);
-            for warp in 0..self.lanes.len() {
-                let (outcome, stop) = self.warp(warp);
-                match outcome {
-                    Outcome::Done => done += 1,
-                    Outcome::Barrier => waiting += 1,
-                    Outcome::Trap(pc) => return Err(self.report(block, warp, pc, stop)),
-                }
-            }
-            if waiting == 0 {
-                return Ok(());
-            }
-            debug_assert_eq!(waiting + done, self.lanes.len());
-        }
-    }
-
-    #[allow(clippy::type_complexity)]
-    fn warp(&mut self, index: usize) -> (Outcome, Option<(String, &'static str, u32)>) {
-        let program = self.job.program;
-        let lanes = &mut self.lanes[index];
-        let local_bytes = self.job.decoded.local_bytes;
-        let local = index * LANES * local_bytes;
-        // SAFETY: the offsets lie inside buffers sized for all warps of the block.
-        let (file, local) = unsafe {
-            let file = (self.registers.as_mut_ptr() as *mut u8).add(index * program.bytes);
-            (file, (self.local.as_mut_ptr() as *mut u8).add(local))
-        };
-        let mut w = Warp {
-            mask: 0,
-            live: lanes.live,
-            taken: 0,
-            saved: 0,
-            at: std::ptr::null(),
-            blocks: self.job.blocks.as_ptr(),
-            block_count: self.job.blocks.len(),
-            shared: self.shared.as_mut_ptr() as *mut u8,
-            shared_bytes: self.job.shared as u64,
-            local,
-            local_bytes: local_bytes as u64,
-            stop: None,
-        };
-        let outcome = run(program, lanes, &mut w, file, self.job.budget);
-        lanes.live = w.live;
-        (outcome, w.stop)
-    }
-
-    fn report(&self, block: [u32; 3], warp: usize, pc: u32, stop: Option<(String, &'static str, u32)>) -> Box<Stop> {
-        let (what, help, lane) = stop.unwrap_or(("stopped".into(), "this is a bug in softgpu: please report it", 0));
-        let place = &self.job.decoded.places[self.job.program.places[pc as usize] as usize];
-        let [x, y, _] = self.job.launch.block;
-        let t = (warp * LANES) as u32 + lane;
-        Box::new(Stop {
-            what,
-            help,
-            kernel: self.job.decoded.name.clone(),
-            block,
-            thread: [t % x, t / x % y, t / (x * y)],
-            instruction: place.text.clone(),
-            ptx_line: place.line,
-            source: place.source.clone(),
-        })
-    }
-}
-
-/// Runs a warp until all its lanes have exited or wait at a barrier.
-fn run(program: &Program, lanes: &mut Lanes, w: &mut Warp, file: *mut u8, mut budget: u64) -> Outcome {
+/// Runs a warp until all its lanes have exited or wait, or for `turn` branches.
+pub fn run(
+    program: &Program,
+    lanes: &mut Lanes,
+    w: &mut Warp,
+    file: *mut u8,
+    turn: &mut u64,
+    arrive: Arrive,
+) -> Outcome {
     let ops = program.ops.as_slice();
     loop {
-        let Some(mut pc) = lanes.groups.iter().map(|g| g.0).min() else {
-            if lanes.waiting.is_empty() {
+        let Some((mut pc, behind)) = lanes.choose(program) else {
+            // Those that a barrier holds may be the ones that the parked wait for.
+            if !lanes.held.is_empty() {
+                return Outcome::Held;
+            }
+            if lanes.parked.is_empty() {
                 return Outcome::Done;
             }
-            std::mem::swap(&mut lanes.groups, &mut lanes.waiting);
-            return Outcome::Barrier;
+            if !lanes.unpark() {
+                w.stop = lanes.fault.take();
+                return Outcome::Trap(lanes.groups[0].0);
+            }
+            continue;
         };
         let mut mask = 0;
         lanes.groups.retain(|&(at, group)| {
             mask |= if at == pc { group } else { 0 };
             at != pc
         });
-        let limit = lanes.groups.iter().map(|g| g.0).min().unwrap_or(EVENT);
+        let limit = if behind { EVENT } else { lanes.groups.iter().map(|g| g.0).min().unwrap_or(EVENT) };
         w.mask = mask;
         loop {
             let op: *const Op = &ops[pc as usize];
             // SAFETY: the plan has placed every operand of this program inside its register file, and a program ends
             // with an exit.
             let next = unsafe { ((*op).run)(w, op, file) };
-            if next < limit {
+            if next < limit && !(behind && program.together[next as usize]) {
                 pc = next;
-                budget -= 1;
-                if budget == 0 {
-                    w.trap("the kernel does not end".into(), ENDLESS, w.mask.trailing_zeros());
-                    return Outcome::Trap(pc);
+                *turn -= 1;
+                if *turn == 0 {
+                    lanes.groups.push((pc, w.mask));
+                    lanes.spent = Some(pc);
+                    return Outcome::Spent;
                 }
                 continue;
             }
@@ -336,12 +105,74 @@ fn run(program: &Program, lanes: &mut Lanes, w: &mut Warp, file: *mut u8, mut bu
             let (at, op) = unsafe { (w.at.offset_from(ops.as_ptr()) as u32, &*w.at) };
             match next {
                 EXIT => {}
-                BARRIER => lanes.waiting.push((op.e, w.mask)),
+                BARRIER => match arrive(w, op, &program.lists[op.imm as usize]) {
+                    Ok(Arrival::Passes) => lanes.groups.push((op.e, w.mask)),
+                    Ok(Arrival::Held(number)) => lanes.held.push(Held { number, pc: op.e, mask: w.mask, at }),
+                    Err(()) => return Outcome::Trap(at),
+                },
+                WAIT => lanes.park(at, w),
                 TRAP => return Outcome::Trap(at),
                 DIVERGED => lanes.groups.extend([(op.imm, w.taken), (op.e, w.mask & !w.taken)]),
                 met => lanes.groups.push((met, w.mask)),
             }
             break;
         }
+    }
+}
+
+impl Lanes {
+    /// All at the start of the kernel.
+    pub fn start(&mut self, pc: u32, live: u32) {
+        self.live = live;
+        self.groups.clear();
+        self.groups.push((pc, live));
+        self.parked.clear();
+        self.held.clear();
+        self.tried.clear();
+        self.spent = None;
+    }
+
+    /// The group to run: the one at the lowest pc, or, if that has used up the last turn (does it wait for the others?),
+    /// one that is ahead of it, which is then true. That one may not run where all lanes are taken to be together.
+    fn choose(&mut self, program: &Program) -> Option<(u32, bool)> {
+        let spent = self.spent.take();
+        let pcs = || self.groups.iter().map(|g| g.0);
+        let ahead = spent.and_then(|at| pcs().filter(|&pc| pc != at && !program.together[pc as usize]).min());
+        ahead.map(|pc| (pc, true)).or_else(|| pcs().min().map(|pc| (pc, false)))
+    }
+
+    fn park(&mut self, pc: u32, w: &mut Warp) {
+        let fault = w.stop.take();
+        if self.parked.is_empty() {
+            self.fault = fault;
+        }
+        self.parked.push((pc, w.mask));
+    }
+
+    /// Lets parked groups try again, those at one pc together. False if just these have tried already, with nobody
+    /// having left since: they wait in vain.
+    fn unpark(&mut self) -> bool {
+        for (pc, mask) in self.parked.drain(..) {
+            match self.groups.iter_mut().find(|(at, _)| *at == pc) {
+                Some((_, group)) => *group |= mask,
+                None => self.groups.push((pc, mask)),
+            }
+        }
+        self.groups.sort_unstable();
+        self.groups.push((EVENT, self.live));
+        let changed = self.groups != self.tried;
+        self.tried.clone_from(&self.groups);
+        self.groups.pop();
+        changed
+    }
+
+    /// Lets go those that barrier `number` holds; their lanes.
+    pub fn release(&mut self, number: usize) -> u32 {
+        let mut lanes = 0;
+        for held in self.held.extract_if(.., |held| held.number == number) {
+            self.groups.push((held.pc, held.mask));
+            lanes |= held.mask;
+        }
+        lanes
     }
 }

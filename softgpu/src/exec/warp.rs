@@ -1,7 +1,7 @@
 //! Control flow, barriers, and what lanes do together: shuffles and votes.
 
 use super::alu::{Source, put, put_mask, vector3};
-use super::{BARRIER, DIVERGED, EXIT, Handler, LANES, NEXT, Op, Warp, three_levels};
+use super::{BARRIER, DIVERGED, EXIT, Handler, LANES, List, NEXT, Op, Warp, one_level, three_levels};
 
 const TOGETHER: &str = "the lanes named in the member mask must reach the instruction together: is it inside a branch?";
 
@@ -67,6 +67,21 @@ unsafe fn barrier(_: &mut Warp, _: &Op, _: *mut u8) -> u32 {
     BARRIER
 }
 
+/// Runs the function of a wide instruction: see [`List`].
+#[inline(always)]
+unsafe fn wide(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
+    // SAFETY: the plan has made `imm` an index into the lists.
+    unsafe {
+        let list = &*w.lists.add(op.imm as usize);
+        (list.run)(w, list, r)
+    }
+}
+
+/// For lists that the scheduler reads, and nobody runs.
+pub unsafe fn no_wide(_: &mut Warp, _: &List, _: *mut u8) -> u32 {
+    NEXT
+}
+
 #[inline(always)]
 unsafe fn nothing(_: &mut Warp, _: &Op, _: *mut u8) -> u32 {
     NEXT
@@ -93,6 +108,9 @@ pub fn unguard_handlers() -> [Handler; 3] {
 pub fn barrier_handlers() -> [Handler; 3] {
     three_levels!(barrier)
 }
+pub fn wide_handlers() -> [Handler; 3] {
+    one_level!(wide)
+}
 pub fn nothing_handlers() -> [Handler; 3] {
     three_levels!(nothing)
 }
@@ -116,7 +134,7 @@ unsafe fn shuffle<const MODE: u8>(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
         let members = Source::<u32>::new(r, op.e).lane(lane as usize);
         if members & w.live & !w.mask != 0 || w.mask & !members != 0 {
             let what = format!("shfl.sync: member mask {members:#x}, executing lanes {:#x}", w.mask);
-            return w.trap(what, TOGETHER, lane);
+            return if w.mask & !members != 0 { w.trap(what, TOGETHER, lane) } else { w.wait(what, TOGETHER) };
         }
         let (mut out, mut inside) = ([0; LANES], [false; LANES]);
         for i in 0..LANES as u32 {
@@ -168,7 +186,7 @@ unsafe fn vote<const MODE: u8>(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
         let members = Source::<u32>::new(r, op.b).lane(lane as usize);
         if members & w.live & !w.mask != 0 {
             let what = format!("vote.sync: member mask {members:#x}, executing lanes {:#x}", w.mask);
-            return w.trap(what, TOGETHER, lane);
+            return w.wait(what, TOGETHER);
         }
         let p = *(r.add(op.a as usize) as *const u32) ^ if op.imm == 1 { u32::MAX } else { 0 };
         let votes = p & members & w.mask;

@@ -1,0 +1,379 @@
+//! Kernels to [`Ir`]: names to registers, labels to indices, opcodes to codes.
+//!
+//! Literals, parameters and special registers become registers that are filled once per launch (or block), and a
+//! register that is only ever a copy of one of those, or of another register, is not copied at all.
+
+pub mod control;
+pub mod memory;
+pub mod pack;
+pub mod warp;
+
+use std::collections::HashMap;
+
+use crate::LoadError;
+use crate::ast::{Class, Instruction, Kernel, Module, Operand, Register, Variable};
+use crate::exec::Wide;
+use crate::ir::{self, Code, Inst, Ir, More, Reg};
+use crate::isa::{self, Entry, Kind, Row};
+use crate::parse::type_bytes;
+
+pub type Result<T> = std::result::Result<T, LoadError>;
+
+/// A decoded kernel.
+pub struct Decoded {
+    pub name: String,
+    pub ir: Ir,
+    /// Where the instructions come from.
+    pub places: Vec<Place>,
+    /// (offset, bytes) in the parameter space.
+    pub parameters: Vec<(usize, usize)>,
+    /// The instruction that a launch starts with.
+    pub entry: usize,
+    pub shared_bytes: usize,
+    pub local_bytes: usize,
+}
+
+#[derive(Clone)]
+pub struct Place {
+    pub line: u32,
+    pub source: Option<(String, u32)>,
+    pub text: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Init {
+    Bits(u64),
+    Param { offset: usize, bytes: usize },
+    Special(Special),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Special {
+    Thread(usize),
+    Block(usize),
+    Threads(usize),
+    Blocks(usize),
+    Lane,
+    Warp,
+}
+
+/// What a register is a mere copy of.
+#[derive(Clone, Copy)]
+enum Source {
+    Constant(Init),
+    Register(Register),
+}
+
+/// Decodes one kernel; what the forms of the instruction table work on.
+pub struct Decoder<'m, 'a> {
+    module: &'m Module<'a>,
+    kernel: &'m Kernel<'a>,
+    aliases: HashMap<Register, Source>,
+    slot_of: HashMap<Register, Reg>,
+    constants: HashMap<(Init, Kind2), Reg>,
+    registers: Vec<ir::Register>,
+    addresses: HashMap<&'a str, u64>,
+    insts: Vec<Inst>,
+    places: Vec<Place>,
+    /// Index of what each PTX instruction became; branches are patched with it at the end.
+    starts: Vec<u32>,
+}
+
+/// `Kind` as a key.
+type Kind2 = u8;
+
+/// Decodes one kernel. Errors name the first instruction that softgpu cannot run.
+pub fn decode(module: &Module, kernel: &Kernel) -> Result<Decoded> {
+    let mut d = Decoder {
+        module,
+        kernel,
+        aliases: HashMap::new(),
+        slot_of: HashMap::new(),
+        constants: HashMap::new(),
+        registers: Vec::new(),
+        addresses: HashMap::new(),
+        insts: Vec::new(),
+        places: Vec::new(),
+        starts: Vec::new(),
+    };
+    let is_shared = |v: &&Variable| v.space == ".shared";
+    let shared = kernel.variables.iter().chain(&module.variables).filter(is_shared);
+    let shared_bytes = d.lay_out(shared);
+    let local_bytes = d.lay_out(kernel.variables.iter().filter(|v| v.space == ".local"));
+    d.find_aliases();
+    for instruction in &kernel.body {
+        d.starts.push(d.insts.len() as u32);
+        d.instruction(instruction)?;
+    }
+    d.starts.push(d.insts.len() as u32);
+    let end = Instruction { opcode: "ret", guard: None, operands: vec![], line: 0, source: None };
+    d.instruction(&end)?;
+    for inst in d.insts.iter_mut().filter(|inst| inst.code == Code::Branch) {
+        inst.imm = d.starts[inst.imm as usize];
+    }
+    let parameters = kernel.parameters.iter().map(|p| (p.offset, p.bytes)).collect();
+    Ok(Decoded {
+        name: kernel.name.to_string(),
+        ir: Ir { registers: d.registers, insts: d.insts },
+        places: d.places,
+        parameters,
+        entry: 0,
+        shared_bytes,
+        local_bytes: local_bytes.next_multiple_of(16),
+    })
+}
+
+/// Instructions whose first operand is not a destination.
+fn writes_nothing(opcode: &str) -> bool {
+    let word = opcode.split('.').next().unwrap_or_default();
+    matches!(word, "st" | "bra" | "ret" | "exit" | "bar" | "barrier" | "membar" | "fence" | "prefetch" | "trap")
+}
+
+fn destinations(operand: &Operand, out: &mut Vec<Register>) {
+    match operand {
+        Operand::Register(r) => out.push(*r),
+        Operand::Vector(parts) => parts.iter().for_each(|p| destinations(p, out)),
+        Operand::Pair(a, b) => {
+            destinations(a, out);
+            destinations(b, out);
+        }
+        _ => {}
+    }
+}
+
+fn kind_of_class(class: Class) -> Kind {
+    match class {
+        Class::Predicate => Kind::P,
+        Class::Word => Kind::W,
+        Class::Double => Kind::D,
+    }
+}
+
+impl<'m, 'a> Decoder<'m, 'a> {
+    /// Addresses of the variables of one space; its size. A variable sized by the launch comes after all others.
+    fn lay_out(&mut self, variables: impl Iterator<Item = &'m Variable<'a>> + Clone) -> usize
+    where
+        'a: 'm,
+    {
+        let mut end = 0;
+        for v in variables.clone().filter(|v| !v.external) {
+            let at = usize::next_multiple_of(end, v.align);
+            self.addresses.insert(v.name, at as u64);
+            end = at + v.bytes;
+        }
+        for v in variables.filter(|v| v.external) {
+            end = end.next_multiple_of(16);
+            self.addresses.insert(v.name, end as u64);
+        }
+        end
+    }
+
+    fn find_aliases(&mut self) {
+        let mut writes: HashMap<Register, usize> = HashMap::new();
+        let mut found = Vec::new();
+        for i in self.kernel.body.iter().filter(|i| !writes_nothing(i.opcode)) {
+            found.clear();
+            i.operands.first().into_iter().for_each(|o| destinations(o, &mut found));
+            found.iter().for_each(|r| *writes.entry(*r).or_default() += 1);
+        }
+        for i in self.kernel.body.iter().filter(|i| i.guard.is_none()) {
+            let [Operand::Register(to), from] = i.operands.as_slice() else { continue };
+            let class = self.kernel.registers[*to].0;
+            if writes.get(to) != Some(&1) || class == Class::Predicate {
+                continue;
+            }
+            let source = match from {
+                Operand::Register(r) if i.opcode.starts_with("mov.") || i.opcode.starts_with("cvta.to.global") => {
+                    let same = self.kernel.registers[*r].0 == class;
+                    (same && writes.get(r) == Some(&1)).then_some(Source::Register(*r))
+                }
+                Operand::Address { base, offset } if i.opcode.starts_with("ld.param.") => {
+                    self.parameter(i, base, *offset).map(Source::Constant)
+                }
+                other if i.opcode.starts_with("mov.") => self.constant(other).map(Source::Constant),
+                _ => None,
+            };
+            if let Some(source) = source {
+                self.aliases.insert(*to, source);
+            }
+        }
+    }
+
+    /// A scalar `ld.param` as a constant; signed and vector loads are not folded.
+    pub fn parameter(&self, i: &Instruction, base: &Operand, offset: i64) -> Option<Init> {
+        let Operand::Symbol(name) = base else { return None };
+        let ty = i.opcode.strip_prefix("ld.param.")?;
+        let p = self.kernel.parameters.iter().find(|p| p.name == *name)?;
+        let bytes = type_bytes(ty).filter(|&n| !(ty.starts_with('s') && n < 4))?;
+        let at = usize::try_from(offset).ok().filter(|at| at + bytes <= p.bytes)?;
+        Some(Init::Param { offset: p.offset + at, bytes })
+    }
+
+    pub fn constant(&self, operand: &Operand) -> Option<Init> {
+        Some(match operand {
+            Operand::Integer(v) => Init::Bits(*v as u64),
+            Operand::Float32(bits) => Init::Bits(*bits as u64),
+            Operand::Float64(bits) => Init::Bits(*bits),
+            Operand::Symbol(name) => match special(name) {
+                Some(s) => Init::Special(s),
+                None if *name == "WARP_SZ" => Init::Bits(32),
+                None => Init::Bits(*self.addresses.get(name)?),
+            },
+            _ => return None,
+        })
+    }
+
+    pub fn constant_slot(&mut self, init: Init, kind: Kind) -> Reg {
+        if let Some(slot) = self.constants.get(&(init, kind as Kind2)) {
+            return *slot;
+        }
+        let slot = self.new_slot(kind);
+        self.constants.insert((init, kind as Kind2), slot);
+        self.registers[slot as usize].init = Some(init);
+        slot
+    }
+
+    pub fn new_slot(&mut self, kind: Kind) -> Reg {
+        self.registers.push(ir::Register { kind, init: None });
+        self.registers.len() as Reg - 1
+    }
+
+    pub fn register_slot(&mut self, register: Register) -> Reg {
+        if let Some(slot) = self.slot_of.get(&register) {
+            return *slot;
+        }
+        let kind = kind_of_class(self.kernel.registers[register].0);
+        let slot = match self.aliases.get(&register).copied() {
+            Some(Source::Register(from)) => self.register_slot(from),
+            Some(Source::Constant(init)) => self.constant_slot(init, kind),
+            None => self.new_slot(kind),
+        };
+        self.slot_of.insert(register, slot);
+        slot
+    }
+
+    /// The slot of a source operand of `kind`. A predicate constant has its own.
+    pub fn slot(&mut self, i: &Instruction, operand: &Operand, kind: Kind) -> Result<Reg> {
+        if let Operand::Register(r) = operand {
+            let (class, name) = &self.kernel.registers[*r];
+            if kind_of_class(*class) != kind {
+                return unsupported(i, &format!("`{name}` has another width than the instruction"));
+            }
+            return Ok(self.register_slot(*r));
+        }
+        match self.constant(operand) {
+            Some(init) => Ok(self.constant_slot(init, kind)),
+            None => unsupported(i, &format!("the operand {operand:?}")),
+        }
+    }
+
+    /// As [`Decoder::slot`], for a destination, which may be `_`: a value that nobody wants.
+    pub fn destination(&mut self, i: &Instruction, operand: &Operand, kind: Kind) -> Result<Reg> {
+        if *operand == Operand::Symbol("_") { Ok(self.new_slot(kind)) } else { self.slot(i, operand, kind) }
+    }
+
+    /// Adds an instruction. One that waits for other lanes or warps is never guarded: its guard becomes a branch.
+    pub fn emit(&mut self, i: &Instruction, code: Code, s: [Reg; 5], imm: u32) {
+        self.push(i, Inst { code, s, imm, guard: None, place: 0, more: None });
+    }
+
+    /// Adds an instruction with any number of operands, which are held as vectors.
+    pub fn emit_wide(&mut self, i: &Instruction, wide: &'static Wide, more: More) {
+        self.emit_more(i, Code::Wide(wide), more);
+    }
+
+    pub fn emit_more(&mut self, i: &Instruction, code: Code, more: More) {
+        self.push(i, Inst { code, s: [0; 5], imm: 0, guard: None, place: 0, more: Some(Box::new(more)) });
+    }
+
+    fn push(&mut self, i: &Instruction, inst: Inst) {
+        let place = self.places.len() as u32;
+        let source = i.source.map(|(file, line)| {
+            let name = self.module.files.get(&file).map_or("?", |path| short(path));
+            (name.to_string(), line)
+        });
+        let text = format!("{}{}", if i.guard.is_some() { "@p " } else { "" }, i.opcode);
+        self.places.push(Place { line: i.line, source, text });
+        let mut guard = i.guard.map(|(register, negated)| (self.register_slot(register), negated));
+        if inst.waits()
+            && let Some((p, negated)) = guard.take()
+        {
+            // `starts` has this instruction's entry already: its length is the number of the next one.
+            let past = self.starts.len() as u32;
+            let guard = Some((p, !negated));
+            self.insts.push(Inst { code: Code::Branch, s: [0; 5], imm: past, guard, place, more: None });
+        }
+        self.insts.push(Inst { guard, place, ..inst });
+    }
+
+    /// The row of that name with these operands, destination first.
+    pub fn row(&mut self, i: &Instruction, name: &str, operands: &[&Operand]) -> Result<()> {
+        match isa::row(name) {
+            Some(row) => self.operate(i, row, operands),
+            None => unsupported(i, "the instruction"),
+        }
+    }
+
+    fn operate(&mut self, i: &Instruction, row: &'static Row, operands: &[&Operand]) -> Result<()> {
+        if row.kinds.len() != operands.len() {
+            return unsupported(i, &format!("{} operands (it takes {})", operands.len(), row.kinds.len()));
+        }
+        let mut s = [0; 5];
+        for (field, (operand, kind)) in operands.iter().zip(row.kinds).enumerate() {
+            s[field] = self.slot(i, operand, *kind)?;
+        }
+        self.emit(i, Code::Row(row), s, 0);
+        Ok(())
+    }
+
+    fn instruction(&mut self, i: &Instruction<'a>) -> Result<()> {
+        if let [Operand::Register(to), ..] = i.operands.as_slice()
+            && !writes_nothing(i.opcode)
+            && self.aliases.contains_key(to)
+        {
+            return Ok(());
+        }
+        match isa::find(i.opcode) {
+            Some(Entry::Row(row)) => {
+                let operands: Vec<&Operand> = i.operands.iter().collect();
+                // `mov.b64 %rd, {%r1, %r2}` is spelt like a copy.
+                if operands.iter().any(|operand| matches!(operand, Operand::Vector(_))) {
+                    return self.pack(i);
+                }
+                self.operate(i, row, &operands)
+            }
+            Some(Entry::Form(form)) => {
+                let parts: Vec<&str> = i.opcode.split('.').collect();
+                (form.decode)(self, i, &parts)
+            }
+            None => unsupported(i, "the instruction"),
+        }
+    }
+}
+
+fn special(name: &str) -> Option<Special> {
+    let axis = || match name.chars().last() {
+        Some('x') => Some(0),
+        Some('y') => Some(1),
+        Some('z') => Some(2),
+        _ => None,
+    };
+    Some(match name.split('.').next()? {
+        "%tid" => Special::Thread(axis()?),
+        "%ctaid" => Special::Block(axis()?),
+        "%ntid" => Special::Threads(axis()?),
+        "%nctaid" => Special::Blocks(axis()?),
+        "%laneid" => Special::Lane,
+        "%warpid" => Special::Warp,
+        _ => return None,
+    })
+}
+
+/// `kernels/embed.cu` of a longer path: the last two parts.
+fn short(path: &str) -> &str {
+    path.rmatch_indices('/').nth(1).map_or(path, |(at, _)| &path[at + 1..])
+}
+
+pub fn unsupported<T>(i: &Instruction, what: &str) -> Result<T> {
+    Err(LoadError::at(i.line, format!("softgpu cannot run `{}`: it does not know {what}", i.opcode)))
+}

@@ -1,0 +1,365 @@
+//! A block: its warps, its shared memory, and its barriers.
+
+use super::launch::Job;
+use super::sched::{Arrival, Lanes, Outcome, run};
+use super::{Fault, LANES, List, Op, Warp};
+use crate::decode::{Init, Special};
+use crate::ir::BarrierMode;
+use crate::plan::Home;
+use crate::trap::Stop;
+
+/// Barriers of a block: PTX ISA 9.0, 9.7.13.1.
+const BARRIERS: usize = 16;
+
+/// One register of a warp.
+#[repr(C, align(64))]
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+struct Slot([u32; LANES]);
+
+/// A block in work, or the room for one.
+pub struct Block<'a> {
+    job: &'a Job<'a>,
+    pub index: u64,
+    place: [u32; 3],
+    registers: Vec<Slot>,
+    shared: Vec<Slot>,
+    local: Vec<u64>,
+    warps: Vec<Lanes>,
+    barriers: [Barrier; BARRIERS],
+    /// Branches left before the block is stopped as one that never ends.
+    budget: u64,
+}
+
+/// Whether a block has ended with its turn.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    Ended,
+    Goes,
+}
+
+/// Who has arrived at a barrier since it last opened.
+#[derive(Default)]
+struct Barrier {
+    /// (warp, lanes).
+    arrived: Vec<(usize, u32)>,
+    /// Threads that it waits for; 0: all of the block.
+    count: u32,
+    mode: Option<BarrierMode>,
+    /// Of a reduction: threads whose predicate holds; and threads that came with one.
+    votes: u32,
+    voters: u32,
+}
+
+const ENDLESS: &str = "the warp has used up its budget of branches: is a loop without an end, or does it wait for a block that has not started?";
+const INCOMPLETE: &str =
+    "threads wait at a barrier for others that never come: is it inside a branch that not all of them take?";
+
+impl<'a> Block<'a> {
+    pub fn new(job: &'a Job<'a>) -> Block<'a> {
+        let warps = job.threads.div_ceil(LANES);
+        let program = job.program;
+        let mut block = Block {
+            job,
+            index: 0,
+            place: [0; 3],
+            registers: vec![Slot([0; LANES]); warps * (program.bytes / size_of::<Slot>())],
+            shared: vec![Slot([0; LANES]); job.shared.div_ceil(4 * LANES)],
+            local: vec![0; (warps * LANES * job.decoded.local_bytes).div_ceil(8)],
+            warps: (0..warps).map(|_| Lanes::default()).collect(),
+            barriers: Default::default(),
+            budget: 0,
+        };
+        for warp in 0..warps {
+            block.constants(warp, false);
+        }
+        block
+    }
+
+    /// Makes this the block of that index, at its start.
+    pub fn start(&mut self, index: u64) {
+        let [gx, gy, _] = self.job.launch.grid.map(u64::from);
+        self.index = index;
+        self.place = [index % gx, index / gx % gy, index / (gx * gy)].map(|i| i as u32);
+        self.budget = self.job.budget;
+        self.barriers = Default::default();
+        // Shared memory starts as NaN everywhere: a kernel that reads what nobody wrote gets the same wrong answer always.
+        self.shared.fill(Slot([u32::MAX; LANES]));
+        for warp in 0..self.warps.len() {
+            self.constants(warp, true);
+            let threads = (self.job.threads - warp * LANES).min(LANES);
+            let live = if threads == LANES { u32::MAX } else { (1 << threads) - 1 };
+            self.warps[warp].start(self.job.program.entry, live);
+        }
+    }
+
+    /// Runs until the block ends or some warp has used up its turn of so many branches.
+    pub fn turn(&mut self, branches: u64) -> Result<Turn, Box<Stop>> {
+        loop {
+            match self.round(branches)? {
+                (Turn::Goes, 0) => {}
+                (turn, _) => return Ok(turn),
+            }
+        }
+    }
+
+    /// Runs every warp until it waits, ends or has used up its turn; how many have used it up.
+    fn round(&mut self, branches: u64) -> Result<(Turn, usize), Box<Stop>> {
+        let (mut done, mut spent) = (0, 0);
+        for warp in 0..self.warps.len() {
+            let (outcome, fault) = self.warp(warp, branches);
+            match outcome {
+                Outcome::Done => done += 1,
+                Outcome::Held => {}
+                Outcome::Spent => {
+                    spent += 1;
+                    self.budget = self.budget.saturating_sub(branches);
+                    if self.budget == 0 {
+                        let lane = self.warps[warp].groups.last().map_or(0, |g| g.1.trailing_zeros());
+                        let pc = self.warps[warp].groups.last().map_or(0, |g| g.0);
+                        let fault = Fault { what: "the kernel does not end".into(), help: ENDLESS, lane };
+                        return Err(self.report(warp, pc, Some(fault)));
+                    }
+                }
+                Outcome::Trap(pc) => return Err(self.report(warp, pc, fault)),
+            }
+        }
+        let opened = self.open();
+        if done == self.warps.len() {
+            return Ok((Turn::Ended, spent));
+        }
+        if opened == 0 && spent == 0 {
+            return Err(self.stuck());
+        }
+        Ok((Turn::Goes, spent))
+    }
+
+    fn warp(&mut self, index: usize, branches: u64) -> (Outcome, Option<Fault>) {
+        let program = self.job.program;
+        let lanes = &mut self.warps[index];
+        let local_bytes = self.job.decoded.local_bytes;
+        let local = index * LANES * local_bytes;
+        // SAFETY: the offsets lie inside buffers sized for all warps of the block.
+        let (file, local) = unsafe {
+            let file = (self.registers.as_mut_ptr() as *mut u8).add(index * program.bytes);
+            (file, (self.local.as_mut_ptr() as *mut u8).add(local))
+        };
+        let mut w = Warp {
+            mask: 0,
+            live: lanes.live,
+            taken: 0,
+            saved: 0,
+            at: std::ptr::null(),
+            blocks: self.job.blocks.as_ptr(),
+            block_count: self.job.blocks.len(),
+            shared: self.shared.as_mut_ptr() as *mut u8,
+            shared_bytes: self.job.shared as u64,
+            local,
+            local_bytes: local_bytes as u64,
+            lists: program.lists.as_ptr(),
+            stop: None,
+        };
+        let barriers = &mut self.barriers;
+        let mut turn = branches;
+        // SAFETY: the list is a barrier's, of this program, whose register file `file` is.
+        let mut arrive = |w: &mut Warp, _: &Op, list: &List| unsafe { arrive(barriers, index, w, list, file) };
+        let outcome = run(program, lanes, &mut w, file, &mut turn, &mut arrive);
+        lanes.live = w.live;
+        (outcome, w.stop)
+    }
+
+    /// Opens the barriers that are complete; how many.
+    fn open(&mut self) -> usize {
+        let mut opened = 0;
+        for number in 0..BARRIERS {
+            let barrier = &self.barriers[number];
+            if barrier.arrived.is_empty() || barrier.missing(&self.warps) > 0 {
+                continue;
+            }
+            opened += 1;
+            let barrier = std::mem::take(&mut self.barriers[number]);
+            for warp in 0..self.warps.len() {
+                let held: Vec<_> = self.warps[warp].held.iter().filter(|held| held.number == number).copied().collect();
+                for held in held {
+                    self.deliver(warp, held.at, held.mask, &barrier);
+                }
+                self.warps[warp].release(number);
+            }
+        }
+        opened
+    }
+
+    /// Writes what a reduction has come to into the registers of those it holds.
+    fn deliver(&mut self, warp: usize, at: u32, mask: u32, barrier: &Barrier) {
+        let program = self.job.program;
+        let list = &program.lists[program.ops[at as usize].imm as usize];
+        let mode = BarrierMode::of(list.imms[0]);
+        let mut put = |value: u32| {
+            let at = warp * program.bytes + list.regs[0] as usize;
+            let file: &mut [u8] = bytemuck::cast_slice_mut(&mut self.registers);
+            if mode == BarrierMode::Popc {
+                for lane in (0..LANES).filter(|lane| mask >> lane & 1 == 1) {
+                    file[at + 4 * lane..at + 4 * lane + 4].copy_from_slice(&value.to_ne_bytes());
+                }
+            } else {
+                let old = u32::from_ne_bytes([file[at], file[at + 1], file[at + 2], file[at + 3]]);
+                let new = old & !mask | if value != 0 { mask } else { 0 };
+                file[at..at + 4].copy_from_slice(&new.to_ne_bytes());
+            }
+        };
+        match mode {
+            BarrierMode::And => put((barrier.votes == barrier.voters) as u32),
+            BarrierMode::Or => put((barrier.votes != 0) as u32),
+            BarrierMode::Popc => put(barrier.votes),
+            BarrierMode::Sync | BarrierMode::Arrive => {}
+        }
+    }
+
+    /// Threads wait, and nothing can go on.
+    fn stuck(&mut self) -> Box<Stop> {
+        if let Some(warp) = self.warps.iter().position(|lanes| !lanes.parked.is_empty()) {
+            let fault = self.warps[warp].fault.take();
+            return self.report(warp, self.warps[warp].parked[0].0, fault);
+        }
+        let Some(warp) = self.warps.iter().position(|lanes| !lanes.held.is_empty()) else {
+            return self.report(0, 0, None);
+        };
+        let held = self.warps[warp].held[0];
+        let barrier = &self.barriers[held.number];
+        let (missing, here) = (barrier.missing(&self.warps), barrier.threads(&self.warps));
+        let what = format!("deadlock: barrier {} waits for {} threads, {here} have come", held.number, here + missing);
+        self.report(warp, held.at, Some(Fault { what, help: INCOMPLETE, lane: held.mask.trailing_zeros() }))
+    }
+
+    fn report(&self, warp: usize, pc: u32, fault: Option<Fault>) -> Box<Stop> {
+        let bug = || Fault { what: "stopped".into(), help: "this is a bug in softgpu: please report it", lane: 0 };
+        let Fault { what, help, lane } = fault.unwrap_or_else(bug);
+        let place = &self.job.decoded.places[self.job.program.places[pc as usize] as usize];
+        let [x, y, _] = self.job.launch.block;
+        let t = (warp * LANES) as u32 + lane;
+        Box::new(Stop {
+            what,
+            help,
+            kernel: self.job.decoded.name.clone(),
+            block: self.place,
+            thread: [t % x, t / x % y, t / (x * y)],
+            instruction: place.text.clone(),
+            ptx_line: place.line,
+            source: place.source.clone(),
+        })
+    }
+
+    /// Fills the slots that no instruction writes: literals, parameters, special registers. With `block_only`, just
+    /// those that change from block to block.
+    fn constants(&mut self, warp: usize, block_only: bool) {
+        let program = self.job.program;
+        let (grid, threads, block) = (self.job.launch.grid, self.job.launch.block, self.place);
+        for &(at, home, init) in if block_only { &program.block_inits } else { &program.inits } {
+            let value = |lane: usize| -> u64 {
+                let t = (warp * LANES + lane) as u32;
+                match init {
+                    Init::Bits(bits) => bits,
+                    Init::Param { offset, bytes } => {
+                        let mut raw = [0; 8];
+                        raw[..bytes].copy_from_slice(&self.job.params[offset..offset + bytes]);
+                        u64::from_le_bytes(raw)
+                    }
+                    Init::Special(special) => {
+                        (match special {
+                            Special::Thread(0) => t % threads[0],
+                            Special::Thread(1) => t / threads[0] % threads[1],
+                            Special::Thread(_) => t / (threads[0] * threads[1]),
+                            Special::Block(axis) => block[axis],
+                            Special::Threads(axis) => threads[axis],
+                            Special::Blocks(axis) => grid[axis],
+                            Special::Lane => lane as u32,
+                            Special::Warp => warp as u32,
+                        }) as u64
+                    }
+                }
+            };
+            let at = warp * program.bytes + at;
+            let file: &mut [u8] = bytemuck::cast_slice_mut(&mut self.registers);
+            match home {
+                Home::Mask => {
+                    let mask = if value(0) != 0 { u32::MAX } else { 0 };
+                    file[at..at + 4].copy_from_slice(&mask.to_ne_bytes());
+                }
+                Home::Words => {
+                    let words: [u32; LANES] = std::array::from_fn(|i| value(i) as u32);
+                    file[at..at + 128].copy_from_slice(bytemuck::cast_slice(&words));
+                }
+                Home::Doubles => {
+                    let doubles: [u64; LANES] = std::array::from_fn(value);
+                    file[at..at + 256].copy_from_slice(bytemuck::cast_slice(&doubles));
+                }
+                Home::Cell => file[at..at + 8].copy_from_slice(&value(0).to_ne_bytes()),
+            }
+        }
+    }
+}
+
+impl Barrier {
+    /// Threads that have come and are not gone, and lanes that do not exist in the warps that have come.
+    fn threads(&self, warps: &[Lanes]) -> u32 {
+        let came: u32 = self.arrived.iter().map(|(_, mask)| mask.count_ones()).sum();
+        let absent = |warp: usize| {
+            let mask = self.arrived.iter().filter(|(w, _)| *w == warp).fold(0, |mask, (_, m)| mask | m);
+            if mask == 0 { 0 } else { (!warps[warp].live & !mask).count_ones() }
+        };
+        came + (0..warps.len()).map(absent).sum::<u32>()
+    }
+
+    fn missing(&self, warps: &[Lanes]) -> u32 {
+        if self.count > 0 {
+            return self.count.saturating_sub(self.threads(warps));
+        }
+        let mut live: Vec<u32> = warps.iter().map(|lanes| lanes.live).collect();
+        self.arrived.iter().for_each(|&(warp, mask)| live[warp] &= !mask);
+        live.into_iter().map(u32::count_ones).sum()
+    }
+}
+
+/// A group reaches a barrier; the operands are those of [`BarrierMode`].
+///
+/// # Safety
+/// `list` must be a barrier's, and `file` the register file that it speaks of.
+unsafe fn arrive(
+    barriers: &mut [Barrier; BARRIERS],
+    warp: usize,
+    w: &mut Warp,
+    list: &List,
+    file: *mut u8,
+) -> Result<Arrival, ()> {
+    let mode = BarrierMode::of(list.imms[0]);
+    let uses = &list.regs[mode.results()..];
+    let lane = w.mask.trailing_zeros();
+    // SAFETY: the caller's; number and count are words, the same in all lanes as the ISA demands.
+    let word = |at: u32| unsafe { *(file.add(at as usize) as *const u32).add(lane as usize) };
+    let (number, count) = (word(uses[0]) as usize, word(uses[1]));
+    let Some(barrier) = barriers.get_mut(number) else {
+        w.trap(format!("barrier {number} does not exist"), "a block has barriers 0 to 15", lane);
+        return Err(());
+    };
+    if !count.is_multiple_of(LANES as u32) || count == 0 && mode == BarrierMode::Arrive {
+        w.trap(format!("a barrier for {count} threads"), "the number of threads must be a multiple of 32", lane);
+        return Err(());
+    }
+    let kind = |mode| if mode == BarrierMode::Arrive { BarrierMode::Sync } else { mode };
+    let first = *barrier.mode.get_or_insert(kind(mode));
+    if barrier.arrived.is_empty() {
+        barrier.count = count;
+    } else if barrier.count != count || first != kind(mode) {
+        let what =
+            format!("threads meet at barrier {number} with different counts or kinds ({} and {count})", barrier.count);
+        w.trap(what, "all that meet at a barrier must agree on what it is and how many it waits for", lane);
+        return Err(());
+    }
+    barrier.arrived.push((warp, w.mask));
+    if mode.results() == 1 {
+        // SAFETY: the third use of a reduction is a predicate.
+        let p = unsafe { *(file.add(uses[2] as usize) as *const u32) } ^ 0u32.wrapping_sub(list.imms[1] as u32);
+        barrier.votes += (p & w.mask).count_ones();
+        barrier.voters += w.mask.count_ones();
+    }
+    Ok(if mode == BarrierMode::Arrive { Arrival::Passes } else { Arrival::Held(number) })
+}

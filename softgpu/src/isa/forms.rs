@@ -1,0 +1,20 @@
+//! The instructions that are more than arithmetic: memory, control, and what lanes and warps do together.
+
+use crate::LoadError;
+use crate::ast::Instruction;
+use crate::decode::{Decoder, control, memory, pack, warp};
+
+/// An instruction with a decoder of its own.
+pub struct Form {
+    /// Spellings, as patterns (see [`spell`](super::spell)).
+    pub names: &'static [&'static str],
+    pub decode: DecodeFn,
+}
+
+/// Gets the instruction and its opcode's words.
+pub type DecodeFn =
+    for<'m, 'a, 'i> fn(&mut Decoder<'m, 'a>, &'i Instruction<'a>, &'i [&'a str]) -> Result<(), LoadError>;
+
+pub fn all() -> impl Iterator<Item = &'static Form> {
+    [control::FORMS, memory::FORMS, pack::FORMS, warp::FORMS].into_iter().flatten()
+}

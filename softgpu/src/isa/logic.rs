@@ -1,0 +1,47 @@
+//! Moves, logic, shifts and bit fields: PTX ISA 9.0, 9.7.1 and 9.7.8 to 9.7.9.
+
+#![expect(clippy::precedence, reason = "shifts and masks as the PTX ISA writes them")]
+
+use super::Bits;
+
+#[rustfmt::skip]
+rows! {
+    "mov.b32" "mov.u32" "mov.s32" "mov.f32" "mov.b16" "mov.u16" "mov.s16" => u32, (a: u32) a;
+    "mov.b64" "mov.u64" "mov.s64" "mov.f64" => u64, (a: u64) a;
+    "mov.pred" => Bits, (a: Bits) a;
+    "and.b32" "and.b16" => u32, (a: u32, b: u32) a & b;
+    "and.b64" => u64, (a: u64, b: u64) a & b;
+    "and.pred" => Bits, (a: Bits, b: Bits) Bits(a.0 & b.0);
+    "or.b32" "or.b16" => u32, (a: u32, b: u32) a | b;
+    "or.b64" => u64, (a: u64, b: u64) a | b;
+    "or.pred" => Bits, (a: Bits, b: Bits) Bits(a.0 | b.0);
+    "xor.b32" "xor.b16" => u32, (a: u32, b: u32) a ^ b;
+    "xor.b64" => u64, (a: u64, b: u64) a ^ b;
+    "xor.pred" => Bits, (a: Bits, b: Bits) Bits(a.0 ^ b.0);
+    "not.b32" => u32, (a: u32) !a;
+    "not.b16" => u16, (a: u16) !a;
+    "not.b64" => u64, (a: u64) !a;
+    "not.pred" => Bits, (a: Bits) Bits(!a.0);
+    "shl.b32" => u32, (a: u32, b: u32) if b < 32 { a << b } else { 0 };
+    "shl.b16" => u16, (a: u16, b: u32) if b < 16 { a << b } else { 0 };
+    "shl.b64" => u64, (a: u64, b: u32) if b < 64 { a << b } else { 0 };
+    "shr.u32" "shr.b32" => u32, (a: u32, b: u32) if b < 32 { a >> b } else { 0 };
+    "shr.u16" "shr.b16" => u16, (a: u16, b: u32) if b < 16 { a >> b } else { 0 };
+    "shr.u64" "shr.b64" => u64, (a: u64, b: u32) if b < 64 { a >> b } else { 0 };
+    "shr.s32" => i32, (a: i32, b: u32) a >> b.min(31);
+    "shr.s64" => i64, (a: i64, b: u32) a >> b.min(63);
+    "shf.l.wrap.b32" => u32, (a: u32, b: u32, c: u32) (((b as u64) << 32 | a as u64) << (c & 31) >> 32) as u32;
+    "shf.r.wrap.b32" => u32, (a: u32, b: u32, c: u32) (((b as u64) << 32 | a as u64) >> (c & 31)) as u32;
+    "pack.b64" => u64, (a: u32, b: u32) (b as u64) << 32 | a as u64;
+    "unpack.low.b64" => u32, (a: u64) a as u32;
+    "unpack.high.b64" => u32, (a: u64) (a >> 32) as u32;
+    "pack.b32" => u32, (a: u16, b: u16) (b as u32) << 16 | a as u32;
+    "unpack.low.b32" => u16, (a: u32) a as u16;
+    "unpack.high.b32" => u16, (a: u32) (a >> 16) as u16;
+    "popc.b32" => u32, (a: u32) a.count_ones();
+    "clz.b32" => u32, (a: u32) a.leading_zeros();
+    "brev.b32" => u32, (a: u32) a.reverse_bits();
+    "bfe.u32" => u32, (a: u32, b: u32, c: u32) ((a as u64) >> (b & 255).min(63) & ((1u64 << (c & 255).min(32)) - 1)) as u32;
+    "selp.b32" "selp.u32" "selp.s32" "selp.f32" "selp.b16" "selp.u16" "selp.s16" => u32, (a: u32, b: u32, p: bool) b ^ (a ^ b) & 0u32.wrapping_sub(p as u32);
+    "selp.b64" "selp.u64" "selp.s64" "selp.f64" => u64, (a: u64, b: u64, p: bool) b ^ (a ^ b) & 0u64.wrapping_sub(p as u64);
+}

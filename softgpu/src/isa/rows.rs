@@ -1,0 +1,73 @@
+//! The macros that make rows.
+
+/// `"name"… => type, (operands) expression;` makes a row with vector loops for three levels of vector instructions;
+/// `slow "name"…` one without, for what is rare or cannot be a vector loop: it costs a sixth of the compile time.
+macro_rules! rows {
+    ($( $($slow:ident)? $($name:literal)+ => $d:ty, ($($x:ident: $t:ty),+) $body:expr; )*) => {
+        pub static ROWS: &[crate::isa::Row] = &[ $( {
+            const KINDS: &[crate::isa::Kind] = &[<$d as crate::isa::Lane>::KIND, $(<$t as crate::isa::Lane>::KIND),+];
+            crate::isa::Row {
+                names: &[$($name),+],
+                kinds: KINDS,
+                vector: row!(vector $($slow)?, $d, ($($x: $t),+) $body),
+                scalar: row!(scalar $($slow)?, $d, ($($x: $t),+) $body),
+            }
+        } ),* ];
+    };
+}
+
+/// Three copies of one body: baseline, AVX2 + FMA, AVX-512.
+macro_rules! row {
+    (vector $($slow:ident)?, $d:ty, ($($x:ident: $t:ty),+) $body:expr) => {{
+        #[inline(always)]
+        unsafe fn lanes(w: &mut crate::exec::Warp, op: &crate::exec::Op, r: *mut u8) -> u32 {
+            // SAFETY: the decoder has given every operand a register of its kind.
+            unsafe { shape!(vector, ($($t),+), $d)(w, op, r, #[inline(always)] |$($x: $t),+| -> $d { $body }) };
+            crate::exec::NEXT
+        }
+        levels!($($slow)?, lanes)
+    }};
+    (scalar $($slow:ident)?, $d:ty, ($($x:ident: $t:ty),+) $body:expr) => {{
+        #[inline(always)]
+        unsafe fn once(_: &mut crate::exec::Warp, op: &crate::exec::Op, r: *mut u8) -> u32 {
+            // SAFETY: as above; the plan has given every operand a cell.
+            unsafe { shape!(scalar, ($($t),+), $d)(op, r, #[inline(always)] |$($x: $t),+| -> $d { $body }) };
+            crate::exec::NEXT
+        }
+        levels!($($slow)?, once)
+    }};
+}
+macro_rules! levels {
+    (, $body:ident) => {
+        crate::exec::three_levels!($body)
+    };
+    (slow, $body:ident) => {
+        crate::exec::one_level!($body)
+    };
+}
+macro_rules! shape {
+    (vector, ($a:ty), $d:ty) => {
+        $crate::exec::alu::vector1::<$d, $a>
+    };
+    (vector, ($a:ty, $b:ty), $d:ty) => {
+        $crate::exec::alu::vector2::<$d, $a, $b>
+    };
+    (vector, ($a:ty, $b:ty, $c:ty), $d:ty) => {
+        $crate::exec::alu::vector3::<$d, $a, $b, $c>
+    };
+    (vector, ($a:ty, $b:ty, $c:ty, $e:ty), $d:ty) => {
+        $crate::exec::alu::vector4::<$d, $a, $b, $c, $e>
+    };
+    (scalar, ($a:ty), $d:ty) => {
+        $crate::exec::alu::scalar1::<$d, $a>
+    };
+    (scalar, ($a:ty, $b:ty), $d:ty) => {
+        $crate::exec::alu::scalar2::<$d, $a, $b>
+    };
+    (scalar, ($a:ty, $b:ty, $c:ty), $d:ty) => {
+        $crate::exec::alu::scalar3::<$d, $a, $b, $c>
+    };
+    (scalar, ($a:ty, $b:ty, $c:ty, $e:ty), $d:ty) => {
+        $crate::exec::alu::scalar4::<$d, $a, $b, $c, $e>
+    };
+}
