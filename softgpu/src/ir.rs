@@ -84,6 +84,11 @@ pub struct Access {
 }
 
 impl Access {
+    /// Of one lane.
+    pub fn bytes(&self) -> usize {
+        self.v * crate::parse::type_bytes(self.ty).unwrap_or(0)
+    }
+
     /// 4-byte values in global or shared memory: the accesses that have handlers for scalar addresses.
     pub fn is_plain(&self) -> bool {
         matches!(self.ty, "u32" | "b32" | "s32" | "f32") && matches!(self.space, GLOBAL | SHARED)

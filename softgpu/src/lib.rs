@@ -16,15 +16,19 @@ mod lex;
 mod memory;
 mod parse;
 mod plan;
+mod tools;
 mod trap;
 
-pub use exec::{Launch, Level, launch};
+pub use exec::{Launch, Level, launch, launch_with};
 pub use isa::{coverage, rows};
 pub use memory::Memory;
+pub use tools::{Counters, Report, Tools};
 pub use trap::{Error, LoadError, Stop};
 
+use std::sync::OnceLock;
+
 use decode::Decoded;
-use plan::Program;
+use plan::{Mode, Program};
 
 /// Loaded kernels, ready to launch.
 pub struct Module {
@@ -40,6 +44,23 @@ pub(crate) struct Kernel {
     pub decoded: Decoded,
     pub rows: Program,
     pub any: Program,
+    level: Level,
+    /// The same under tools.
+    watched: OnceLock<[Program; 2]>,
+}
+
+impl Kernel {
+    /// The program for a launch whose warps are rows in x, or not.
+    pub(crate) fn program(&self, rows: bool, watched: bool) -> &Program {
+        match (watched, rows) {
+            (false, true) => &self.rows,
+            (false, false) => &self.any,
+            (true, _) => {
+                let plan = |rows| plan::plan(&self.decoded, self.level, Mode { rows, watched });
+                &self.watched.get_or_init(|| [plan(false), plan(true)])[rows as usize]
+            }
+        }
+    }
 }
 
 impl Module {
@@ -54,8 +75,8 @@ impl Module {
         let module = parse::parse(ptx)?;
         let kernel = |kernel| {
             let decoded = decode::decode(&module, kernel)?;
-            let [rows, any] = [true, false].map(|rows| plan::plan(&decoded, level, rows));
-            Ok(Kernel { decoded, rows, any })
+            let [rows, any] = [true, false].map(|rows| plan::plan(&decoded, level, Mode { rows, watched: false }));
+            Ok(Kernel { decoded, rows, any, level, watched: OnceLock::new() })
         };
         Ok(Module { kernels: module.kernels.iter().map(kernel).collect::<Result<_, LoadError>>()?, budget: BUDGET })
     }

@@ -45,6 +45,15 @@ impl Home {
     }
 }
 
+/// What a program is planned for.
+#[derive(Clone, Copy)]
+pub struct Mode {
+    /// A warp's threads differ in x alone, by one from lane to lane.
+    pub rows: bool,
+    /// Under tools: see [`tools`](crate::tools).
+    pub watched: bool,
+}
+
 /// No op: never read.
 const NOWHERE: u32 = u32::MAX;
 /// At most so many ops run without returning to the loop in `sched`.
@@ -54,6 +63,7 @@ struct Planner<'a> {
     ir: &'a Ir,
     flow: &'a Flow,
     level: Level,
+    watched: bool,
     /// Kept as a scalar; and whether a vector copy is needed too.
     scalar: Vec<bool>,
     vector: Vec<bool>,
@@ -73,14 +83,15 @@ enum Field {
     E,
 }
 
-pub fn plan(decoded: &Decoded, level: Level, rows: bool) -> Program {
+pub fn plan(decoded: &Decoded, level: Level, mode: Mode) -> Program {
     let ir = &decoded.ir;
-    let flow = Flow::analyse(ir, rows);
+    let flow = Flow::analyse(ir, mode.rows);
     let n = ir.registers.len();
     let mut p = Planner {
         ir,
         flow: &flow,
         level,
+        watched: mode.watched,
         scalar: vec![false; n],
         vector: vec![false; n],
         cells: vec![NOWHERE; n],
@@ -147,7 +158,7 @@ impl Planner<'_> {
 
     fn form(&self, access: Access, inst: &Inst) -> Form {
         match self.stride(inst.s[1]) {
-            _ if !access.is_plain() => Form::Vector,
+            _ if self.watched || !access.is_plain() => Form::Vector,
             Some(0) if self.is_scalar(inst) => Form::Uniform,
             Some(0) => Form::Same,
             Some(stride) if stride as usize == 4 * access.v => Form::Row,
@@ -167,6 +178,10 @@ impl Planner<'_> {
     fn choose(&mut self) {
         let n = self.ir.registers.len();
         self.scalar = (0..n as Reg).map(|r| self.stride(r).is_some() && self.kind(r) != Kind::P).collect();
+        if self.watched {
+            let loads = self.ir.insts.iter().filter(|inst| matches!(inst.code, Code::Load(_)));
+            loads.flat_map(Inst::defs).for_each(|d| self.scalar[d as usize] = false);
+        }
         loop {
             let (mut cell, mut vector) = (vec![false; n], vec![false; n]);
             for inst in &self.ir.insts {
@@ -277,12 +292,25 @@ impl Planner<'_> {
         self.lists.len() as u32 - 1
     }
 
+    /// What shows a load or store to the tools.
+    fn probe(&mut self, inst: &Inst, access: Access) -> u32 {
+        let write = matches!(inst.code, Code::Store(_)) as i64;
+        let regs = [self.vectors[inst.s[1] as usize]].into();
+        let (space, bytes) = (access.space as i64, access.bytes() as i64);
+        let imms = [write, space, bytes, access.wide as i64, inst.imm as i32 as i64, access.strong as i64].into();
+        self.lists.push(List { run: mem::probe, regs, imms, place: inst.place });
+        self.lists.len() as u32 - 1
+    }
+
     fn instruction(&mut self, at: usize, inst: &Inst) {
         let after = at + 1;
         let (a, c) = match inst.guard {
             Some((p, negated)) => (self.vectors[p as usize], 1 + negated as u32),
             None => (0, 0),
         };
+        if self.watched {
+            self.push(inst, warp::tick_handlers(), [0, a, 0, c, 0], inst.place);
+        }
         match inst.code {
             Code::Branch if self.leaves(inst) => self.push(inst, warp::exit_handlers(), [0, a, 0, c, 0], 0),
             Code::Exit => self.push(inst, warp::exit_handlers(), [0, a, 0, c, 0], 0),
@@ -308,6 +336,10 @@ impl Planner<'_> {
 
     /// An instruction without control flow, and vector copies of the scalars that it writes.
     fn plain(&mut self, inst: &Inst) {
+        if let (true, Code::Load(access) | Code::Store(access)) = (self.watched, inst.code) {
+            let list = self.probe(inst, access);
+            self.push(inst, warp::wide_handlers(), [0; 5], list);
+        }
         let scalar = self.is_scalar(inst);
         let mut s = [0; 5];
         for &field in inst.used_fields() {

@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use softgpu::{Launch, Level, Memory, Module, launch};
+use softgpu::{Launch, Level, Memory, Module, Tools, launch_with};
 
 struct Case {
     wide: bool,
@@ -36,7 +36,7 @@ fn read(text: &str) -> Case {
 }
 
 /// With `only`, every thread takes the part of that lane, so that all values are the same throughout the warp.
-fn run(path: &Path, level: Level, only: Option<usize>) -> Result<(), String> {
+fn run(path: &Path, level: Level, only: Option<usize>, tools: Tools) -> Result<(), String> {
     let mut text = std::fs::read_to_string(path).unwrap();
     let case = read(&text);
     if let Some(lane) = only {
@@ -60,7 +60,7 @@ fn run(path: &Path, level: Level, only: Option<usize>) -> Result<(), String> {
     let entry = module.entries().next().unwrap().to_string();
     let args = address.to_le_bytes();
     let shape = Launch { grid: [1; 3], block: [32, 1, 1], shared_bytes: 0, args: &[&args] };
-    launch(&module, &entry, &memory, &shape).map_err(|e| format!("{name}: {e}"))?;
+    launch_with(&module, &entry, &memory, &shape, &tools).map_err(|e| format!("{name}: {e}"))?;
     for lane in only.map_or(0..32, |lane| lane..lane + 1) {
         let (inputs_of_lane, expected) = &case.rows[lane % case.rows.len()];
         let at = (32 * inputs + lane) * size;
@@ -88,8 +88,17 @@ fn paths() -> Vec<PathBuf> {
 fn every_case() {
     let paths = paths();
     for level in [Level::Baseline, Level::Avx2, Level::Avx512] {
-        let failed: Vec<String> = paths.iter().filter_map(|p| run(p, level, None).err()).collect();
+        let failed: Vec<String> = paths.iter().filter_map(|p| run(p, level, None, Tools::default()).err()).collect();
         assert!(failed.is_empty(), "{level:?}, {} of {} cases:\n{}", failed.len(), paths.len(), failed.join("\n"));
+    }
+}
+
+/// Watched programs are planned otherwise: the cases once more, under all tools.
+#[test]
+fn every_case_under_tools() {
+    for path in paths() {
+        let tools = Tools { counters: true, seed: 7, ..Tools::checks() };
+        run(&path, Level::Avx512, None, tools).unwrap();
     }
 }
 
@@ -106,7 +115,7 @@ fn every_case_as_scalars() {
     for level in [Level::Baseline, Level::Avx2, Level::Avx512] {
         for path in &paths {
             for lane in 0..32 {
-                run(path, level, Some(lane)).unwrap();
+                run(path, level, Some(lane), Tools::default()).unwrap();
             }
         }
     }

@@ -6,6 +6,7 @@ use super::{Fault, LANES, List, Op, Warp};
 use crate::decode::{Init, Special};
 use crate::ir::BarrierMode;
 use crate::plan::Home;
+use crate::tools::Observer;
 use crate::trap::Stop;
 
 /// Barriers of a block: PTX ISA 9.0, 9.7.13.1.
@@ -19,13 +20,17 @@ struct Slot([u32; LANES]);
 /// A block in work, or the room for one.
 pub struct Block<'a> {
     job: &'a Job<'a>,
-    pub index: u64,
+    /// Its turn among the blocks of the launch, and its number in the grid.
+    pub position: u64,
+    index: u64,
     place: [u32; 3],
     registers: Vec<Slot>,
     shared: Vec<Slot>,
     local: Vec<u64>,
     warps: Vec<Lanes>,
     barriers: [Barrier; BARRIERS],
+    /// The order of the warps in a round.
+    order: Vec<usize>,
     /// Branches left before the block is stopped as one that never ends.
     budget: u64,
 }
@@ -60,7 +65,9 @@ impl<'a> Block<'a> {
         let program = job.program;
         let mut block = Block {
             job,
+            position: 0,
             index: 0,
+            order: Vec::new(),
             place: [0; 3],
             registers: vec![Slot([0; LANES]); warps * (program.bytes / size_of::<Slot>())],
             shared: vec![Slot([0; LANES]); job.shared.div_ceil(4 * LANES)],
@@ -76,9 +83,17 @@ impl<'a> Block<'a> {
     }
 
     /// Makes this the block of that index, at its start.
-    pub fn start(&mut self, index: u64) {
+    pub fn start(&mut self, position: u64, index: u64) {
         let [gx, gy, _] = self.job.launch.grid.map(u64::from);
-        self.index = index;
+        (self.position, self.index) = (position, index);
+        self.order = (0..self.warps.len()).collect();
+        if self.job.seed != 0 {
+            let mut state = self.job.seed ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            for left in (1..self.order.len()).rev() {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                self.order.swap(left, (state >> 33) as usize % (left + 1));
+            }
+        }
         self.place = [index % gx, index / gx % gy, index / (gx * gy)].map(|i| i as u32);
         self.budget = self.job.budget;
         self.barriers = Default::default();
@@ -90,6 +105,7 @@ impl<'a> Block<'a> {
             let live = if threads == LANES { u32::MAX } else { (1 << threads) - 1 };
             self.warps[warp].start(self.job.program.entry, live);
         }
+        self.observe(|tools| tools.block_starts(index));
     }
 
     /// Runs until the block ends or some warp has used up its turn of so many branches.
@@ -105,7 +121,8 @@ impl<'a> Block<'a> {
     /// Runs every warp until it waits, ends or has used up its turn; how many have used it up.
     fn round(&mut self, branches: u64) -> Result<(Turn, usize), Box<Stop>> {
         let (mut done, mut spent) = (0, 0);
-        for warp in 0..self.warps.len() {
+        for k in 0..self.order.len() {
+            let warp = self.order[k];
             let (outcome, fault) = self.warp(warp, branches);
             match outcome {
                 Outcome::Done => done += 1,
@@ -125,6 +142,7 @@ impl<'a> Block<'a> {
         }
         let opened = self.open();
         if done == self.warps.len() {
+            self.observe(|tools| tools.block_ends(self.index));
             return Ok((Turn::Ended, spent));
         }
         if opened == 0 && spent == 0 {
@@ -156,6 +174,9 @@ impl<'a> Block<'a> {
             local,
             local_bytes: local_bytes as u64,
             lists: program.lists.as_ptr(),
+            block: self.index,
+            index: index as u32,
+            tools: self.job.tools,
             stop: None,
         };
         let barriers = &mut self.barriers;
@@ -177,6 +198,7 @@ impl<'a> Block<'a> {
             }
             opened += 1;
             let barrier = std::mem::take(&mut self.barriers[number]);
+            self.observe(|tools| tools.opens(self.index, number, &barrier.arrived));
             for warp in 0..self.warps.len() {
                 let held: Vec<_> = self.warps[warp].held.iter().filter(|held| held.number == number).copied().collect();
                 for held in held {
@@ -186,6 +208,13 @@ impl<'a> Block<'a> {
             }
         }
         opened
+    }
+
+    fn observe(&self, f: impl FnOnce(&mut Observer)) {
+        // SAFETY: the tools outlive the launch, whose blocks run on one thread if there are any.
+        if let Some(tools) = unsafe { self.job.tools.as_mut() } {
+            f(tools);
+        }
     }
 
     /// Writes what a reduction has come to into the registers of those it holds.
@@ -355,6 +384,10 @@ unsafe fn arrive(
         return Err(());
     }
     barrier.arrived.push((warp, w.mask));
+    // SAFETY: the tools outlive the launch.
+    if let Some(tools) = unsafe { w.tools.as_mut() } {
+        tools.arrives(w, list.place, number, mode);
+    }
     if mode.results() == 1 {
         // SAFETY: the third use of a reduction is a predicate.
         let p = unsafe { *(file.add(uses[2] as usize) as *const u32) } ^ 0u32.wrapping_sub(list.imms[1] as u32);

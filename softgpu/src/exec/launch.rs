@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::LANES;
 use super::block::{Block, Turn};
+use crate::Module;
 use crate::decode::Decoded;
 use crate::memory::{self, Memory};
 use crate::plan::Program;
+use crate::tools::{Observer, Report, Tools};
 use crate::trap::{Error, Stop};
-use crate::{Kernel, Module};
 
 /// What the host passes to a kernel.
 pub struct Launch<'a> {
@@ -29,50 +30,99 @@ const MAX_GRID_YZ: u32 = 65_535;
 /// Runs a kernel to its end. One launch at a time per memory. Errors: a launch that a GPU would refuse, and a kernel
 /// that strays; the block reported is the first one in launch order, whatever the number of threads.
 pub fn launch(module: &Module, entry: &str, memory: &Memory, launch: &Launch) -> Result<(), Error> {
+    launch_with(module, entry, memory, launch, &Tools::default()).map(|_| ())
+}
+
+/// As [`launch`], under tools. What they find is in the report; the error is as without them.
+pub fn launch_with(
+    module: &Module,
+    entry: &str,
+    memory: &Memory,
+    launch: &Launch,
+    tools: &Tools,
+) -> Result<Report, Error> {
     let refuse = |what: String| Error::Launch { kernel: entry.to_string(), what };
     let Some(kernel) = module.kernels.iter().find(|k| k.decoded.name == entry) else {
         return Err(refuse("the module has no such kernel".into()));
     };
-    let Kernel { decoded, rows, any } = kernel;
+    let decoded = &kernel.decoded;
     let params = pack(decoded, launch).map_err(refuse)?;
-    let threads: u64 = launch.block.iter().map(|&n| n as u64).product();
-    let count: u64 = launch.grid.iter().map(|&n| n as u64).product();
-    let shared = decoded.shared_bytes + launch.shared_bytes as usize;
-    if threads == 0 || threads > MAX_THREADS || launch.block[2] > 64 {
-        return Err(refuse(format!("block {:?}: 1 to {MAX_THREADS} threads are possible", launch.block)));
-    }
-    if count == 0 || launch.grid[1] > MAX_GRID_YZ || launch.grid[2] > MAX_GRID_YZ {
-        return Err(refuse(format!("grid {:?} is empty or beyond {MAX_GRID_YZ} in y or z", launch.grid)));
-    }
-    if shared > MAX_SHARED {
-        return Err(refuse(format!("{shared} bytes of shared memory, {MAX_SHARED} are possible")));
-    }
+    let count = check(launch, decoded.shared_bytes).map_err(refuse)?;
     let blocks = memory.snapshot();
     let [x, y, z] = launch.block;
-    let program = if x.is_multiple_of(LANES as u32) || y == 1 && z == 1 { rows } else { any };
+    let rows = x.is_multiple_of(LANES as u32) || y == 1 && z == 1;
+    let mut observer = tools.any().then(|| Observer::new(*tools, decoded, launch));
     let job = Job {
         decoded,
-        program,
+        program: kernel.program(rows, observer.is_some()),
         launch,
         params: &params,
         blocks: &blocks,
-        shared,
-        threads: threads as usize,
+        shared: decoded.shared_bytes + launch.shared_bytes as usize,
+        threads: launch.block.iter().product::<u32>() as usize,
         budget: module.budget,
+        seed: tools.seed,
+        // The lifetime is that of the launch; a warp must not name it.
+        tools: observer.as_mut().map_or(std::ptr::null_mut(), |o| (o as *mut Observer).cast()),
     };
+    let stray = match observer {
+        Some(_) => watched(&job, count),
+        None => spread(&job, count),
+    };
+    match (stray, observer) {
+        (Some(stop), _) => Err(Error::Stopped(Box::new(stop))),
+        (None, observer) => Ok(observer.map(Observer::report).unwrap_or_default()),
+    }
+}
+
+/// The number of blocks, if a GPU would take the launch.
+fn check(launch: &Launch, fixed: usize) -> Result<u64, String> {
+    let threads: u64 = launch.block.iter().map(|&n| n as u64).product();
+    if threads == 0 || threads > MAX_THREADS || launch.block[2] > 64 {
+        return Err(format!("block {:?}: 1 to {MAX_THREADS} threads are possible", launch.block));
+    }
+    let [x, y, z] = launch.grid;
+    if x == 0 || y == 0 || z == 0 || x > i32::MAX as u32 || y > MAX_GRID_YZ || z > MAX_GRID_YZ {
+        return Err(format!("grid {:?} is empty or beyond {MAX_GRID_YZ} in y or z", launch.grid));
+    }
+    let shared = fixed + launch.shared_bytes as usize;
+    if shared > MAX_SHARED {
+        return Err(format!("{shared} bytes of shared memory, {MAX_SHARED} are possible"));
+    }
+    Ok(x as u64 * y as u64 * z as u64)
+}
+
+/// Runs the blocks on all threads; what the first one that strayed did.
+fn spread(job: &Job, count: u64) -> Option<Stop> {
     let (next, worst) = (AtomicU64::new(0), Mutex::new(None::<(u64, Stop)>));
     let chunk = (count / (rayon::current_num_threads() as u64 * 8)).clamp(1, 64);
-    let work = || work(&job, &next, count, chunk, &worst);
+    let work = || work(job, &next, count, chunk, &worst, &|position| position);
     let workers = (count.div_ceil(chunk) as usize).min(rayon::current_num_threads());
     if workers <= 1 {
         work();
     } else {
         rayon::scope(|scope| (0..workers).for_each(|_| scope.spawn(|_| work())));
     }
-    match worst.into_inner().unwrap_or_else(|e| e.into_inner()) {
-        Some((_, stop)) => Err(Error::Stopped(Box::new(stop))),
-        None => Ok(()),
-    }
+    worst.into_inner().unwrap_or_else(|e| e.into_inner()).map(|(_, stop)| stop)
+}
+
+/// Runs the blocks one after another, in the order that the seed chooses.
+fn watched(job: &Job, count: u64) -> Option<Stop> {
+    let (next, worst) = (AtomicU64::new(0), Mutex::new(None::<(u64, Stop)>));
+    // Multiplication by what shares no factor with the count visits every block once.
+    let seed = job.seed;
+    let common = |mut a: u64, mut b: u64| {
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    let step = (seed.wrapping_mul(0x9e37_79b9) % count.max(1)..).find(|&step| common(step, count) == 1).unwrap_or(1);
+    let order = |position: u64| {
+        if seed == 0 { position } else { ((position as u128 * step as u128 + seed as u128) % count as u128) as u64 }
+    };
+    work(job, &next, count, 1, &worst, &order);
+    worst.into_inner().unwrap_or_else(|e| e.into_inner()).map(|(_, stop)| stop)
 }
 
 /// Lays the arguments out as the parameter space; their sizes must agree.
@@ -100,7 +150,13 @@ pub struct Job<'a> {
     pub shared: usize,
     pub threads: usize,
     pub budget: u64,
+    pub seed: u64,
+    /// Null, or the one thread's that runs all blocks.
+    pub tools: *mut Observer<'static>,
 }
+
+// SAFETY: `tools` is null when blocks are spread over threads.
+unsafe impl Sync for Job<'_> {}
 
 /// Blocks that one thread keeps in work at most, and the turns after which it starts as many again: a block that goes
 /// on for so long may be waiting for one that has not started.
@@ -111,7 +167,14 @@ const TURN: u64 = 1 << 16;
 
 /// One thread's share of a launch: takes blocks until there are no more, `chunk` at a time. Once a block has strayed,
 /// only those before it go on, so that the one reported does not depend on the threads.
-fn work(job: &Job, next: &AtomicU64, count: u64, chunk: u64, worst: &Mutex<Option<(u64, Stop)>>) {
+fn work(
+    job: &Job,
+    next: &AtomicU64,
+    count: u64,
+    chunk: u64,
+    worst: &Mutex<Option<(u64, Stop)>>,
+    order: &dyn Fn(u64) -> u64,
+) {
     let stray = || worst.lock().unwrap_or_else(|e| e.into_inner()).as_ref().map_or(u64::MAX, |(at, _)| *at);
     let (mut from, mut until) = (0, 0);
     let mut take = || {
@@ -132,12 +195,12 @@ fn work(job: &Job, next: &AtomicU64, count: u64, chunk: u64, worst: &Mutex<Optio
             n => n,
         };
         while more && resident.len() < wanted {
-            let Some(index) = take() else {
+            let Some(position) = take() else {
                 more = false;
                 break;
             };
             let mut block = spare.pop().unwrap_or_else(|| Block::new(job));
-            block.start(index);
+            block.start(position, order(position));
             resident.push(block);
         }
         if resident.is_empty() {
@@ -151,12 +214,12 @@ fn work(job: &Job, next: &AtomicU64, count: u64, chunk: u64, worst: &Mutex<Optio
                 Ok(Turn::Goes) => k += 1,
                 Ok(Turn::Ended) => spare.push(resident.swap_remove(k)),
                 Err(stop) => {
-                    let index = resident.swap_remove(k).index;
+                    let position = resident.swap_remove(k).position;
                     let mut worst = worst.lock().unwrap_or_else(|e| e.into_inner());
-                    if worst.as_ref().is_none_or(|(at, _)| index < *at) {
-                        *worst = Some((index, *stop));
+                    if worst.as_ref().is_none_or(|(at, _)| position < *at) {
+                        *worst = Some((position, *stop));
                     }
-                    resident.retain(|block| block.index < index);
+                    resident.retain(|block| block.position < position);
                     k = 0;
                 }
             }

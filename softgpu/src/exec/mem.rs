@@ -2,11 +2,12 @@
 //! memory) and aligned. What lies in a row is one range test and one copy, however the addresses came about: from a
 //! scalar that is known to stand for a row, or from a vector that turns out to be one.
 
-use super::alu::put;
-use super::{Handler, LANES, NEXT, Op, Warp, three_levels};
+use super::alu::{Source, put};
+use super::{Handler, LANES, List, NEXT, Op, Warp, three_levels};
 use crate::ir::Access;
 use crate::isa::{Kind, Lane};
 use crate::memory::{LOCAL_WINDOW, OFFSET_BITS, SHARED_WINDOW, describe, locate};
+use crate::tools::{self, Touch};
 
 pub const GLOBAL: u8 = 0;
 pub const SHARED: u8 = 1;
@@ -161,6 +162,25 @@ fn stray(w: &mut Warp, space: u8, address: u64, bytes: u64, lane: usize, misalig
         _ => format!("access past an allocation: {}", describe(blocks, address, bytes)),
     };
     w.trap(what, "is a bounds guard missing?", lane as u32)
+}
+
+/// Shows a load or store that comes next to the tools: constants (write, space, bytes, wide, offset, strong).
+///
+/// # Safety
+/// The list must be a probe's, and tools must be there.
+pub unsafe fn probe(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
+    let &[write, space, bytes, wide, offset, strong] = &*list.imms else { return NEXT };
+    let touch = if write != 0 { Touch::Write } else { Touch::Read };
+    let access =
+        tools::Access { place: list.place, touch, space: space as u8, bytes: bytes as u32, strong: strong != 0 };
+    // SAFETY: the caller's.
+    let addresses = unsafe {
+        match wide {
+            0 => Source::<u32>::all(r, list.regs[0]).map(u64::from),
+            _ => Source::<u64>::all(r, list.regs[0]),
+        }
+    };
+    w.show(&access, &addresses.map(|a| a.wrapping_add(offset as u64)))
 }
 
 #[inline(always)]

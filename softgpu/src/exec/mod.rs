@@ -14,9 +14,10 @@ mod sched;
 pub mod warp;
 
 pub use alu::expand_handlers;
-pub use launch::{Launch, launch};
+pub use launch::{Launch, launch, launch_with};
 
 use crate::memory::Block;
+use crate::tools::{Access, Observer};
 
 pub const LANES: usize = 32;
 /// Program counters from here on are events, not instructions.
@@ -99,6 +100,11 @@ pub struct Warp {
     pub local_bytes: u64,
     /// Operands of the program's wide instructions.
     pub lists: *const List,
+    /// The block's number in the grid, and the warp's in the block.
+    pub block: u64,
+    pub index: u32,
+    /// Null unless the program is a watched one.
+    pub tools: *mut Observer<'static>,
     /// What went wrong, in which lane, and what to do, after `TRAP` and `WAIT`.
     pub stop: Option<Fault>,
 }
@@ -111,6 +117,19 @@ pub struct Fault {
 }
 
 impl Warp {
+    /// Shows the tools, if there are any, an access that comes next: [`NEXT`], or a trap.
+    pub fn show(&mut self, access: &Access, addresses: &[u64; LANES]) -> u32 {
+        // SAFETY: the tools outlive the launch, which runs on one thread with them.
+        let fault = unsafe { self.tools.as_mut() }.and_then(|tools| tools.access(self, access, addresses));
+        match fault {
+            Some(fault) => {
+                self.stop = Some(fault);
+                TRAP
+            }
+            None => NEXT,
+        }
+    }
+
     #[cold]
     #[inline(never)]
     pub fn trap(&mut self, what: String, help: &'static str, lane: u32) -> u32 {

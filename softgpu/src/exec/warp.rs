@@ -77,6 +77,17 @@ unsafe fn wide(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
     }
 }
 
+/// Counts an instruction, whose place is `imm` and whose guard is as in `branch`.
+#[inline(always)]
+unsafe fn tick(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
+    // SAFETY: as in `branch`; watched programs run with tools.
+    unsafe {
+        let threads = chosen(w, op, r).count_ones();
+        (*w.tools).tick(op.imm, threads);
+    }
+    NEXT
+}
+
 /// For lists that the scheduler reads, and nobody runs.
 pub unsafe fn no_wide(_: &mut Warp, _: &List, _: *mut u8) -> u32 {
     NEXT
@@ -107,6 +118,9 @@ pub fn unguard_handlers() -> [Handler; 3] {
 }
 pub fn barrier_handlers() -> [Handler; 3] {
     three_levels!(barrier)
+}
+pub fn tick_handlers() -> [Handler; 3] {
+    one_level!(tick)
 }
 pub fn wide_handlers() -> [Handler; 3] {
     one_level!(wide)
