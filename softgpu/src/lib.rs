@@ -10,6 +10,7 @@ mod ast;
 mod decode;
 mod exec;
 mod flow;
+mod inspect;
 mod ir;
 mod isa;
 mod lex;
@@ -20,7 +21,8 @@ mod tools;
 mod trap;
 
 pub use exec::{Launch, Level, launch, launch_with};
-pub use isa::{coverage, rows};
+pub use inspect::{Inspection, inspect};
+pub use isa::{coverage, coverage_page, rows};
 pub use memory::Memory;
 pub use tools::{Counters, Report, Tools};
 pub use trap::{Error, LoadError, Stop};

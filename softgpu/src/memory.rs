@@ -66,6 +66,26 @@ impl Memory {
         }
     }
 
+    /// Copies from the host.
+    pub fn write(&self, address: u64, data: &[u8]) -> Result<(), crate::Error> {
+        // SAFETY: the range is checked, and device memory never overlaps host data.
+        unsafe {
+            let to = self.host_slice(address, data.len())?;
+            std::ptr::copy_nonoverlapping(data.as_ptr(), to, data.len());
+        }
+        Ok(())
+    }
+
+    /// Copies to the host.
+    pub fn read(&self, address: u64, data: &mut [u8]) -> Result<(), crate::Error> {
+        // SAFETY: as in `write`.
+        unsafe {
+            let from = self.host_slice(address, data.len())?;
+            std::ptr::copy_nonoverlapping(from, data.as_mut_ptr(), data.len());
+        }
+        Ok(())
+    }
+
     /// The host pointer of `bytes` bytes at `address`.
     ///
     /// # Safety

@@ -84,6 +84,12 @@ type Kind2 = u8;
 
 /// Decodes one kernel. Errors name the first instruction that softgpu cannot run.
 pub fn decode(module: &Module, kernel: &Kernel) -> Result<Decoded> {
+    let (decoded, errors) = decode_all(module, kernel);
+    errors.into_iter().next().map_or(Ok(decoded), Err)
+}
+
+/// Decodes one kernel as far as possible: everything that softgpu cannot run is among the errors, and left out.
+pub fn decode_all(module: &Module, kernel: &Kernel) -> (Decoded, Vec<LoadError>) {
     let mut d = Decoder {
         module,
         kernel,
@@ -101,18 +107,19 @@ pub fn decode(module: &Module, kernel: &Kernel) -> Result<Decoded> {
     let shared_bytes = d.lay_out(shared);
     let local_bytes = d.lay_out(kernel.variables.iter().filter(|v| v.space == ".local"));
     d.find_aliases();
+    let mut errors = Vec::new();
     for instruction in &kernel.body {
         d.starts.push(d.insts.len() as u32);
-        d.instruction(instruction)?;
+        errors.extend(d.instruction(instruction).err());
     }
     d.starts.push(d.insts.len() as u32);
     let end = Instruction { opcode: "ret", guard: None, operands: vec![], line: 0, source: None };
-    d.instruction(&end)?;
+    errors.extend(d.instruction(&end).err());
     for inst in d.insts.iter_mut().filter(|inst| inst.code == Code::Branch) {
         inst.imm = d.starts[inst.imm as usize];
     }
     let parameters = kernel.parameters.iter().map(|p| (p.offset, p.bytes)).collect();
-    Ok(Decoded {
+    let decoded = Decoded {
         name: kernel.name.to_string(),
         ir: Ir { registers: d.registers, insts: d.insts },
         places: d.places,
@@ -120,7 +127,8 @@ pub fn decode(module: &Module, kernel: &Kernel) -> Result<Decoded> {
         entry: 0,
         shared_bytes,
         local_bytes: local_bytes.next_multiple_of(16),
-    })
+    };
+    (decoded, errors)
 }
 
 /// Instructions whose first operand is not a destination.

@@ -94,6 +94,25 @@ pub fn coverage() -> impl Iterator<Item = &'static str> {
     all().map(|(pattern, _)| pattern)
 }
 
+/// Every instruction as a page in Markdown, by first word.
+pub fn coverage_page() -> String {
+    let mut by_word = std::collections::BTreeMap::<_, Vec<_>>::new();
+    // `pack` and its kind are what one instruction of PTX is made of.
+    for pattern in coverage().filter(|pattern| !pattern.contains("pack.")) {
+        by_word.entry(spell::head(pattern)).or_default().push(pattern);
+    }
+    let mut page = String::from(
+        "# Instructions that softgpu runs\n\n\
+         Made by `softgpu coverage` from the instruction table. `(a|b)` is one of the alternatives, `[a|b]` one of them \
+         or none.\nSemantics: PTX ISA 9.0, chapter 9.7. Anything else is refused when a module is loaded.\n",
+    );
+    for (word, patterns) in by_word {
+        page += &format!("\n## {word}\n\n");
+        patterns.iter().for_each(|pattern| page += &format!("* `{pattern}`\n"));
+    }
+    page
+}
+
 /// The arithmetic instructions, row by row: the patterns of a row are one instruction under different types.
 pub fn rows() -> impl Iterator<Item = &'static [&'static str]> {
     ROWS.iter().copied().flatten().map(|row| row.names)

@@ -36,6 +36,18 @@ impl Tools {
         self.memcheck || self.initcheck || self.racecheck || self.synccheck || self.counters || self.seed != 0
     }
 
+    /// The checkers that are on, as [`Tools::check`] takes them.
+    pub fn list(&self) -> String {
+        let checkers = [
+            ("memcheck", self.memcheck),
+            ("initcheck", self.initcheck),
+            ("racecheck", self.racecheck),
+            ("synccheck", self.synccheck),
+        ];
+        let on: Vec<&str> = checkers.iter().filter(|(_, on)| *on).map(|(name, _)| *name).collect();
+        on.join(",")
+    }
+
     /// Switches on the checkers of a list such as `memcheck,racecheck`, or `all`. Error: a name that is none of them.
     pub fn check(mut self, list: &str) -> Result<Tools, String> {
         for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {

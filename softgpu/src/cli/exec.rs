@@ -1,0 +1,58 @@
+//! `softgpu exec`: a program finds the software driver before any other, and what its launches do is checked.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use super::{Exec, FOUND};
+
+/// The driver's file, beside this program or in `deps` beneath, unless `SOFTGPU_DRIVER` names its folder.
+fn driver() -> Result<PathBuf, String> {
+    if let Some(folder) = std::env::var_os("SOFTGPU_DRIVER") {
+        return Ok(PathBuf::from(folder));
+    }
+    let here = std::env::current_exe().map_err(|error| format!("where am I? {error}"))?;
+    let folder = here.parent().map(PathBuf::from).unwrap_or_default();
+    [folder.join("softgpu-driver"), folder.clone()]
+        .into_iter()
+        .find(|folder| folder.join("libcuda.so.1").exists())
+        .ok_or_else(|| {
+            let folder = folder.display();
+            format!("no libcuda.so.1 beside {folder}: build the driver (`cargo build --release -p softgpu-driver`), or name its folder in SOFTGPU_DRIVER")
+        })
+}
+
+pub fn exec(exec: &Exec) -> Result<ExitCode, String> {
+    let folder = driver()?;
+    let mut path = folder.clone().into_os_string();
+    if let Some(before) = std::env::var_os("LD_LIBRARY_PATH").filter(|before| !before.is_empty()) {
+        path.push(":");
+        path.push(before);
+    }
+    let report = std::env::temp_dir().join(format!("softgpu-{}.report", std::process::id()));
+    let [program, args @ ..] = exec.program.as_slice() else { return Err("a program is missing".into()) };
+    let mut command = Command::new(program);
+    command.args(args).env("LD_LIBRARY_PATH", path).env("SOFTGPU_REPORT", &report);
+    command.env("SOFTGPU_SEED", exec.watch.seed.to_string());
+    if let Some(tools) = exec.watch.check {
+        command.env("SOFTGPU_CHECK", tools.list());
+    }
+    if let Some(file) = &exec.watch.counters {
+        command.env("SOFTGPU_COUNTERS", file);
+    }
+    let status = command.status().map_err(|error| format!("{}: {error}", program.to_string_lossy()))?;
+    // One byte for each finding of the driver, which has printed them.
+    let found = std::fs::metadata(&report).is_ok_and(|file| file.len() > 0);
+    let _ = std::fs::remove_file(&report);
+    let code = status.code().unwrap_or(128 + signal(&status));
+    Ok(ExitCode::from(if found && code == 0 { FOUND } else { code as u8 }))
+}
+
+#[cfg(unix)]
+fn signal(status: &std::process::ExitStatus) -> i32 {
+    std::os::unix::process::ExitStatusExt::signal(status).unwrap_or(0)
+}
+
+#[cfg(not(unix))]
+fn signal(_: &std::process::ExitStatus) -> i32 {
+    0
+}

@@ -1,0 +1,30 @@
+//! `softgpu inspect`: what a PTX file has, and what of it softgpu cannot run.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::{REFUSED, read_ptx};
+
+pub fn inspect(file: &Path) -> Result<ExitCode, String> {
+    let text = read_ptx(file)?;
+    let found = softgpu::inspect(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+    for kernel in &found.kernels {
+        println!("{}", kernel.name);
+        for p in &kernel.parameters {
+            println!("  parameter {:<40} {:>6} bytes at {}", p.name, p.bytes, p.offset);
+        }
+        println!(
+            "  {} instructions, {} registers of 32 bits, {} of 64, {} predicates",
+            kernel.instructions, kernel.words, kernel.doubles, kernel.predicates
+        );
+        println!("  shared {} bytes, local {} bytes a thread", kernel.shared_bytes, kernel.local_bytes);
+    }
+    for error in &found.unsupported {
+        eprintln!("{}: {error}", file.display());
+    }
+    if found.unsupported.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!("{} instructions that softgpu cannot run", found.unsupported.len());
+    Ok(ExitCode::from(REFUSED))
+}

@@ -1,0 +1,157 @@
+//! What a user types. Data goes to stdout, reports to stderr.
+
+mod args;
+mod coverage;
+mod exec;
+mod inspect;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use softgpu::Tools;
+
+/// The kernel trapped, or a checker has found something.
+pub const FOUND: u8 = 3;
+/// Unsupported, or badly asked.
+pub const REFUSED: u8 = 2;
+
+/// A GPU in software: runs PTX on the CPU, checks it, and counts what it does.
+#[derive(Parser)]
+#[command(
+    name = "softgpu",
+    version,
+    after_help = "Exit status: 0 clean, 3 a trap or a checker's report, 2 unsupported or bad usage."
+)]
+pub struct Command {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Run one kernel of a PTX file on raw little-endian buffers
+    Run(Run),
+    /// Say what a PTX file has: entries, parameters, resources, and what softgpu cannot run
+    Inspect {
+        /// PTX text; `-` is stdin
+        file: PathBuf,
+    },
+    /// Print the instructions that softgpu runs, as Markdown
+    Coverage,
+    /// Run a program that uses the CUDA driver API against the software driver
+    Exec(Exec),
+}
+
+#[derive(clap::Args)]
+struct Watch {
+    /// Checkers: memcheck, initcheck, racecheck, synccheck (with commas between), or all
+    #[arg(long, value_name = "LIST", value_parser = |list: &str| Tools::default().check(list))]
+    check: Option<Tools>,
+    /// Count what the kernel does; JSON goes to the file, a table to stdout
+    #[arg(long, value_name = "FILE.json")]
+    counters: Option<PathBuf>,
+    /// Run blocks and warps in another order; 0 is that of their numbers
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+}
+
+impl Watch {
+    fn tools(&self) -> Tools {
+        Tools { counters: self.counters.is_some(), seed: self.seed, ..self.check.unwrap_or_default() }
+    }
+}
+
+/// Arguments come in the kernel's order:
+///   i8: u8: i16: u16: i32: u32: i64: u64:N  f32:X  f64:X   a number (0x… gives its bits)
+///   in:FILE            a buffer with the file's bytes
+///   out:FILE:BYTES     an unwritten buffer, saved to the file when the kernel has ended
+///   inout:FILE:OUTFILE both
+///   scratch:BYTES      an unwritten buffer
+///   bytes:HEX          a struct by value
+///   null               a null pointer
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+struct Run {
+    /// PTX text; `-` is stdin
+    file: PathBuf,
+    /// Name of the kernel
+    entry: String,
+    /// Blocks of the grid
+    #[arg(long, value_name = "X[,Y,Z]", value_parser = args::dimensions)]
+    grid: [u32; 3],
+    /// Threads of a block
+    #[arg(long, value_name = "X[,Y,Z]", value_parser = args::dimensions)]
+    block: [u32; 3],
+    /// Dynamic shared memory
+    #[arg(long, value_name = "BYTES", default_value_t = 0)]
+    smem: u32,
+    /// A buffer that is no argument: in:, out:, inout: or scratch:
+    #[arg(long, value_name = "NAME=SPEC")]
+    buffer: Vec<String>,
+    /// Write a buffer's address into a bytes: argument (counted from 0), or into another named buffer
+    #[arg(long, value_name = "ARG+OFFSET=NAME")]
+    reloc: Vec<String>,
+    #[command(flatten)]
+    watch: Watch,
+    /// The kernel's arguments
+    #[arg(value_name = "ARG")]
+    args: Vec<String>,
+}
+
+#[derive(clap::Args)]
+struct Exec {
+    #[command(flatten)]
+    watch: Watch,
+    /// The program and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "PROGRAM")]
+    program: Vec<std::ffi::OsString>,
+}
+
+impl Command {
+    /// Does what was asked. Errors: one line that says what to mend.
+    pub fn run(self) -> Result<ExitCode, String> {
+        match self.action {
+            Action::Run(run) => run::run(&run),
+            Action::Inspect { file } => inspect::inspect(&file),
+            Action::Coverage => coverage::coverage(),
+            Action::Exec(exec) => exec::exec(&exec),
+        }
+    }
+}
+
+/// The PTX text of a file. Files that are not text (a cubin, a fatbin) are told apart.
+fn read_ptx(file: &std::path::Path) -> Result<String, String> {
+    let name = file.display();
+    let bytes = if file.as_os_str() == "-" {
+        let mut bytes = Vec::new();
+        std::io::Read::read_to_end(&mut std::io::stdin().lock(), &mut bytes).map(|_| bytes)
+    } else {
+        std::fs::read(file)
+    };
+    let bytes = bytes.map_err(|error| format!("{name}: {error}"))?;
+    if bytes.starts_with(b"\x7fELF") {
+        return Err(format!("{name} is a cubin, machine code: softgpu runs PTX (`nvcc -ptx`)"));
+    }
+    // nvcc ends embedded texts with a zero.
+    let text = bytes.strip_suffix(b"\0").unwrap_or(&bytes).to_vec();
+    String::from_utf8(text).map_err(|_| format!("{name} is no PTX text"))
+}
+
+/// Writes a file as a whole or not at all.
+fn write_whole(path: &std::path::Path, bytes: &[u8]) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("cannot write {}: {error}", path.display());
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    // A pipe or a device is written in place.
+    if path.exists() && !path.is_file() {
+        return std::fs::write(path, bytes).map_err(failed);
+    }
+    let written = std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, path));
+    written.map_err(|error| {
+        // What is left of it is of no use; that it cannot be removed is no news either.
+        let _ = std::fs::remove_file(&part);
+        failed(error)
+    })
+}

@@ -1,0 +1,121 @@
+//! `softgpu run`: buffers in, one launch, buffers out.
+
+use std::process::ExitCode;
+
+use softgpu::{Error, Launch, Memory, Module, launch_with};
+
+use super::args::{self, Arg, Buffer};
+use super::{FOUND, Run, read_ptx, write_whole};
+
+/// A buffer in device memory.
+struct Placed {
+    /// Of a `--buffer`.
+    name: Option<String>,
+    address: u64,
+    bytes: usize,
+    spec: Buffer,
+}
+
+pub fn run(run: &Run) -> Result<ExitCode, String> {
+    let text = read_ptx(&run.file)?;
+    let module = Module::load(&text).map_err(|error| format!("{}: {error}", run.file.display()))?;
+    if !module.entries().any(|entry| entry == run.entry) {
+        let known: Vec<_> = module.entries().collect();
+        let name = run.file.display();
+        return Err(format!("{name} has no kernel `{}`; it has: {}", run.entry, known.join(", ")));
+    }
+    let memory = Memory::new();
+    let mut placed = Vec::new();
+    let mut values = Vec::new();
+    for text in &run.args {
+        values.push(match args::arg(text)? {
+            Arg::Value(bytes) => bytes,
+            Arg::Buffer(spec) => {
+                let buffer = place(&memory, None, spec)?;
+                placed.push(buffer);
+                placed[placed.len() - 1].address.to_le_bytes().to_vec()
+            }
+        });
+    }
+    for text in &run.buffer {
+        let (name, spec) = args::named(text, "NAME=SPEC")?;
+        if placed.iter().any(|buffer| buffer.name.as_deref() == Some(name)) {
+            return Err(format!("--buffer {name} is given twice"));
+        }
+        placed.push(place(&memory, Some(name.to_string()), args::buffer(spec)?)?);
+    }
+    for text in &run.reloc {
+        relocate(text, &memory, &placed, &mut values)?;
+    }
+    let slices: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
+    let launch = Launch { grid: run.grid, block: run.block, shared_bytes: run.smem, args: &slices };
+    let report = match launch_with(&module, &run.entry, &memory, &launch, &run.watch.tools()) {
+        Ok(report) => report,
+        Err(error @ Error::Stopped(_)) => {
+            eprintln!("{error}");
+            return Ok(ExitCode::from(FOUND));
+        }
+        Err(error) => return Err(error.to_string()),
+    };
+    for finding in &report.findings {
+        eprintln!("{finding}\n");
+    }
+    for buffer in &placed {
+        if let Some(path) = &buffer.spec.output {
+            write_whole(path, &read(&memory, buffer.address, buffer.bytes)?)?;
+        }
+    }
+    match report.findings.len() {
+        0 => Ok(ExitCode::SUCCESS),
+        n => {
+            eprintln!("{n} {}", if n == 1 { "finding" } else { "findings" });
+            Ok(ExitCode::from(FOUND))
+        }
+    }
+}
+
+/// An allocation of exactly the size of the file, or as asked.
+fn place(memory: &Memory, name: Option<String>, spec: Buffer) -> Result<Placed, String> {
+    let data = match &spec.input {
+        Some(path) => Some(std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?),
+        None => None,
+    };
+    let bytes = data.as_ref().map_or(spec.bytes, Vec::len);
+    let address = memory.alloc(bytes).map_err(|error| error.to_string())?;
+    if let Some(data) = data {
+        write(memory, address, &data)?;
+    }
+    Ok(Placed { name, address, bytes, spec })
+}
+
+/// `ARG+OFFSET=NAME`: the address of a named buffer goes into a struct, or into another named buffer.
+fn relocate(text: &str, memory: &Memory, placed: &[Placed], values: &mut [Vec<u8>]) -> Result<(), String> {
+    let (target, name) = args::named(text, "ARG+OFFSET=NAME")?;
+    let (target, offset) = args::place(target)?;
+    let buffer = |name: &str| placed.iter().find(|buffer| buffer.name.as_deref() == Some(name));
+    let Some(pointee) = buffer(name) else { return Err(format!("--reloc {text}: there is no --buffer {name}")) };
+    let address = pointee.address.to_le_bytes();
+    let outside = |bytes: usize| format!("--reloc {text}: 8 bytes at {offset} do not fit into {bytes}");
+    if let Some(host) = buffer(target) {
+        if offset.checked_add(8).is_none_or(|end| end > host.bytes) {
+            return Err(outside(host.bytes));
+        }
+        return write(memory, host.address + offset as u64, &address);
+    }
+    let value = target.parse().ok().and_then(|at: usize| values.get_mut(at));
+    let Some(value) = value else { return Err(format!("--reloc {text}: there is no argument or buffer `{target}`")) };
+    let bytes = value.len();
+    let part = offset.checked_add(8).and_then(|end| value.get_mut(offset..end));
+    part.ok_or_else(|| outside(bytes))?.copy_from_slice(&address);
+    Ok(())
+}
+
+fn write(memory: &Memory, address: u64, data: &[u8]) -> Result<(), String> {
+    memory.write(address, data).map_err(|error| error.to_string())
+}
+
+fn read(memory: &Memory, address: u64, bytes: usize) -> Result<Vec<u8>, String> {
+    let mut data = vec![0; bytes];
+    memory.read(address, &mut data).map_err(|error| error.to_string())?;
+    Ok(data)
+}

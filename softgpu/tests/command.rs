@@ -1,0 +1,140 @@
+//! The `softgpu` command as people run it.
+
+#![allow(clippy::unwrap_used)] // a panic in a test is its report
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+const SAXPY: &str = ".version 8.0\n.target sm_80\n.address_size 64
+.visible .entry saxpy(.param .u64 y, .param .u64 x, .param .f32 a, .param .u32 n) {
+    .reg .b32 %r<5>; .reg .b64 %d<5>; .reg .f32 %f<4>; .reg .pred %p;
+    ld.param.u64 %d0, [y]; ld.param.u64 %d1, [x]; ld.param.f32 %f0, [a]; ld.param.u32 %r0, [n];
+    mov.u32 %r1, %ctaid.x; mov.u32 %r2, %ntid.x; mov.u32 %r3, %tid.x; mad.lo.u32 %r4, %r1, %r2, %r3;
+    setp.ge.u32 %p, %r4, %r0; @%p bra $end;
+    mul.wide.u32 %d2, %r4, 4; add.u64 %d3, %d0, %d2; add.u64 %d4, %d1, %d2;
+    ld.global.f32 %f1, [%d3]; ld.global.f32 %f2, [%d4]; fma.rn.f32 %f3, %f0, %f2, %f1; st.global.f32 [%d3], %f3;
+$end: ret;
+}
+// A struct of two pointers and a count by value: copies the second to the first.
+.visible .entry copy(.param .align 8 .b8 s[24]) {
+    .reg .b32 %r<2>; .reg .b64 %d<5>; .reg .pred %p;
+    ld.param.u64 %d0, [s]; ld.param.u64 %d1, [s+8]; ld.param.u32 %r0, [s+16];
+    ld.global.u32 %r1, [%d1]; st.global.u32 [%d0], %r1; ret;
+}
+";
+
+fn softgpu(folder: &Path, args: &str) -> Output {
+    let args: Vec<&str> = args.split_whitespace().collect();
+    Command::new(env!("CARGO_BIN_EXE_softgpu")).args(args).current_dir(folder).output().unwrap()
+}
+
+/// Exit status and the first line of stderr.
+fn outcome(output: &Output) -> (i32, String) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    (output.status.code().unwrap(), text.lines().next().unwrap_or_default().to_string())
+}
+
+fn floats(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("k.ptx"), SAXPY).unwrap();
+    std::fs::write(folder.path().join("x.bin"), floats(&[1.0, 2.0, 3.0])).unwrap();
+    std::fs::write(folder.path().join("y.bin"), floats(&[10.0, 20.0, 30.0])).unwrap();
+    folder
+}
+
+#[test]
+fn a_kernel_runs_on_files() {
+    let folder = folder();
+    let run = "run k.ptx saxpy --grid 2 --block 2,1 inout:y.bin:z.bin in:x.bin f32:0.5 u32:3";
+    assert_eq!(outcome(&softgpu(folder.path(), run)), (0, String::new()));
+    assert_eq!(std::fs::read(folder.path().join("z.bin")).unwrap(), floats(&[10.5, 21.0, 31.5]));
+    assert!(std::fs::read_dir(folder.path()).unwrap().count() == 4, "a part of a file is left behind");
+    let checked = format!("{run} --check all --seed 3");
+    assert_eq!(outcome(&softgpu(folder.path(), &checked)), (0, String::new()));
+}
+
+#[test]
+fn addresses_go_into_structs() {
+    let folder = folder();
+    let zeros = "0".repeat(48);
+    let run = format!(
+        "run k.ptx copy --grid 1 --block 1 --buffer to=out:to.bin:4 --buffer from=in:x.bin \
+         --reloc 0+0=to --reloc 0+8=from bytes:{zeros}"
+    );
+    assert_eq!(outcome(&softgpu(folder.path(), &run)), (0, String::new()));
+    assert_eq!(std::fs::read(folder.path().join("to.bin")).unwrap(), floats(&[1.0]));
+    let (code, message) = outcome(&softgpu(folder.path(), &run.replace("0+8=from", "0+17=from")));
+    assert_eq!((code, message.as_str()), (2, "error: --reloc 0+17=from: 8 bytes at 17 do not fit into 24"));
+}
+
+#[test]
+fn a_stray_kernel_exits_with_3_and_writes_nothing() {
+    let folder = folder();
+    let run = "run k.ptx saxpy --grid 1 --block 4 inout:y.bin:z.bin in:x.bin f32:0.5 u32:4";
+    let output = softgpu(folder.path(), run);
+    assert_eq!(output.status.code(), Some(3));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("thread (3, 0, 0)") && text.contains("`ld.global.f32`"), "{text}");
+    assert!(!folder.path().join("z.bin").exists());
+}
+
+#[test]
+fn bad_usage_exits_with_2_and_says_what_to_mend() {
+    let folder = folder();
+    let shape = "--grid 1 --block 1";
+    for (args, expected) in [
+        (format!("run k.ptx nope {shape}"), "error: k.ptx has no kernel `nope`; it has: saxpy, copy"),
+        (format!("run none.ptx saxpy {shape}"), "error: none.ptx: No such file or directory (os error 2)"),
+        (format!("run k.ptx saxpy {shape} null"), "error: cannot launch `saxpy`: 1 arguments given, it takes 4"),
+        (format!("run k.ptx saxpy {shape} in:none.bin"), "error: none.bin: No such file or directory (os error 2)"),
+        (format!("run k.ptx saxpy {shape} u32:x"), "error: argument `u32:x`: `x` is no u32"),
+        (
+            format!("run k.ptx saxpy {shape} null null f32:1 u32:1 --reloc 0=b"),
+            "error: --reloc 0=b: there is no --buffer b",
+        ),
+    ] {
+        assert_eq!(outcome(&softgpu(folder.path(), &args)), (2, expected.to_string()));
+    }
+    let (code, message) = outcome(&softgpu(folder.path(), "run k.ptx saxpy --grid 1 --block 1 --check rubbish"));
+    assert!(code == 2 && message.contains("`rubbish` is no checker"), "{message}");
+    let full = "run k.ptx copy --grid 1 --block 1 --buffer to=out:/dev/full:4 --buffer from=in:x.bin --reloc 0+0=to --reloc 0+8=from";
+    let full = format!("{full} bytes:{}", "0".repeat(48));
+    let (code, message) = outcome(&softgpu(folder.path(), &full));
+    assert_eq!((code, message.as_str()), (2, "error: cannot write /dev/full: No space left on device (os error 28)"));
+}
+
+#[test]
+fn inspect_lists_all_that_is_unsupported() {
+    let folder = folder();
+    let output = softgpu(folder.path(), "inspect k.ptx");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("saxpy") && text.contains("24 bytes at 0"), "{text}");
+    let bad = SAXPY
+        .replace("mov.u32 %r2, %ntid.x;", "tex.2d.v4.f32.f32 %f3, [t];\nsured.b.add [a], 1; mov.u32 %r2, %ntid.x;");
+    std::fs::write(folder.path().join("bad.ptx"), bad).unwrap();
+    let output = softgpu(folder.path(), "inspect bad.ptx");
+    let text = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(lines.len() == 3 && lines[2] == "2 instructions that softgpu cannot run", "{text}");
+    assert_eq!(
+        lines[0],
+        "bad.ptx: PTX line 7: softgpu cannot run `tex.2d.v4.f32.f32`: it does not know the instruction"
+    );
+}
+
+/// The page in the repository is what the table makes; `BLESS=1` rewrites it.
+#[test]
+fn the_coverage_page_is_current() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("COVERAGE.md");
+    let output = softgpu(Path::new("."), "coverage");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&page, &output.stdout).unwrap();
+    }
+    let kept = std::fs::read(&page).unwrap_or_default();
+    assert!(kept == output.stdout, "run `BLESS=1 cargo test -p softgpu --test command`");
+}
