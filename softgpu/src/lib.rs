@@ -24,7 +24,7 @@ pub use exec::{Launch, Level, launch, launch_with};
 pub use inspect::{Inspection, inspect};
 pub use isa::{coverage, coverage_page, rows};
 pub use memory::Memory;
-pub use tools::{Counters, Report, Tools};
+pub use tools::{Report, Tools, chips, counters};
 pub use trap::{Error, LoadError, Stop};
 
 use std::sync::OnceLock;

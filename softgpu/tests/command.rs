@@ -57,6 +57,32 @@ fn a_kernel_runs_on_files() {
     assert_eq!(outcome(&softgpu(folder.path(), &checked)), (0, String::new()));
 }
 
+/// Three floats each of x and y read, of y written: one sector a request.
+#[test]
+fn counters_go_to_a_file_and_a_table() {
+    let folder = folder();
+    let run =
+        "run k.ptx saxpy --grid 2 --block 32 --counters c.json --registers 24 inout:y.bin:z.bin in:x.bin f32:0.5 u32:3";
+    let output = softgpu(folder.path(), run);
+    assert_eq!(outcome(&output), (0, String::new()));
+    let json = std::fs::read(folder.path().join("c.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    let total = &json["total"];
+    // Of 12 instructions the second block executes 3, then leaves; parameters and thread numbers cost nothing.
+    assert_eq!(total["global_loads"]["requests"], 2);
+    assert_eq!(total["global_loads"]["sectors"], 2);
+    assert_eq!(total["global_loads"]["bytes_asked"], 24);
+    assert_eq!(total["global_stores"]["bytes_distinct"], 12);
+    assert_eq!(total["flops"]["fp32"], 6);
+    assert_eq!(total["branches"], 2);
+    assert_eq!(total["divergent_branches"], 1);
+    assert_eq!(json["footprint_read"], 64);
+    assert_eq!(json["occupancy"][0]["warps"], 32);
+    assert_eq!(json["roofline_estimate"][0]["bound"], "memory");
+    let table = String::from_utf8_lossy(&output.stdout);
+    assert!(table.contains("global loads") && table.lines().all(|line| line.chars().count() <= 100), "{table}");
+}
+
 #[test]
 fn addresses_go_into_structs() {
     let folder = folder();

@@ -87,6 +87,9 @@ struct Run {
     /// Dynamic shared memory
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     smem: u32,
+    /// Registers of a thread, as ptxas reports them: adds the occupancy to the counters
+    #[arg(long, value_name = "N", requires = "counters")]
+    registers: Option<u32>,
     /// A buffer that is no argument: in:, out:, inout: or scratch:
     #[arg(long, value_name = "NAME=SPEC")]
     buffer: Vec<String>,

@@ -60,6 +60,10 @@ pub fn run(run: &Run) -> Result<ExitCode, String> {
     for finding in &report.findings {
         eprintln!("{finding}\n");
     }
+    if let (Some(path), Some(counters)) = (&run.watch.counters, &report.counters) {
+        write_whole(path, format!("{:#}\n", counters.json(run.registers)).as_bytes())?;
+        print!("{}", counters.table(run.registers));
+    }
     for buffer in &placed {
         if let Some(path) = &buffer.spec.output {
             write_whole(path, &read(&memory, buffer.address, buffer.bytes)?)?;

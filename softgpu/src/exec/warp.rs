@@ -83,7 +83,7 @@ unsafe fn tick(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
     // SAFETY: as in `branch`; watched programs run with tools.
     unsafe {
         let threads = chosen(w, op, r).count_ones();
-        (*w.tools).tick(op.imm, threads);
+        (*w.tools).tick(op.imm, w.mask.count_ones(), threads);
     }
     NEXT
 }

@@ -4,6 +4,13 @@
 //! that shows it to the checkers; without tools neither exists. Blocks run one after another on one thread, in an order
 //! that the seed chooses, and so do warps.
 
+pub mod chips;
+mod classes;
+pub mod counters;
+mod table;
+
+use counters::{Counters, Counting};
+
 use crate::decode::Decoded;
 use crate::exec::{Fault, LANES, Launch, Warp};
 use crate::ir::BarrierMode;
@@ -74,13 +81,6 @@ pub struct Report {
     pub counters: Option<Counters>,
 }
 
-/// Counts of one launch.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// By instruction of the kernel: (warps, threads) that executed it.
-    pub executed: Vec<(u64, u64)>,
-}
-
 /// How memory is touched.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Touch {
@@ -108,28 +108,34 @@ pub struct Observer<'a> {
     pub decoded: &'a Decoded,
     pub launch: &'a Launch<'a>,
     pub findings: Vec<Stop>,
-    executed: Vec<(u64, u64)>,
+    counting: Counting,
 }
 
 impl<'a> Observer<'a> {
     pub fn new(tools: Tools, decoded: &'a Decoded, launch: &'a Launch<'a>) -> Observer<'a> {
-        Observer { tools, decoded, launch, findings: Vec::new(), executed: vec![(0, 0); decoded.places.len()] }
+        Observer { tools, decoded, launch, findings: Vec::new(), counting: Counting::new(decoded.places.len()) }
     }
 
     pub fn report(self) -> Report {
-        let counters = self.tools.counters.then(|| Counters { executed: self.executed });
+        let (decoded, launch) = (self.decoded, self.launch);
+        let shared = decoded.shared_bytes as u64 + launch.shared_bytes as u64;
+        let counters = self.tools.counters;
+        let counters = counters.then(|| self.counting.finish(decoded, launch.grid, launch.block, shared));
         Report { findings: self.findings, counters }
     }
 
-    /// A warp executes an instruction with so many threads.
-    pub fn tick(&mut self, place: u32, threads: u32) {
-        let (warps, lanes) = &mut self.executed[place as usize];
-        *warps += 1;
-        *lanes += threads as u64;
+    /// A warp executes an instruction with `active` threads, of which `chosen` pass its guard.
+    pub fn tick(&mut self, place: u32, active: u32, chosen: u32) {
+        if self.tools.counters {
+            self.counting.tick(place, active, chosen);
+        }
     }
 
     /// The lanes in the warp's mask access memory, about to happen; a fault stops the kernel.
-    pub fn access(&mut self, _warp: &Warp, _access: &Access, _addresses: &[u64; LANES]) -> Option<Fault> {
+    pub fn access(&mut self, warp: &Warp, access: &Access, addresses: &[u64; LANES]) -> Option<Fault> {
+        if self.tools.counters {
+            self.counting.access(access, warp.mask, addresses);
+        }
         None
     }
 

@@ -1,0 +1,117 @@
+//! Classes of instructions, and the arithmetic that each does.
+
+use serde::Serialize;
+
+/// The part of a multiprocessor that an instruction keeps busy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    Fp16,
+    Fp32,
+    Fp64,
+    /// Matrix products of a warp.
+    Tensor,
+    /// Approximations: ex2, lg2, sin, cos, tanh, rcp, rsqrt, sqrt.
+    Special,
+    Integer,
+    /// Moves, selections, comparisons, bits.
+    Logic,
+    Convert,
+    Global,
+    Shared,
+    Local,
+    Atomic,
+    Control,
+    Barrier,
+    /// Shuffles, votes and what else lanes do together.
+    Warp,
+    Other,
+}
+
+/// Floating-point operations of one instruction: of a thread, or for `Class::Tensor` of a warp. A fused multiply-add is
+/// two.
+pub fn flops(opcode: &str) -> (Class, u64) {
+    let parts: Vec<&str> = opcode.split('.').collect();
+    let (word, ty) = (parts[0], parts[parts.len() - 1]);
+    let has = |modifier: &str| parts.contains(&modifier);
+    let float = match ty {
+        "f64" => Some((Class::Fp64, 1)),
+        "f32" => Some((Class::Fp32, 1)),
+        "f16" | "bf16" => Some((Class::Fp16, 1)),
+        "f16x2" | "bf16x2" => Some((Class::Fp16, 2)),
+        "f32x2" => Some((Class::Fp32, 2)),
+        _ => None,
+    };
+    let special = has("approx") || has("full") || matches!(word, "rsqrt" | "ex2" | "lg2" | "sin" | "cos" | "tanh");
+    match (word, float) {
+        ("mma" | "wmma", _) => (Class::Tensor, if word == "wmma" && !has("mma") { 0 } else { matrix_flops(&parts) }),
+        ("rcp" | "rsqrt" | "sqrt" | "div" | "ex2" | "lg2" | "sin" | "cos" | "tanh", Some((class, n))) => {
+            (if special || word != "div" { Class::Special } else { class }, n)
+        }
+        ("fma" | "mad", Some((class, n))) => (class, 2 * n),
+        ("add" | "sub" | "mul", Some((class, n))) => (class, n),
+        ("abs" | "neg" | "min" | "max" | "copysign" | "testp" | "set", Some((class, _))) => (class, 0),
+        _ => (class(&parts), 0),
+    }
+}
+
+fn class(parts: &[&str]) -> Class {
+    let memory = |otherwise: Class| match parts.iter().find(|p| matches!(**p, "shared" | "local" | "param" | "const")) {
+        Some(&"shared") => Class::Shared,
+        Some(&"local" | &"param") => Class::Local,
+        _ if parts.iter().any(|p| p.starts_with("shared::")) => Class::Shared,
+        _ => otherwise,
+    };
+    match parts[0] {
+        "cp" => Class::Global,
+        "ld" | "ldu" | "st" | "prefetch" | "prefetchu" => memory(Class::Global),
+        "ldmatrix" | "stmatrix" | "mbarrier" => Class::Shared,
+        "atom" | "red" => Class::Atomic,
+        "add" | "addc" | "sub" | "subc" | "mul" | "mad" | "madc" | "mul24" | "mad24" | "sad" | "div" | "rem"
+        | "neg" | "abs" | "min" | "max" | "dp4a" | "dp2a" => Class::Integer,
+        "cvt" | "cvta" => Class::Convert,
+        "bra" | "brx" | "call" | "ret" | "exit" | "trap" | "nanosleep" => Class::Control,
+        "bar" if parts.contains(&"warp") => Class::Warp,
+        "bar" | "barrier" | "membar" | "fence" => Class::Barrier,
+        "shfl" | "vote" | "match" | "redux" | "activemask" | "elect" | "movmatrix" => Class::Warp,
+        "mov" | "selp" | "slct" | "setp" | "set" | "and" | "or" | "xor" | "not" | "cnot" | "lop3" | "shl" | "shr"
+        | "shf" | "prmt" | "bfe" | "bfi" | "bfind" | "brev" | "clz" | "popc" | "fns" | "isspacep" => Class::Logic,
+        _ => Class::Other,
+    }
+}
+
+/// 2·m·n·k of a shape such as `m16n8k16`, where its numbers are floating-point ones.
+fn matrix_flops(parts: &[&str]) -> u64 {
+    let whole = |p: &&str| matches!(*p, "s8" | "u8" | "s4" | "u4" | "b1");
+    let shape = parts.iter().find(|p| p.starts_with('m') && p.contains('n') && p.contains('k'));
+    let Some(shape) = shape.filter(|_| !parts.iter().any(|p| whole(&p))) else { return 0 };
+    let numbers = shape.split(['m', 'n', 'k']).filter_map(|digits| digits.parse::<u64>().ok());
+    2 * numbers.product::<u64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instructions_have_their_class_and_work() {
+        for (opcode, expected) in [
+            ("fma.rn.f32", (Class::Fp32, 2)),
+            ("mul.ftz.f32", (Class::Fp32, 1)),
+            ("fma.rn.bf16x2", (Class::Fp16, 4)),
+            ("ex2.approx.ftz.f32", (Class::Special, 1)),
+            ("div.rn.f32", (Class::Fp32, 1)),
+            ("add.s32", (Class::Integer, 0)),
+            ("ld.global.nc.v4.f32", (Class::Global, 0)),
+            ("st.shared.f32", (Class::Shared, 0)),
+            ("cp.async.cg.shared.global", (Class::Global, 0)),
+            ("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", (Class::Tensor, 4096)),
+            ("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32", (Class::Tensor, 0)),
+            ("wmma.load.a.sync.aligned.row.m16n16k16.shared.f16", (Class::Tensor, 0)),
+            ("bar.warp.sync", (Class::Warp, 0)),
+            ("setp.lt.f32", (Class::Logic, 0)),
+        ] {
+            assert_eq!(flops(opcode), expected, "{opcode}");
+        }
+    }
+}

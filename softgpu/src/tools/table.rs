@@ -1,0 +1,138 @@
+//! Counters for people, and as JSON for programs.
+
+use std::fmt::Write;
+
+use serde_json::{Value, json};
+
+use super::chips::{ARCHS, CHIPS, occupancy, roofline};
+use super::counters::{Counters, Traffic};
+
+/// Lines of source that the table shows.
+const LINES: usize = 12;
+
+impl Counters {
+    fn threads(&self) -> u32 {
+        self.block.iter().product()
+    }
+
+    /// Everything as JSON; occupancy if the registers of a thread are known.
+    pub fn json(&self, registers: Option<u32>) -> Value {
+        let of = |arch| registers.map(|registers| occupancy(arch, self.threads(), registers, self.shared_bytes));
+        let occupancy: Vec<_> = ARCHS.iter().filter_map(of).collect();
+        let estimates: Vec<_> = CHIPS.iter().map(|chip| roofline(chip, self)).collect();
+        let mut value = json!(self);
+        value["occupancy"] = json!(occupancy);
+        value["roofline_estimate"] = json!(estimates);
+        value
+    }
+
+    /// The same as a table of at most 100 columns.
+    pub fn table(&self, registers: Option<u32>) -> String {
+        let mut out = String::new();
+        self.write(&mut out, registers).map_or_else(|_| String::new(), |()| out)
+    }
+
+    fn write(&self, out: &mut String, registers: Option<u32>) -> std::fmt::Result {
+        let ([gx, gy, gz], [bx, by, bz], total) = (self.grid, self.block, &self.total);
+        writeln!(out, "{}  grid ({gx}, {gy}, {gz})  block ({bx}, {by}, {bz})", self.kernel)?;
+        let of_warps = total.warp_instructions.max(1) as f64;
+        writeln!(
+            out,
+            "  warp instructions {:>14}   threads active {:.1} of 32",
+            total.warp_instructions,
+            total.active_threads()
+        )?;
+        for (class, count) in &total.instructions {
+            let name = format!("{class:?}").to_lowercase();
+            writeln!(out, "    {name:<16}{count:>14}   {:.1} %", *count as f64 / of_warps * 100.0)?;
+        }
+        for (class, count) in &total.flops {
+            writeln!(out, "  operations, {:<6}{count:>14}", format!("{class:?}").to_lowercase())?;
+        }
+        for (name, t) in [
+            ("global loads", &total.global_loads),
+            ("global stores", &total.global_stores),
+            ("local loads", &total.local_loads),
+            ("local stores", &total.local_stores),
+        ] {
+            moved(out, name, t)?;
+        }
+        for (name, t) in [("shared loads", &total.shared_loads), ("shared stores", &total.shared_stores)] {
+            if t.requests > 0 {
+                writeln!(
+                    out,
+                    "  {name:<16}{:>10} requests {:>10} wavefronts, {} of them bank conflicts",
+                    t.requests,
+                    t.wavefronts,
+                    t.bank_conflicts()
+                )?;
+            }
+        }
+        writeln!(
+            out,
+            "  footprint       {:>14} bytes read {:>14} written",
+            self.footprint_read, self.footprint_written
+        )?;
+        if total.atomic_requests > 0 {
+            writeln!(out, "  atomics         {:>10} requests {:>10} threads", total.atomic_requests, total.atomics)?;
+        }
+        writeln!(
+            out,
+            "  branches        {:>10}, {} of them divergent; barriers {}",
+            total.branches, total.divergent_branches, total.barriers
+        )?;
+        if let Some(registers) = registers {
+            for arch in &ARCHS {
+                let o = occupancy(arch, self.threads(), registers, self.shared_bytes);
+                writeln!(
+                    out,
+                    "  occupancy {:<8}{:>3} of {} warps, bound by {}",
+                    o.arch, o.warps, o.warps_possible, o.limit
+                )?;
+            }
+        }
+        writeln!(out, "  roofline: the least time that peaks allow. An estimate; nothing was timed on a GPU")?;
+        for chip in &CHIPS {
+            let r = roofline(chip, self);
+            writeln!(out, "    {:<16}{:>10.2} µs, bound by {}", r.chip, r.estimated_seconds * 1e6, r.bound)?;
+        }
+        self.write_lines(out)
+    }
+
+    fn write_lines(&self, out: &mut String) -> std::fmt::Result {
+        writeln!(
+            out,
+            "  {:<44}{:>14}{:>8}{:>12}{:>12}",
+            "source line", "instructions", "active", "sectors", "conflicts"
+        )?;
+        for line in self.lines.iter().take(LINES) {
+            let c = &line.counts;
+            let sectors =
+                c.global_loads.sectors + c.global_stores.sectors + c.local_loads.sectors + c.local_stores.sectors;
+            let conflicts = c.shared_loads.bank_conflicts() + c.shared_stores.bank_conflicts();
+            let name = format!("{}:{}", line.file, line.line);
+            writeln!(
+                out,
+                "  {name:<44}{:>14}{:>8.1}{sectors:>12}{conflicts:>12}",
+                c.warp_instructions,
+                c.active_threads()
+            )?;
+        }
+        match self.lines.len().saturating_sub(LINES) {
+            0 => Ok(()),
+            more => writeln!(out, "  … {more} more lines in the JSON"),
+        }
+    }
+}
+
+fn moved(out: &mut String, name: &str, t: &Traffic) -> std::fmt::Result {
+    if t.requests == 0 {
+        return Ok(());
+    }
+    let efficiency = t.sector_efficiency() * 100.0;
+    writeln!(
+        out,
+        "  {name:<16}{:>10} requests {:>10} sectors {:>14} bytes asked, {efficiency:.1} % of moved",
+        t.requests, t.sectors, t.bytes_asked
+    )
+}
