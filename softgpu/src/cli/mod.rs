@@ -63,16 +63,22 @@ impl Watch {
     }
 }
 
-/// Arguments come in the kernel's order:
-///   i8: u8: i16: u16: i32: u32: i64: u64:N  f32:X  f64:X   a number (0x… gives its bits)
-///   in:FILE            a buffer with the file's bytes
-///   out:FILE:BYTES     an unwritten buffer, saved to the file when the kernel has ended
-///   inout:FILE:OUTFILE both
-///   scratch:BYTES      an unwritten buffer
-///   bytes:HEX          a struct by value
-///   null               a null pointer
+const ARGS: &str = "\
+Arguments, in the kernel's order:
+  i8: u8: i16: u16: i32: u32: i64: u64:N, f32:X, f64:X   a number; 0x… gives its bits
+  in:FILE              a buffer with the file's bytes
+  out:FILE:BYTES       an unwritten buffer, saved to the file when the kernel has ended
+  inout:FILE:OUTFILE   both
+  scratch:BYTES        an unwritten buffer
+  bytes:HEX            a struct by value
+  null                 a null pointer
+A buffer has exactly the size given: the byte after it is out of bounds.
+
+Example:
+  softgpu run saxpy.ptx saxpy --grid 4 --block 256 --check all inout:y.bin:out.bin in:x.bin f32:2 u32:1000";
+
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = ARGS)]
 struct Run {
     /// PTX text; `-` is stdin
     file: PathBuf,
