@@ -17,6 +17,7 @@ mod lex;
 mod memory;
 mod parse;
 mod plan;
+mod print;
 mod tools;
 mod trap;
 
@@ -31,6 +32,17 @@ use std::sync::OnceLock;
 
 use decode::Decoded;
 use plan::{Mode, Program};
+
+/// PTX text, parsed and printed: without comments and debugging sections, one statement a line, every scope's names told
+/// apart. It means the same as `ptx`. Errors: malformed text.
+pub fn reprint(ptx: &str) -> Result<String, LoadError> {
+    Ok(print::print(&parse::parse(ptx)?))
+}
+
+/// Whether two texts are the same module but for lines, comments and the names of what functions keep to themselves.
+pub fn same(a: &str, b: &str) -> Result<bool, LoadError> {
+    Ok(parse::parse(a)? == parse::parse(b)?)
+}
 
 /// Loaded kernels, ready to launch.
 pub struct Module {

@@ -38,7 +38,10 @@ pub struct Stop {
     pub thread: [u32; 3],
     pub instruction: String,
     pub ptx_line: u32,
+    /// File and line of the `.cu` text.
     pub source: Option<(String, u32)>,
+    /// Of code that was inlined: where the calls stand, innermost first.
+    pub inlined: Vec<(String, u32)>,
 }
 
 impl std::error::Error for Stop {}
@@ -48,9 +51,17 @@ impl fmt::Display for Stop {
         let ([bx, by, bz], [tx, ty, tz]) = (self.block, self.thread);
         writeln!(f, "{}; kernel `{}`, block ({bx}, {by}, {bz}), thread ({tx}, {ty}, {tz})", self.what, self.kernel)?;
         write!(f, "  at `{}`, PTX line {}", self.instruction, self.ptx_line)?;
-        if let Some((file, line)) = &self.source {
-            write!(f, "\n  --> {file}:{line}")?;
-        }
+        write_source(f, self.source.as_ref(), &self.inlined)?;
         write!(f, "\n  help: {}", self.help)
     }
+}
+
+/// The kernel's own line first, and then what was inlined there, one line for each call:
+/// `--> kernels/x.cu:31`, `inlined there: common.cuh:12`.
+pub fn write_source(f: &mut impl fmt::Write, source: Option<&(String, u32)>, inlined: &[(String, u32)]) -> fmt::Result {
+    let mut lines = inlined.iter().rev().chain(source);
+    if let Some((file, line)) = lines.next() {
+        write!(f, "\n  --> {file}:{line}")?;
+    }
+    lines.try_for_each(|(file, line)| write!(f, "\n      inlined there: {file}:{line}"))
 }

@@ -17,10 +17,7 @@ pub static FORMS: &[Form] = &[
 ];
 
 fn branch<'a>(d: &mut Decoder<'_, 'a>, i: &Instruction<'a>, _: &[&str]) -> Result<()> {
-    let [Operand::Symbol(label)] = i.operands.as_slice() else { return unsupported(i, "these operands") };
-    let Some(&target) = d.kernel.labels.get(label) else {
-        return unsupported(i, &format!("the label `{label}`, which is nowhere"));
-    };
-    d.emit(i, Code::Branch, [0; 5], target as u32);
+    let [Operand::Label(label)] = i.operands.as_slice() else { return unsupported(i, "these operands") };
+    d.emit(i, Code::Branch, [0; 5], d.kernel.labels[*label].at as u32);
     Ok(())
 }

@@ -11,7 +11,7 @@ pub mod warp;
 use std::collections::HashMap;
 
 use crate::LoadError;
-use crate::ast::{Class, Instruction, Kernel, Module, Operand, Register, Variable};
+use crate::ast::{Class, Function, Instruction, Module, Operand, Register, Variable};
 use crate::exec::Wide;
 use crate::ir::{self, Code, Inst, Ir, More, Reg};
 use crate::isa::{self, Entry, Kind, Row};
@@ -36,7 +36,10 @@ pub struct Decoded {
 #[derive(Clone)]
 pub struct Place {
     pub line: u32,
+    /// File and line of the `.cu` text.
     pub source: Option<(String, u32)>,
+    /// Of code that was inlined: where the calls stand, innermost first.
+    pub inlined: Vec<(String, u32)>,
     pub text: String,
 }
 
@@ -67,12 +70,14 @@ enum Source {
 /// Decodes one kernel; what the forms of the instruction table work on.
 pub struct Decoder<'m, 'a> {
     module: &'m Module<'a>,
-    kernel: &'m Kernel<'a>,
+    kernel: &'m Function<'a>,
     aliases: HashMap<Register, Source>,
     slot_of: HashMap<Register, Reg>,
     constants: HashMap<(Init, Kind2), Reg>,
     registers: Vec<ir::Register>,
     addresses: HashMap<&'a str, u64>,
+    /// Addresses of the function's own variables.
+    locals: Vec<Option<u64>>,
     insts: Vec<Inst>,
     places: Vec<Place>,
     /// Index of what each PTX instruction became; branches are patched with it at the end.
@@ -83,13 +88,13 @@ pub struct Decoder<'m, 'a> {
 type Kind2 = u8;
 
 /// Decodes one kernel. Errors name the first instruction that softgpu cannot run.
-pub fn decode(module: &Module, kernel: &Kernel) -> Result<Decoded> {
+pub fn decode(module: &Module, kernel: &Function) -> Result<Decoded> {
     let (decoded, errors) = decode_all(module, kernel);
     errors.into_iter().next().map_or(Ok(decoded), Err)
 }
 
 /// Decodes one kernel as far as possible: everything that softgpu cannot run is among the errors, and left out.
-pub fn decode_all(module: &Module, kernel: &Kernel) -> (Decoded, Vec<LoadError>) {
+pub fn decode_all(module: &Module, kernel: &Function) -> (Decoded, Vec<LoadError>) {
     let mut d = Decoder {
         module,
         kernel,
@@ -98,14 +103,13 @@ pub fn decode_all(module: &Module, kernel: &Kernel) -> (Decoded, Vec<LoadError>)
         constants: HashMap::new(),
         registers: Vec::new(),
         addresses: HashMap::new(),
+        locals: vec![None; kernel.variables.len()],
         insts: Vec::new(),
         places: Vec::new(),
         starts: Vec::new(),
     };
-    let is_shared = |v: &&Variable| v.space == ".shared";
-    let shared = kernel.variables.iter().chain(&module.variables).filter(is_shared);
-    let shared_bytes = d.lay_out(shared);
-    let local_bytes = d.lay_out(kernel.variables.iter().filter(|v| v.space == ".local"));
+    let shared_bytes = d.lay_out(".shared", module.variables.iter());
+    let local_bytes = d.lay_out(".local", [].iter());
     d.find_aliases();
     let mut errors = Vec::new();
     for instruction in &kernel.body {
@@ -113,7 +117,7 @@ pub fn decode_all(module: &Module, kernel: &Kernel) -> (Decoded, Vec<LoadError>)
         errors.extend(d.instruction(instruction).err());
     }
     d.starts.push(d.insts.len() as u32);
-    let end = Instruction { opcode: "ret", guard: None, operands: vec![], line: 0, source: None };
+    let end = Instruction { opcode: "ret", guard: None, operands: vec![], line: 0, loc: None };
     errors.extend(d.instruction(&end).err());
     for inst in d.insts.iter_mut().filter(|inst| inst.code == Code::Branch) {
         inst.imm = d.starts[inst.imm as usize];
@@ -153,25 +157,28 @@ fn kind_of_class(class: Class) -> Kind {
     match class {
         Class::Predicate => Kind::P,
         Class::Word => Kind::W,
-        Class::Double => Kind::D,
+        Class::Double | Class::Quad => Kind::D,
     }
 }
 
 impl<'m, 'a> Decoder<'m, 'a> {
-    /// Addresses of the variables of one space; its size. A variable sized by the launch comes after all others.
-    fn lay_out(&mut self, variables: impl Iterator<Item = &'m Variable<'a>> + Clone) -> usize
-    where
-        'a: 'm,
-    {
+    /// Addresses of the variables of one space, the function's first; its size. A variable sized by the launch comes
+    /// after all others.
+    fn lay_out(&mut self, space: &str, module: impl Iterator<Item = &'m Variable<'a>>) -> usize {
+        let own = self.kernel.variables.iter().enumerate().map(|(at, v)| (Some(at), v));
+        let all: Vec<_> = own.chain(module.map(|v| (None, v))).filter(|(_, v)| v.space == space).collect();
         let mut end = 0;
-        for v in variables.clone().filter(|v| !v.external) {
-            let at = usize::next_multiple_of(end, v.align);
-            self.addresses.insert(v.name, at as u64);
-            end = at + v.bytes;
-        }
-        for v in variables.filter(|v| v.external) {
-            end = end.next_multiple_of(16);
-            self.addresses.insert(v.name, end as u64);
+        for pass in [false, true] {
+            for &(own, v) in all.iter().filter(|(_, v)| v.external == pass) {
+                let at = usize::next_multiple_of(end, if pass { 16 } else { v.align });
+                match own {
+                    Some(own) => self.locals[own] = Some(at as u64),
+                    None => {
+                        self.addresses.insert(v.name, at as u64);
+                    }
+                }
+                end = at + v.bytes;
+            }
         }
         end
     }
@@ -227,6 +234,11 @@ impl<'m, 'a> Decoder<'m, 'a> {
                 None if *name == "WARP_SZ" => Init::Bits(32),
                 None => Init::Bits(*self.addresses.get(name)?),
             },
+            Operand::Variable(index) => Init::Bits((*self.locals.get(*index)?)?),
+            Operand::Sum(base, addend) => match self.constant(base)? {
+                Init::Bits(bits) => Init::Bits(bits.wrapping_add(*addend as u64)),
+                _ => return None,
+            },
             _ => return None,
         })
     }
@@ -263,7 +275,10 @@ impl<'m, 'a> Decoder<'m, 'a> {
     /// The slot of a source operand of `kind`. A predicate constant has its own.
     pub fn slot(&mut self, i: &Instruction, operand: &Operand, kind: Kind) -> Result<Reg> {
         if let Operand::Register(r) = operand {
-            let (class, name) = &self.kernel.registers[*r];
+            let (class, name, ty) = &self.kernel.registers[*r];
+            if *class == Class::Quad {
+                return unsupported(i, &format!("registers of type `{ty}`"));
+            }
             if kind_of_class(*class) != kind {
                 return unsupported(i, &format!("`{name}` has another width than the instruction"));
             }
@@ -296,12 +311,10 @@ impl<'m, 'a> Decoder<'m, 'a> {
 
     fn push(&mut self, i: &Instruction, inst: Inst) {
         let place = self.places.len() as u32;
-        let source = i.source.map(|(file, line)| {
-            let name = self.module.files.get(&file).map_or("?", |path| short(path));
-            (name.to_string(), line)
-        });
+        let mut inlined = self.sources(i);
+        let source = (!inlined.is_empty()).then(|| inlined.remove(0));
         let text = format!("{}{}", if i.guard.is_some() { "@p " } else { "" }, i.opcode);
-        self.places.push(Place { line: i.line, source, text });
+        self.places.push(Place { line: i.line, source, inlined, text });
         let mut guard = i.guard.map(|(register, negated)| (self.register_slot(register), negated));
         if inst.waits()
             && let Some((p, negated)) = guard.take()
@@ -312,6 +325,23 @@ impl<'m, 'a> Decoder<'m, 'a> {
             self.insts.push(Inst { code: Code::Branch, s: [0; 5], imm: past, guard, place, more: None });
         }
         self.insts.push(Inst { guard, place, ..inst });
+    }
+
+    /// Lines of the `.cu` text that an instruction comes from, innermost first. Line 0 is nobody's.
+    fn sources(&self, i: &Instruction) -> Vec<(String, u32)> {
+        let (mut lines, mut next) = (Vec::new(), i.loc);
+        while let Some(loc) = next.and_then(|at| self.kernel.locs.get(at as usize)) {
+            let (file, line) = loc.at;
+            if line > 0 || lines.is_empty() {
+                lines.push((self.module.files.get(&file).map_or("?", |path| short(path)).to_string(), line));
+            }
+            // A call that no `.loc` stands for is known all the same.
+            if let (None, Some((file, line, _))) = (loc.outer, loc.call) {
+                lines.push((self.module.files.get(&file).map_or("?", |path| short(path)).to_string(), line));
+            }
+            next = loc.outer;
+        }
+        lines
     }
 
     /// The row of that name with these operands, destination first.

@@ -274,6 +274,7 @@ impl<'a> Block<'a> {
             instruction: place.text.clone(),
             ptx_line: place.line,
             source: place.source.clone(),
+            inlined: place.inlined.clone(),
         })
     }
 
