@@ -79,6 +79,16 @@ pub struct Loc<'a> {
     pub outer: Option<u32>,
 }
 
+/// A line of the text. All are equal: a module means the same wherever its parts stand.
+#[derive(Clone, Copy, Debug)]
+pub struct Line(pub u32);
+
+impl PartialEq for Line {
+    fn eq(&self, _: &Line) -> bool {
+        true
+    }
+}
+
 /// A `.shared`, `.local`, `.const`, `.global` or `.param` variable.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Variable<'a> {
@@ -100,6 +110,7 @@ pub struct Variable<'a> {
     /// Initial value of the first bytes; what follows is zero. Addresses are zeros here.
     pub init: Vec<u8>,
     pub addresses: Vec<Address<'a>>,
+    pub line: Line,
 }
 
 /// An address within an initial value: `bytes` bytes at `at` hold (address of `name` + `addend`) >> `shift`.

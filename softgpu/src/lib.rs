@@ -20,6 +20,7 @@ mod plan;
 mod print;
 mod tools;
 mod trap;
+mod variables;
 
 pub use exec::{Launch, Level, launch, launch_with};
 pub use inspect::{Inspection, inspect};
@@ -32,6 +33,7 @@ use std::sync::OnceLock;
 
 use decode::Decoded;
 use plan::{Mode, Program};
+use variables::Variables;
 
 /// PTX text, parsed and printed: without comments and debugging sections, one statement a line, every scope's names told
 /// apart. It means the same as `ptx`. Errors: malformed text.
@@ -47,6 +49,7 @@ pub fn same(a: &str, b: &str) -> Result<bool, LoadError> {
 /// Loaded kernels, ready to launch.
 pub struct Module {
     pub(crate) kernels: Vec<Kernel>,
+    pub(crate) variables: Variables,
     pub(crate) budget: u64,
 }
 
@@ -92,12 +95,26 @@ impl Module {
             let [rows, any] = [true, false].map(|rows| plan::plan(&decoded, level, Mode { rows, watched: false }));
             Ok(Kernel { decoded, rows, any, level, watched: OnceLock::new() })
         };
-        Ok(Module { kernels: module.kernels.iter().map(kernel).collect::<Result<_, LoadError>>()?, budget: BUDGET })
+        let variables = Variables::of(&module)?;
+        let kernels = module.kernels.iter().map(kernel).collect::<Result<_, LoadError>>()?;
+        Ok(Module { kernels, variables, budget: BUDGET })
     }
 
     /// Stops a warp that branches more often than this between two barriers.
     pub fn with_budget(self, budget: u64) -> Module {
         Module { budget, ..self }
+    }
+
+    /// Address and bytes of the module's `.global` or `.const` variable of that name in `memory`, which gets the
+    /// module's variables now if it has not been launched with it before; `None` if the module defines no such
+    /// variable. Errors: no memory left.
+    pub fn global(&self, memory: &Memory, name: &str) -> Result<Option<(u64, usize)>, Error> {
+        self.variables.find(memory, name)
+    }
+
+    /// Frees the module's variables in `memory`. A later launch starts with new ones.
+    pub fn unload(&self, memory: &Memory) {
+        self.variables.release(memory);
     }
 
     /// Names of the kernels, in the order of the text.

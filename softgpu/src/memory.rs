@@ -2,15 +2,25 @@
 //!
 //! An address is `(allocation + FIRST) << OFFSET_BITS | offset`: a stray pointer lands in no allocation or past the end
 //! of one, never in a neighbour, and finding the allocation is one shift and one table look-up.
+//!
+//! The other spaces are windows of the generic address space, one each. Those of constants and parameters lie so high
+//! that no address of another space, taken for an offset in them, is inside them.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
-use std::sync::RwLock;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, RwLock};
+
+use crate::variables::Placed;
 
 pub(crate) const OFFSET_BITS: u32 = 36;
 /// Windows 0 (null), 1 (shared) and 2 (local) are not global memory.
 const FIRST: u64 = 16;
 pub(crate) const SHARED_WINDOW: u64 = 1 << OFFSET_BITS;
 pub(crate) const LOCAL_WINDOW: u64 = 2 << OFFSET_BITS;
+pub(crate) const CONST_WINDOW: u64 = 1 << 63;
+pub(crate) const PARAM_WINDOW: u64 = 3 << 62;
+/// So many allocations stay clear of the windows.
+const MOST: usize = 1 << 26;
 const ALIGN: usize = 256;
 
 #[derive(Clone, Copy)]
@@ -29,6 +39,8 @@ unsafe impl Sync for Block {}
 #[derive(Default)]
 pub struct Memory {
     blocks: RwLock<Vec<Block>>,
+    /// Variables of the modules that have been used with it, by the module's number.
+    pub(crate) modules: Mutex<HashMap<u64, Arc<Placed>>>,
 }
 
 impl Memory {
@@ -49,6 +61,10 @@ impl Memory {
             return Err(failed());
         }
         let mut blocks = self.blocks.write().unwrap_or_else(|e| e.into_inner());
+        if blocks.len() >= MOST {
+            release(&mut Block { base, bytes: bytes as u64 });
+            return Err(failed());
+        }
         blocks.push(Block { base, bytes: bytes as u64 });
         Ok((blocks.len() as u64 - 1 + FIRST) << OFFSET_BITS)
     }
@@ -133,6 +149,7 @@ pub(crate) fn describe(blocks: &[Block], address: u64, bytes: u64) -> String {
             format!("{bytes} bytes at +{offset} of an allocation of {}", block.bytes)
         }
         Some(_) => format!("{bytes} bytes at {address:#x}, which has been freed"),
+        None if address < 1 << 16 => format!("{bytes} bytes at {address:#x}, a null pointer or an offset from one"),
         None => format!("{bytes} bytes at {address:#x}, which is no device address"),
     }
 }

@@ -1,107 +1,284 @@
-//! Loads, stores and addresses: PTX ISA 9.0, 9.7.9.
+//! Loads and stores: PTX ISA 9.0, 9.7.9.8 to 9.7.9.13. Caches are not modelled: cache operators, eviction priorities,
+//! prefetch sizes and cache policies are read and have no effect.
 
-use super::{Decoder, Result, unsupported};
+use super::{Decoder, Init, Result, unsupported};
 use crate::ast::{Class, Instruction, Operand};
-use crate::exec::mem;
-use crate::ir::{Access, Code};
+use crate::exec::access;
+use crate::exec::mem::{self, GENERIC, GLOBAL, SHARED, WRITE};
+use crate::ir::{Access, Code, More, Reg};
 use crate::isa::{self, Form, Kind};
-use crate::memory::{LOCAL_WINDOW, SHARED_WINDOW};
+use crate::memory::{CONST_WINDOW, PARAM_WINDOW};
 
-pub static FORMS: &[Form] = &[
-    Form {
-        names: &[
-            "ld[.volatile][.global|.shared|.local][.ca|.cg|.cs][.nc][.L1::no_allocate][.v2|.v4](.b8|.u8|.s8|.b16|.u16|.s16|.f16|.bf16|.b32|.u32|.s32|.f32|.b64|.u64|.s64|.f64)",
-        ],
-        decode: |d, i, parts| d.memory(i, &parts[1..], true),
-    },
-    Form {
-        names: &[
-            "st[.volatile][.global|.shared|.local][.wb|.cg|.cs|.wt][.L1::no_allocate][.v2|.v4](.b8|.u8|.s8|.b16|.u16|.s16|.f16|.bf16|.b32|.u32|.s32|.f32|.b64|.u64|.s64|.f64)",
-        ],
-        decode: |d, i, parts| d.memory(i, &parts[1..], false),
-    },
-    Form { names: &["cvta[.to](.global|.shared|.local).u64"], decode: |d, i, parts| d.convert_address(i, parts) },
-    Form {
-        names: &["membar(.cta|.gl|.sys)", "fence[.sc|.acq_rel](.cta|.gpu|.sys)"],
-        decode: |d, i, _| {
-            d.emit(i, Code::Nothing, [0; 5], 0);
-            Ok(())
-        },
-    },
-];
+macro_rules! types {
+    () => {
+        "[.v2|.v4|.v8](.b8|.u8|.s8|.b16|.u16|.s16|.f16|.bf16|.b32|.u32|.s32|.f32|.b64|.u64|.s64|.f64)"
+    };
+}
+macro_rules! priority {
+    () => {
+        "(.L1::evict_normal|.L1::evict_unchanged|.L1::evict_first|.L1::evict_last|.L1::no_allocate)"
+    };
+}
+macro_rules! sizes {
+    () => {
+        "[.L2::64B|.L2::128B|.L2::256B]"
+    };
+}
+macro_rules! scopes {
+    () => {
+        "(.cta|.cluster|.gpu|.sys)"
+    };
+}
+macro_rules! shareable {
+    () => {
+        "[.global|.shared|.shared::cta|.shared::cluster]"
+    };
+}
 
-impl<'a> Decoder<'_, 'a> {
-    /// `ld` and `st`: `[.volatile|.relaxed.scope] .space [.cache…] [.v2|.v4] .type`.
-    fn memory(&mut self, i: &Instruction, parts: &[&str], load: bool) -> Result<()> {
-        let (mut space, mut v, mut strong) = (mem::GENERIC, 1, false);
-        let Some((ty, modifiers)) = parts.split_last() else { return unsupported(i, "an access without a type") };
-        for part in modifiers {
-            match *part {
-                "global" => space = mem::GLOBAL,
-                "shared" => space = mem::SHARED,
-                "local" => space = mem::LOCAL,
-                "v2" => v = 2,
-                "v4" => v = 4,
-                "volatile" => strong = true,
-                "nc" | "ca" | "cg" | "cs" | "wt" | "wb" | "L1::no_allocate" => {}
-                other => return unsupported(i, &format!("`.{other}`")),
+const LOAD: Form = Form {
+    names: &[
+        concat!(
+            "ld[.weak][.global|.shared|.shared::cta|.shared::cluster|.local|.const|.param|.param::entry|.param::func]",
+            "[.ca|.cg|.cs|.lu|.cv]",
+            types!()
+        ),
+        concat!("ld[.weak][.global](.ca|.cg|.cs|.lu|.cv)(.L2::64B|.L2::128B|.L2::256B)", types!()),
+        concat!("ld[.weak][.global](.L2::64B|.L2::128B|.L2::256B)", types!()),
+        concat!("ld[.weak][.global][.ca|.cg|.cs|.lu|.cv].L2::cache_hint", sizes!(), types!()),
+        concat!("ld[.weak][.global]", priority!(), "[.L2::cache_hint]", sizes!(), types!()),
+        concat!("ld.global[.ca|.cg|.cs].nc[.L2::cache_hint]", sizes!(), types!()),
+        concat!("ld.global.nc", priority!(), "[.L2::cache_hint]", sizes!(), types!()),
+        concat!("ld.volatile[.global|.shared|.shared::cta|.shared::cluster|.local|.const|.param]", sizes!(), types!()),
+        concat!("ld(.relaxed|.acquire)", scopes!(), shareable!(), types!()),
+        concat!("ld(.relaxed|.acquire)", scopes!(), "[.global]", priority!(), types!()),
+        concat!("ld(.relaxed|.acquire)", scopes!(), "[.global].L2::cache_hint", sizes!(), types!()),
+        concat!("ld.mmio.relaxed.sys[.global]", types!()),
+        concat!("ldu[.global]", types!()),
+    ],
+    decode: |d, i, parts| d.memory(i, &parts[1..], true),
+};
+
+const STORE: Form = Form {
+    names: &[
+        concat!("st[.weak][.global|.shared|.shared::cta|.shared::cluster|.local][.wb|.cg|.cs|.wt]", types!()),
+        concat!("st[.weak][.global][.wb|.cg|.cs|.wt].L2::cache_hint", types!()),
+        concat!("st[.weak][.global]", priority!(), "[.L2::cache_hint]", types!()),
+        concat!("st.volatile[.global|.shared|.shared::cta|.shared::cluster|.local]", types!()),
+        concat!("st(.relaxed|.release)", scopes!(), shareable!(), types!()),
+        concat!("st(.relaxed|.release)", scopes!(), "[.global]", priority!(), types!()),
+        concat!("st(.relaxed|.release)", scopes!(), "[.global].L2::cache_hint", types!()),
+        concat!("st.mmio.relaxed.sys[.global]", types!()),
+    ],
+    decode: |d, i, parts| d.memory(i, &parts[1..], false),
+};
+
+pub static FORMS: &[Form] = &[LOAD, STORE];
+
+/// An address operand: its base register, whether that has 64 bits, a constant to add, and the space as `exec::mem`
+/// numbers them.
+#[derive(Clone, Copy)]
+pub struct Place {
+    pub base: Reg,
+    pub wide: bool,
+    pub offset: i32,
+    pub space: u8,
+}
+
+/// What an opcode's modifiers say about an access.
+struct Modifiers<'a> {
+    space: &'a str,
+    v: usize,
+    strong: bool,
+    order: access::Order,
+    policy: bool,
+}
+
+impl<'a> Modifiers<'a> {
+    fn read(parts: &[&'a str]) -> Modifiers<'a> {
+        let mut m = Modifiers { space: "", v: 1, strong: false, order: access::Order::Relaxed, policy: false };
+        for &part in parts {
+            match part {
+                "v2" | "v4" | "v8" => m.v = (part.as_bytes()[1] - b'0') as usize,
+                "volatile" | "relaxed" => m.strong = true,
+                "acquire" | "release" => (m.strong, m.order) = (true, access::Order::AcquireRelease),
+                "L2::cache_hint" => m.policy = true,
+                _ if mem::space(part, false).is_some() => m.space = part,
+                _ => {}
             }
         }
-        let (value, address) = match i.operands.as_slice() {
+        m
+    }
+}
+
+impl<'a> Decoder<'_, 'a> {
+    /// Adds the row of that name over slots.
+    pub fn step(&mut self, i: &Instruction, name: &str, s: [Reg; 5]) -> Result<()> {
+        let Some(row) = isa::row(name) else { return unsupported(i, name) };
+        self.emit(i, Code::Row(row), s, 0);
+        Ok(())
+    }
+
+    /// As [`Decoder::slot`] for a value of `kind` to be read, from a register that may be wider.
+    pub fn narrowed(&mut self, i: &Instruction, operand: &Operand, kind: Kind) -> Result<Reg> {
+        let is_double = matches!(operand, Operand::Register(r) if self.kernel.registers[*r].0 == Class::Double);
+        if kind != Kind::W || !is_double {
+            return self.slot(i, operand, kind);
+        }
+        let (wide, narrow) = (self.slot(i, operand, Kind::D)?, self.new_slot(Kind::W));
+        self.step(i, "cvt.u32.u64", [narrow, wide, 0, 0, 0])?;
+        Ok(narrow)
+    }
+
+    /// A register's value as 64 bits; a 32-bit one is extended with zeros (PTX ISA 9.0, 6.4.1).
+    pub fn widened(&mut self, i: &Instruction, operand: &Operand) -> Result<Reg> {
+        let is_word = matches!(operand, Operand::Register(r) if self.kernel.registers[*r].0 == Class::Word);
+        if !is_word {
+            return self.slot(i, operand, Kind::D);
+        }
+        let (narrow, wide) = (self.slot(i, operand, Kind::W)?, self.new_slot(Kind::D));
+        self.step(i, "cvt.u64.u32", [wide, narrow, 0, 0, 0])?;
+        Ok(wide)
+    }
+
+    /// The place that an address operand names in the space of that PTX name (`""`: generic). Constants and parameters
+    /// are read through their generic windows. With `wide`, the base has 64 bits.
+    pub fn place(&mut self, i: &Instruction, operand: &Operand, space: &str, write: bool, wide: bool) -> Result<Place> {
+        let Operand::Address { base, offset } = operand else { return unsupported(i, "this address") };
+        let Some(number) = mem::space(space, write) else { return unsupported(i, &format!("`.{space}`")) };
+        let (kind_of_space, window) = match space {
+            "const" => ("const", CONST_WINDOW),
+            _ if space.starts_with("param") => ("param", PARAM_WINDOW),
+            _ if space.starts_with("shared") => ("shared", 0),
+            "" => ("global", 0), // a generic address is one of global memory
+            _ => (space, 0),
+        };
+        let (offset, mut base) = match &**base {
+            Operand::Symbol(name) => {
+                match self.addresses.get(name) {
+                    Some((_, lies)) if *lies != kind_of_space => {
+                        return unsupported(i, &format!("`{name}` here: it lies in `.{lies}`"));
+                    }
+                    _ => {}
+                }
+                let Some(init) = self.address_of(name) else {
+                    return unsupported(
+                        i,
+                        &format!("`{name}`: the module does not define it (softgpu links no modules)"),
+                    );
+                };
+                (*offset, Place { base: self.constant_slot(init, Kind::D), wide: true, offset: 0, space: number })
+            }
+            register @ Operand::Register(r)
+                if self.kernel.registers[*r].0 == Class::Word && !wide && number == SHARED =>
+            {
+                (*offset, Place { base: self.slot(i, register, Kind::W)?, wide: false, offset: 0, space: number })
+            }
+            other => (*offset, Place { base: self.widened(i, other)?, wide: true, offset: 0, space: number }),
+        };
+        let beyond = i32::try_from(offset).is_err();
+        if beyond && !base.wide {
+            let wide = self.new_slot(Kind::D);
+            self.step(i, "cvt.u64.u32", [wide, base.base, 0, 0, 0])?;
+            base = Place { base: wide, wide: true, ..base };
+        }
+        let more = window.wrapping_add(if beyond { offset as u64 } else { 0 });
+        if more != 0 {
+            let sum = match self.registers[base.base as usize].init {
+                Some(Init::Bits(at)) => self.constant_slot(Init::Bits(at.wrapping_add(more)), Kind::D),
+                _ => {
+                    let (sum, more) = (self.new_slot(Kind::D), self.constant_slot(Init::Bits(more), Kind::D));
+                    self.step(i, "add.u64", [sum, base.base, more, 0, 0])?;
+                    sum
+                }
+            };
+            base.base = sum;
+        }
+        base.offset = if beyond { 0 } else { offset as i32 };
+        Ok(base)
+    }
+
+    /// `ld` and `st`.
+    fn memory(&mut self, i: &Instruction, parts: &[&str], load: bool) -> Result<()> {
+        let Some((ty, modifiers)) = parts.split_last() else { return unsupported(i, "an access without a type") };
+        let m = Modifiers::read(modifiers);
+        let operands = match i.operands.as_slice() {
+            [rest @ .., policy] if m.policy => {
+                self.slot(i, policy, Kind::D)?;
+                rest
+            }
+            all => all,
+        };
+        let (value, address) = match operands {
             [value, address] if load => (value, address),
             [address, value] => (value, address),
             _ => return unsupported(i, "these operands"),
         };
-        let Operand::Address { base, offset } = address else { return unsupported(i, "this address") };
-        let wide = match &**base {
-            Operand::Register(r) => self.kernel.registers[*r].0 == Class::Double,
-            _ => true,
-        };
-        if !wide && space != mem::SHARED {
-            return unsupported(i, "a 32-bit address outside shared memory");
-        }
         let values: Vec<&Operand> = match value {
             Operand::Vector(parts) => parts.iter().collect(),
             one => vec![one],
         };
-        let Some(ty) = mem::known(ty, v).filter(|_| values.len() == v) else {
-            return unsupported(i, "this access");
+        let Some(ty) = mem::known(ty, m.v).filter(|_| values.len() == m.v) else {
+            return unsupported(i, "this access (at most 16 bytes)");
         };
-        let (mut s, mut widened) = ([0; 4], Vec::new());
-        for (at, value) in values.into_iter().enumerate() {
+        // A block is run by one thread of the host: only what other blocks see needs its atomics.
+        let space = mem::space(m.space, !load);
+        let shared = matches!(space, Some(GLOBAL | GENERIC | WRITE));
+        let at_run_time = m.strong && shared || m.v == 8;
+        let place = self.place(i, address, m.space, !load, at_run_time)?;
+        let (mut registers, mut extended) = (Vec::new(), Vec::new());
+        for value in values {
             let is_double = matches!(value, Operand::Register(r) if self.kernel.registers[*r].0 == Class::Double);
-            if load && is_double && mem::kind_of(ty) == Kind::W {
+            if !load {
+                registers.push(self.narrowed(i, value, mem::kind_of(ty))?);
+            } else if is_double && mem::kind_of(ty) == Kind::W {
                 // A register may be wider than the value: PTX ISA 9.0, 9.4.1. Loaded beside it, then extended.
-                s[at] = self.new_slot(Kind::W);
-                widened.push((self.slot(i, value, Kind::D)?, s[at]));
+                registers.push(self.new_slot(Kind::W));
+                extended.push((self.slot(i, value, Kind::D)?, registers[registers.len() - 1]));
             } else {
-                s[at] = self.slot(i, value, mem::kind_of(ty))?;
+                registers.push(self.destination(i, value, mem::kind_of(ty))?);
             }
         }
-        let a = self.slot(i, base, if wide { Kind::D } else { Kind::W })?;
-        let Ok(offset) = i32::try_from(*offset) else { return unsupported(i, "an offset beyond 31 bits") };
-        let access = Access { ty, v, space, wide, strong };
-        let code = if load { Code::Load(access) } else { Code::Store(access) };
-        self.emit(i, code, [s[0], a, s[1], s[2], s[3]], offset as u32);
+        if at_run_time {
+            let imms = vec![
+                place.space as i64,
+                mem::bytes_of(ty) as i64,
+                ty.starts_with('s') as i64,
+                place.offset as i64,
+                m.order as i64,
+            ];
+            match load {
+                true => {
+                    self.emit_wide(i, access::load(m.strong), More { defs: registers, uses: vec![place.base], imms })
+                }
+                false => {
+                    registers.insert(0, place.base);
+                    self.emit_wide(i, &access::STORE, More { defs: vec![], uses: registers, imms });
+                }
+            }
+        } else {
+            registers.resize(4, 0);
+            let access = Access { ty, v: m.v, space: place.space.min(GENERIC), wide: place.wide, strong: m.strong };
+            let code = if load { Code::Load(access) } else { Code::Store(access) };
+            let [first, second, third, fourth] = [registers[0], registers[1], registers[2], registers[3]];
+            self.emit(i, code, [first, place.base, second, third, fourth], place.offset as u32);
+        }
         let extend = if ty.starts_with('s') { "cvt.s64.s32" } else { "cvt.u64.u32" };
-        for (wide, narrow) in widened {
-            let Some(row) = isa::row(extend) else { return unsupported(i, extend) };
-            self.emit(i, Code::Row(row), [wide, narrow, 0, 0, 0], 0);
+        for (wide, narrow) in extended {
+            self.step(i, extend, [wide, narrow, 0, 0, 0])?;
         }
         Ok(())
     }
+}
 
-    fn convert_address(&mut self, i: &Instruction, parts: &[&str]) -> Result<()> {
-        let to = parts[1] == "to";
-        let window = match parts[1 + to as usize] {
-            "global" => 0,
-            "shared" => SHARED_WINDOW,
-            "local" => LOCAL_WINDOW,
-            other => return unsupported(i, &format!("the space `{other}`")),
-        };
-        let window = Operand::Integer(window as i64);
-        let name = if to { "sub.u64" } else { "add.u64" };
-        let [d, a] = i.operands.as_slice() else { return unsupported(i, "these operands") };
-        self.row(i, name, &[d, a, &window])
-    }
+/// The spaces whose addresses are offsets, and the windows of the generic space that they are.
+pub fn window(space: &str) -> Option<u64> {
+    use crate::memory::{LOCAL_WINDOW, SHARED_WINDOW};
+    Some(match space {
+        "global" => 0,
+        "shared" | "shared::cta" | "shared::cluster" => SHARED_WINDOW,
+        "local" => LOCAL_WINDOW,
+        "const" => CONST_WINDOW,
+        "param" | "param::entry" => PARAM_WINDOW,
+        _ => return None,
+    })
 }

@@ -3,6 +3,7 @@
 //! Literals, parameters and special registers become registers that are filled once per launch (or block), and a
 //! register that is only ever a copy of one of those, or of another register, is not copied at all.
 
+pub mod address;
 pub mod control;
 pub mod memory;
 pub mod pack;
@@ -16,6 +17,7 @@ use crate::exec::Wide;
 use crate::ir::{self, Code, Inst, Ir, More, Reg};
 use crate::isa::{self, Entry, Kind, Row};
 use crate::parse::type_bytes;
+use crate::variables;
 
 pub type Result<T> = std::result::Result<T, LoadError>;
 
@@ -46,7 +48,15 @@ pub struct Place {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Init {
     Bits(u64),
-    Param { offset: usize, bytes: usize },
+    Param {
+        offset: usize,
+        bytes: usize,
+    },
+    /// The address of a module variable, by its number.
+    Variable {
+        index: usize,
+        offset: i64,
+    },
     Special(Special),
 }
 
@@ -75,9 +85,10 @@ pub struct Decoder<'m, 'a> {
     slot_of: HashMap<Register, Reg>,
     constants: HashMap<(Init, Kind2), Reg>,
     registers: Vec<ir::Register>,
-    addresses: HashMap<&'a str, u64>,
-    /// Addresses of the function's own variables.
-    locals: Vec<Option<u64>>,
+    /// Variables and parameters: the address in their own space, and the space.
+    addresses: HashMap<&'a str, (Init, &'static str)>,
+    /// The same of the function's own variables.
+    locals: Vec<Option<(Init, &'static str)>>,
     insts: Vec<Inst>,
     places: Vec<Place>,
     /// Index of what each PTX instruction became; branches are patched with it at the end.
@@ -108,8 +119,16 @@ pub fn decode_all(module: &Module, kernel: &Function) -> (Decoded, Vec<LoadError
         places: Vec::new(),
         starts: Vec::new(),
     };
-    let shared_bytes = d.lay_out(".shared", module.variables.iter());
-    let local_bytes = d.lay_out(".local", [].iter());
+    let shared_bytes = d.lay_out("shared", module.variables.iter());
+    let local_bytes = d.lay_out("local", [].iter());
+    for (v, index, at) in variables::indices(module) {
+        let address = match v.space {
+            ".const" => (Init::Bits(at as u64), "const"),
+            _ => (Init::Variable { index, offset: 0 }, "global"),
+        };
+        d.addresses.entry(v.name).or_insert(address);
+    }
+    d.addresses.extend(kernel.parameters.iter().map(|p| (p.name, (Init::Bits(p.offset as u64), "param"))));
     d.find_aliases();
     let mut errors = Vec::new();
     for instruction in &kernel.body {
@@ -164,17 +183,18 @@ fn kind_of_class(class: Class) -> Kind {
 impl<'m, 'a> Decoder<'m, 'a> {
     /// Addresses of the variables of one space, the function's first; its size. A variable sized by the launch comes
     /// after all others.
-    fn lay_out(&mut self, space: &str, module: impl Iterator<Item = &'m Variable<'a>>) -> usize {
+    fn lay_out(&mut self, space: &'static str, module: impl Iterator<Item = &'m Variable<'a>>) -> usize {
         let own = self.kernel.variables.iter().enumerate().map(|(at, v)| (Some(at), v));
-        let all: Vec<_> = own.chain(module.map(|v| (None, v))).filter(|(_, v)| v.space == space).collect();
+        let all: Vec<_> =
+            own.chain(module.map(|v| (None, v))).filter(|(_, v)| v.space.trim_start_matches('.') == space).collect();
         let mut end = 0;
         for pass in [false, true] {
             for &(own, v) in all.iter().filter(|(_, v)| v.external == pass) {
                 let at = usize::next_multiple_of(end, if pass { 16 } else { v.align });
                 match own {
-                    Some(own) => self.locals[own] = Some(at as u64),
+                    Some(own) => self.locals[own] = Some((Init::Bits(at as u64), space)),
                     None => {
-                        self.addresses.insert(v.name, at as u64);
+                        self.addresses.insert(v.name, (Init::Bits(at as u64), space));
                     }
                 }
                 end = at + v.bytes;
@@ -203,7 +223,7 @@ impl<'m, 'a> Decoder<'m, 'a> {
                     (same && writes.get(r) == Some(&1)).then_some(Source::Register(*r))
                 }
                 Operand::Address { base, offset } if i.opcode.starts_with("ld.param.") => {
-                    self.parameter(i, base, *offset).map(Source::Constant)
+                    self.parameter(i, base, *offset, class).map(Source::Constant)
                 }
                 other if i.opcode.starts_with("mov.") => self.constant(other).map(Source::Constant),
                 _ => None,
@@ -214,14 +234,23 @@ impl<'m, 'a> Decoder<'m, 'a> {
         }
     }
 
-    /// A scalar `ld.param` as a constant; signed and vector loads are not folded.
-    pub fn parameter(&self, i: &Instruction, base: &Operand, offset: i64) -> Option<Init> {
+    /// A scalar `ld.param` as a constant; vector loads and those that extend a sign are not folded.
+    fn parameter(&self, i: &Instruction, base: &Operand, offset: i64, class: Class) -> Option<Init> {
         let Operand::Symbol(name) = base else { return None };
         let ty = i.opcode.strip_prefix("ld.param.")?;
         let p = self.kernel.parameters.iter().find(|p| p.name == *name)?;
-        let bytes = type_bytes(ty).filter(|&n| !(ty.starts_with('s') && n < 4))?;
+        let whole = if class == Class::Double { 8 } else { 4 };
+        let bytes = type_bytes(ty).filter(|&n| !(ty.starts_with('s') && n < whole))?;
         let at = usize::try_from(offset).ok().filter(|at| at + bytes <= p.bytes)?;
         Some(Init::Param { offset: p.offset + at, bytes })
+    }
+
+    /// Where the variable, parameter or function of that name lies, in its own space.
+    pub fn address_of(&self, name: &str) -> Option<Init> {
+        match self.addresses.get(name) {
+            Some((init, _)) => Some(*init),
+            None => Some(Init::Bits(function_address(self.module, name)?)),
+        }
     }
 
     pub fn constant(&self, operand: &Operand) -> Option<Init> {
@@ -232,13 +261,14 @@ impl<'m, 'a> Decoder<'m, 'a> {
             Operand::Symbol(name) => match special(name) {
                 Some(s) => Init::Special(s),
                 None if *name == "WARP_SZ" => Init::Bits(32),
-                None => Init::Bits(*self.addresses.get(name)?),
+                None => self.address_of(name)?,
             },
-            Operand::Variable(index) => Init::Bits((*self.locals.get(*index)?)?),
-            Operand::Sum(base, addend) => match self.constant(base)? {
-                Init::Bits(bits) => Init::Bits(bits.wrapping_add(*addend as u64)),
+            Operand::Sum(base, offset) => match self.constant(base)? {
+                Init::Bits(at) => Init::Bits(at.wrapping_add(*offset as u64)),
+                Init::Variable { index, offset: at } => Init::Variable { index, offset: at.wrapping_add(*offset) },
                 _ => return None,
             },
+            Operand::Variable(index) => self.locals.get(*index)?.as_ref()?.0,
             _ => return None,
         })
     }
@@ -284,9 +314,12 @@ impl<'m, 'a> Decoder<'m, 'a> {
             }
             return Ok(self.register_slot(*r));
         }
-        match self.constant(operand) {
-            Some(init) => Ok(self.constant_slot(init, kind)),
-            None => unsupported(i, &format!("the operand {operand:?}")),
+        match (self.constant(operand), operand) {
+            (Some(init), _) => Ok(self.constant_slot(init, kind)),
+            (None, Operand::Symbol(name)) if !name.starts_with('%') => {
+                unsupported(i, &format!("`{name}`: the module does not define it (softgpu links no modules)"))
+            }
+            _ => unsupported(i, &format!("the operand {operand:?}")),
         }
     }
 
@@ -387,6 +420,11 @@ impl<'m, 'a> Decoder<'m, 'a> {
             None => unsupported(i, "the instruction"),
         }
     }
+}
+
+/// The address of a function, for those that are called through a pointer.
+pub fn function_address(_: &Module, _: &str) -> Option<u64> {
+    None // functions have no addresses yet
 }
 
 fn special(name: &str) -> Option<Special> {

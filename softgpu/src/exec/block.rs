@@ -173,6 +173,10 @@ impl<'a> Block<'a> {
             shared_bytes: self.job.shared as u64,
             local,
             local_bytes: local_bytes as u64,
+            constants: self.job.constants.base,
+            constant_bytes: self.job.constants.bytes,
+            params: self.job.params.as_ptr(),
+            param_bytes: self.job.params.len() as u64,
             lists: program.lists.as_ptr(),
             block: self.index,
             index: index as u32,
@@ -288,6 +292,7 @@ impl<'a> Block<'a> {
                 let t = (warp * LANES + lane) as u32;
                 match init {
                     Init::Bits(bits) => bits,
+                    Init::Variable { index, offset } => self.job.variables[index].wrapping_add(offset as u64),
                     Init::Param { offset, bytes } => {
                         let mut raw = [0; 8];
                         raw[..bytes].copy_from_slice(&self.job.params[offset..offset + bytes]);

@@ -48,6 +48,7 @@ pub fn launch_with(
     let decoded = &kernel.decoded;
     let params = pack(decoded, launch).map_err(refuse)?;
     let count = check(launch, decoded.shared_bytes).map_err(refuse)?;
+    let variables = module.variables.place(memory)?;
     let blocks = memory.snapshot();
     let [x, y, z] = launch.block;
     let rows = x.is_multiple_of(LANES as u32) || y == 1 && z == 1;
@@ -57,6 +58,8 @@ pub fn launch_with(
         program: kernel.program(rows, observer.is_some()),
         launch,
         params: &params,
+        variables: &variables.addresses,
+        constants: variables.constants,
         blocks: &blocks,
         shared: decoded.shared_bytes + launch.shared_bytes as usize,
         threads: launch.block.iter().product::<u32>() as usize,
@@ -146,6 +149,8 @@ pub struct Job<'a> {
     pub program: &'a Program,
     pub launch: &'a Launch<'a>,
     pub params: &'a [u8],
+    pub variables: &'a [u64],
+    pub constants: memory::Block,
     pub blocks: &'a [memory::Block],
     pub shared: usize,
     pub threads: usize,

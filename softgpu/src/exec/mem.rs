@@ -6,13 +6,15 @@ use super::alu::{Source, put};
 use super::{Handler, LANES, List, NEXT, Op, Warp, three_levels};
 use crate::ir::Access;
 use crate::isa::{Kind, Lane};
-use crate::memory::{LOCAL_WINDOW, OFFSET_BITS, SHARED_WINDOW, describe, locate};
+use crate::memory::{CONST_WINDOW, LOCAL_WINDOW, OFFSET_BITS, PARAM_WINDOW, SHARED_WINDOW, describe, locate};
 use crate::tools::{self, Touch};
 
 pub const GLOBAL: u8 = 0;
 pub const SHARED: u8 = 1;
 pub const LOCAL: u8 = 2;
+/// A generic address to read, and one to write: constants and parameters can only be read.
 pub const GENERIC: u8 = 3;
+pub const WRITE: u8 = 4;
 
 /// How the lanes' addresses are given: a vector of them, or one scalar.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,14 +40,23 @@ fn resolve<const SPACE: u8>(w: &Warp, lane: usize, address: u64, bytes: u64) -> 
     let offset = address & ((1 << OFFSET_BITS) - 1);
     // SAFETY: offsets are compared with the sizes of the ranges that they index.
     unsafe {
-        if SPACE == SHARED || SPACE == GENERIC && window == SHARED_WINDOW >> OFFSET_BITS {
+        let generic = SPACE == GENERIC || SPACE == WRITE;
+        if SPACE == SHARED || generic && window == SHARED_WINDOW >> OFFSET_BITS {
             let at = if SPACE == SHARED { address } else { offset };
             return (at.checked_add(bytes)? <= w.shared_bytes).then(|| w.shared.add(at as usize));
         }
-        if SPACE == LOCAL || SPACE == GENERIC && window == LOCAL_WINDOW >> OFFSET_BITS {
+        if SPACE == LOCAL || generic && window == LOCAL_WINDOW >> OFFSET_BITS {
             let at = if SPACE == LOCAL { address } else { offset };
             let base = lane as u64 * w.local_bytes;
             return (at.checked_add(bytes)? <= w.local_bytes).then(|| w.local.add((base + at) as usize));
+        }
+        if SPACE == GENERIC && address >= CONST_WINDOW {
+            let (base, size) = match address - offset {
+                CONST_WINDOW => (w.constants, w.constant_bytes),
+                PARAM_WINDOW => (w.params, w.param_bytes),
+                _ => return None,
+            };
+            return (offset + bytes <= size).then(|| base.add(offset as usize).cast_mut());
         }
         locate(std::slice::from_raw_parts(w.blocks, w.block_count), address, bytes)
     }
@@ -101,6 +112,10 @@ unsafe fn range<const SPACE: u8, const WIDE: bool, const BYTES: usize, const FOR
         // The row or place that the first lane in the mask implies: do the others agree?
         let lane = w.mask.trailing_zeros() as usize & 31;
         let start = address::<WIDE, BYTES, FORM>(op, r, lane);
+        // In local memory, the same address is another place for each lane.
+        if SPACE >= GENERIC && start >> OFFSET_BITS == LOCAL_WINDOW >> OFFSET_BITS {
+            return None;
+        }
         let first = start.wrapping_sub((lane * BYTES) as u64);
         let (mut apart, mut different) = (0, 0);
         if w.mask == u32::MAX {
@@ -154,14 +169,63 @@ fn stray(w: &mut Warp, space: u8, address: u64, bytes: u64, lane: usize, misalig
             format!("misaligned access: {bytes} bytes at an address that {bytes} does not divide ({address:#x})");
         return w.trap(what, "vector accesses need their whole size as alignment: check odd row lengths", lane as u32);
     }
-    // SAFETY: the table outlives the launch.
-    let blocks = unsafe { std::slice::from_raw_parts(w.blocks, w.block_count) };
-    let what = match space {
-        SHARED => format!("access past shared memory: {bytes} bytes at +{address} of {}", w.shared_bytes),
-        LOCAL => format!("access past local memory: {bytes} bytes at +{address} of {}", w.local_bytes),
-        _ => format!("access past an allocation: {}", describe(blocks, address, bytes)),
+    let (window, offset) = match space {
+        SHARED => (SHARED_WINDOW, address),
+        LOCAL => (LOCAL_WINDOW, address),
+        _ => (address >> OFFSET_BITS << OFFSET_BITS, address & ((1 << OFFSET_BITS) - 1)),
     };
-    w.trap(what, "is a bounds guard missing?", lane as u32)
+    let (name, size) = match window {
+        SHARED_WINDOW => ("shared", w.shared_bytes),
+        LOCAL_WINDOW => ("local", w.local_bytes),
+        CONST_WINDOW => ("constant", w.constant_bytes),
+        PARAM_WINDOW => ("parameter", w.param_bytes),
+        _ => ("", 0),
+    };
+    if space == GENERIC && name.is_empty() && address >= CONST_WINDOW {
+        let what = format!("a constant or parameter access outside its space: {bytes} bytes at {address:#x}");
+        return w.trap(what, "the address is generic, or of another space: is a `cvta.to` missing?", lane as u32);
+    }
+    if name.is_empty() || space == GLOBAL {
+        // SAFETY: the table outlives the launch.
+        let blocks = unsafe { std::slice::from_raw_parts(w.blocks, w.block_count) };
+        if space == GLOBAL && !name.is_empty() {
+            let what = format!("a global access to {name} memory: {bytes} bytes at +{offset}");
+            return w.trap(what, "the pointer is generic: access it without `.global`", lane as u32);
+        }
+        let what = format!("access past an allocation: {}", describe(blocks, address, bytes));
+        return w.trap(what, "is a bounds guard missing?", lane as u32);
+    }
+    if space == WRITE && window >= CONST_WINDOW {
+        let what = format!("a write to {name} memory: {bytes} bytes at +{offset} of {size}");
+        return w.trap(what, "constants and parameters can only be read", lane as u32);
+    }
+    let offset = offset as i64;
+    if space < GENERIC && offset.unsigned_abs() >> OFFSET_BITS != 0 {
+        let what = format!("a {name} access outside {name} memory: {bytes} bytes at {address:#x}");
+        return w.trap(what, "the address is generic, or of another space: is a `cvta.to` missing?", lane as u32);
+    }
+    w.trap(
+        format!("access past {name} memory: {bytes} bytes at +{offset} of {size}"),
+        "is a bounds guard missing?",
+        lane as u32,
+    )
+}
+
+/// As `place`, for instructions that know their access at run time only: where `bytes` bytes at `address` lie for a
+/// lane. They must be aligned to `align`, a power of two.
+pub fn find(w: &mut Warp, space: u8, lane: usize, address: u64, bytes: u64, align: u64) -> Result<*mut u8, u32> {
+    let found = match space {
+        GLOBAL => resolve::<GLOBAL>(w, lane, address, bytes),
+        SHARED => resolve::<SHARED>(w, lane, address, bytes),
+        LOCAL => resolve::<LOCAL>(w, lane, address, bytes),
+        GENERIC => resolve::<GENERIC>(w, lane, address, bytes),
+        _ => resolve::<WRITE>(w, lane, address, bytes),
+    };
+    match found {
+        Some(p) if address & (align - 1) == 0 => Ok(p),
+        Some(_) => Err(stray(w, space, address, align, lane, true)),
+        None => Err(stray(w, space, address, bytes, lane, false)),
+    }
 }
 
 /// Shows a load or store that comes next to the tools: constants (write, space, bytes, wide, offset, strong).
@@ -429,22 +493,52 @@ mod transpose {
     }
 }
 
+/// What `ld.s16` reads: extended to the whole register, which may be wider than the value (PTX ISA 9.0, 9.4.1).
+#[derive(Clone, Copy, Default)]
+#[repr(transparent)]
+struct Short(i16);
+
+impl Lane for Short {
+    const KIND: Kind = Kind::W;
+    type Raw = u32;
+    #[inline(always)]
+    fn from_raw(raw: u32) -> Short {
+        Short(raw as i16)
+    }
+    #[inline(always)]
+    fn to_raw(self) -> u32 {
+        self.0 as i32 as u32
+    }
+    #[inline(always)]
+    fn from_bit(bit: u32) -> Short {
+        Short(bit as i16)
+    }
+    #[inline(always)]
+    fn bit(self) -> u32 {
+        self.0 as u32
+    }
+    #[inline(always)]
+    fn blend(bit: u32, new: u32, old: u32) -> u32 {
+        u32::blend(bit, new, old)
+    }
+}
+
 /// By type, number of values and space. No more than 16 bytes are accessed at once, see [`known`].
 macro_rules! table {
-    ($op:ident, $access:expr; $($t:ty, $name:pat, $bytes:literal;)*) => {
+    ($op:ident, $generic:ident, $access:expr; $($t:ty, $name:pat, $bytes:literal;)*) => {
         match ($access.ty, $access.v) { $(
-            ($name, 1) => table!(@space $op, $access, $t, 1, $bytes),
-            ($name, 4) if $bytes <= 4 => table!(@space $op, $access, $t, 4, { 4 * $bytes }),
-            ($name, _) => table!(@space $op, $access, $t, 2, { 2 * $bytes }),
+            ($name, 1) => table!(@space $op, $generic, $access, $t, 1, $bytes),
+            ($name, 4) if $bytes <= 4 => table!(@space $op, $generic, $access, $t, 4, { 4 * $bytes }),
+            ($name, _) => table!(@space $op, $generic, $access, $t, 2, { 2 * $bytes }),
         )* }
     };
-    (@space $op:ident, $access:expr, $t:ty, $v:literal, $bytes:expr) => {
+    (@space $op:ident, $generic:ident, $access:expr, $t:ty, $v:literal, $bytes:expr) => {
         match ($access.space, $access.wide) {
             (GLOBAL, _) => three_levels!($op::<$t, $v, GLOBAL, true, $bytes, VECTOR>),
             (SHARED, true) => three_levels!($op::<$t, $v, SHARED, true, $bytes, VECTOR>),
             (SHARED, false) => three_levels!($op::<$t, $v, SHARED, false, $bytes, VECTOR>),
             (LOCAL, _) => three_levels!($op::<$t, $v, LOCAL, true, $bytes, VECTOR>),
-            _ => three_levels!($op::<$t, $v, GENERIC, true, $bytes, VECTOR>),
+            _ => three_levels!($op::<$t, $v, $generic, true, $bytes, VECTOR>),
         }
     };
 }
@@ -473,8 +567,8 @@ pub fn load_handlers(access: Access, form: Form) -> [Handler; 3] {
         Form::Same => plain!(load, access, SAME),
         Form::Row => plain!(load, access, ROW),
         Form::Vector => {
-            table!(load, access; u8, "u8" | "b8", 1; i8, "s8", 1; u16, "u16" | "b16" | "f16" | "bf16", 2;
-                i16, "s16", 2; u32, "u32" | "b32" | "s32" | "f32", 4; u64, _, 8;)
+            table!(load, GENERIC, access; u8, "u8" | "b8", 1; i8, "s8", 1; u16, "u16" | "b16" | "f16" | "bf16", 2;
+                Short, "s16", 2; u32, "u32" | "b32" | "s32" | "f32", 4; u64, _, 8;)
         }
     }
 }
@@ -485,10 +579,24 @@ pub fn store_handlers(access: Access, form: Form) -> [Handler; 3] {
         Form::Uniform | Form::Same => plain!(store, access, SAME),
         Form::Row => plain!(store, access, ROW),
         Form::Vector => {
-            table!(store, access; u8, "u8" | "b8" | "s8", 1; u16, "u16" | "b16" | "s16" | "f16" | "bf16", 2;
+            table!(store, WRITE, access; u8, "u8" | "b8" | "s8", 1; u16, "u16" | "b16" | "s16" | "f16" | "bf16", 2;
                 u32, "u32" | "b32" | "s32" | "f32", 4; u64, _, 8;)
         }
     }
+}
+
+/// The number of a space by its PTX name (`""`: generic), to read or to write. Constants and parameters are read
+/// through their generic windows.
+pub fn space(name: &str, write: bool) -> Option<u8> {
+    Some(match name {
+        "global" => GLOBAL,
+        "shared" | "shared::cta" | "shared::cluster" => SHARED,
+        "local" => LOCAL,
+        "" if write => WRITE,
+        "const" | "param" | "param::entry" | "param::func" if write => return None,
+        "" | "const" | "param" | "param::entry" | "param::func" => GENERIC,
+        _ => return None,
+    })
 }
 
 /// The memory type of that name, if `v` values of it can be loaded or stored at once.
@@ -500,8 +608,13 @@ pub fn known(ty: &str, v: usize) -> Option<&'static str> {
     ];
     TYPES
         .into_iter()
-        .find(|&(name, bytes)| name == ty && matches!(v, 1 | 2 | 4) && v * bytes <= 16)
+        .find(|&(name, bytes)| name == ty && matches!(v, 1 | 2 | 4 | 8) && v * bytes <= 16)
         .map(|(name, _)| name)
+}
+
+/// Bytes of a memory type.
+pub fn bytes_of(ty: &str) -> usize {
+    crate::parse::type_bytes(ty).unwrap_or(4)
 }
 
 /// The register kind that a memory type is held in.

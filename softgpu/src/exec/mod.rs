@@ -6,6 +6,8 @@
 //! Handlers call the next one themselves (compiled to a jump where optimised); branches, and some op on every long
 //! straight line, return to the loop in `sched`, so that the stack stays small however the calls are compiled.
 
+pub mod access;
+pub mod address;
 pub mod alu;
 mod block;
 mod launch;
@@ -72,6 +74,11 @@ impl Eq for Wide {}
 /// Runs a wide instruction for the lanes in the mask: [`NEXT`] or an event.
 pub type WideFn = unsafe fn(&mut Warp, &List, *mut u8) -> u32;
 
+/// The three copies of a function whose vector instructions do not matter.
+pub const fn one_level_wide(run: WideFn) -> [WideFn; 3] {
+    [run; 3]
+}
+
 /// A wide instruction in a program: `regs` are the offsets of its vectors in the register file (destinations first, in
 /// the order that its decoder gave them), `imms` its constants.
 pub struct List {
@@ -98,6 +105,11 @@ pub struct Warp {
     pub shared_bytes: u64,
     pub local: *mut u8,
     pub local_bytes: u64,
+    /// The module's constant bank and the kernel's parameters.
+    pub constants: *const u8,
+    pub constant_bytes: u64,
+    pub params: *const u8,
+    pub param_bytes: u64,
     /// Operands of the program's wide instructions.
     pub lists: *const List,
     /// The block's number in the grid, and the warp's in the block.

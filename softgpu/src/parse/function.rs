@@ -2,7 +2,7 @@
 
 use super::scope::Body;
 use super::{Parser, Result, type_bytes};
-use crate::ast::{Function, Held, Parameter, Signature, Variable};
+use crate::ast::{Function, Held, Line, Parameter, Signature, Variable};
 use crate::lex::Token;
 
 /// Directives between a function's header and its body, with as many numbers as they like.
@@ -195,5 +195,6 @@ fn variable<'a>(p: &Parameter<'a>) -> Variable<'a> {
         managed: false,
         init: Vec::new(),
         addresses: Vec::new(),
+        line: Line(0),
     }
 }

@@ -1,7 +1,7 @@
 //! Variables and their initial values: PTX ISA 9.0, 5.4.
 
 use super::{Parser, Result, type_bytes};
-use crate::ast::{Address, Variable};
+use crate::ast::{Address, Line, Variable};
 use crate::lex::Token;
 
 /// No device has more.
@@ -104,6 +104,7 @@ impl<'a> Parser<'a> {
             managed: kind.managed,
             init: Vec::new(),
             addresses: Vec::new(),
+            line: Line(self.line()),
         };
         if self.take('=') {
             if !matches!(space, ".global" | ".const") {
