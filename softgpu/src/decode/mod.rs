@@ -4,6 +4,7 @@
 //! register that is only ever a copy of one of those, or of another register, is not copied at all.
 
 pub mod address;
+pub mod atomic;
 pub mod control;
 pub mod memory;
 pub mod pack;
@@ -33,6 +34,8 @@ pub struct Decoded {
     pub entry: usize,
     pub shared_bytes: usize,
     pub local_bytes: usize,
+    /// What it computes depends on the order of its blocks: they run one after the other.
+    pub serial: bool,
 }
 
 #[derive(Clone)]
@@ -93,6 +96,7 @@ pub struct Decoder<'m, 'a> {
     places: Vec<Place>,
     /// Index of what each PTX instruction became; branches are patched with it at the end.
     starts: Vec<u32>,
+    serial: bool,
 }
 
 /// `Kind` as a key.
@@ -118,6 +122,7 @@ pub fn decode_all(module: &Module, kernel: &Function) -> (Decoded, Vec<LoadError
         insts: Vec::new(),
         places: Vec::new(),
         starts: Vec::new(),
+        serial: false,
     };
     let shared_bytes = d.lay_out("shared", module.variables.iter());
     let local_bytes = d.lay_out("local", [].iter());
@@ -150,6 +155,7 @@ pub fn decode_all(module: &Module, kernel: &Function) -> (Decoded, Vec<LoadError
         entry: 0,
         shared_bytes,
         local_bytes: local_bytes.next_multiple_of(16),
+        serial: d.serial,
     };
     (decoded, errors)
 }

@@ -27,7 +27,11 @@ const MAX_THREADS: u64 = 1024;
 const MAX_SHARED: usize = 163 * 1024;
 const MAX_GRID_YZ: u32 = 65_535;
 
-/// Runs a kernel to its end. One launch at a time per memory. Errors: a launch that a GPU would refuse, and a kernel
+/// Runs a kernel to its end, on as many threads of the host as the current pool of `rayon` has. What it computes does not
+/// depend on their number: a kernel that adds floats, or compares and swaps, in global memory runs its blocks one after
+/// the other. (An integer operation may still tell a block how many others came before it.)
+///
+/// One launch at a time per memory. Errors: a launch that a GPU would refuse, and a kernel
 /// that strays; the block reported is the first one in launch order, whatever the number of threads.
 pub fn launch(module: &Module, entry: &str, memory: &Memory, launch: &Launch) -> Result<(), Error> {
     launch_with(module, entry, memory, launch, &Tools::default()).map(|_| ())
@@ -100,7 +104,8 @@ fn spread(job: &Job, count: u64) -> Option<Stop> {
     let (next, worst) = (AtomicU64::new(0), Mutex::new(None::<(u64, Stop)>));
     let chunk = (count / (rayon::current_num_threads() as u64 * 8)).clamp(1, 64);
     let work = || work(job, &next, count, chunk, &worst, &|position| position);
-    let workers = (count.div_ceil(chunk) as usize).min(rayon::current_num_threads());
+    let threads = if job.decoded.serial { 1 } else { rayon::current_num_threads() };
+    let workers = (count.div_ceil(chunk) as usize).min(threads);
     if workers <= 1 {
         work();
     } else {

@@ -9,6 +9,7 @@
 pub mod access;
 pub mod address;
 pub mod alu;
+pub mod atomic;
 mod block;
 mod launch;
 pub mod mem;

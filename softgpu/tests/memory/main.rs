@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)] // a panic in a test is its report
 
 mod access;
+mod atomic;
 
 use softgpu::{Launch, Memory, Module, launch};
 
