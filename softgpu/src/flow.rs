@@ -192,7 +192,12 @@ impl Flow {
         let mut classes = inst.used_fields().iter().map(|&f| self.class(inst.s[f]));
         match inst.code {
             Code::Vote("ballot") | Code::Shuffle(_) | Code::Lop3 | Code::Prmt => Class::Vector,
-            Code::Vote(_) => UNIFORM,
+            // Of lanes with different member masks, each set has its own answer.
+            Code::Vote(_) => match self.class(inst.s[2]) {
+                Class::Scalar(0) => UNIFORM,
+                Class::Unknown => Class::Unknown,
+                _ => Class::Vector,
+            },
             Code::Load(access) => match self.class(inst.s[1]) {
                 _ if !access.is_plain() => Class::Vector,
                 Class::Scalar(0) => UNIFORM,

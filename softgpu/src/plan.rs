@@ -2,7 +2,7 @@
 
 use crate::decode::{Decoded, Init, Special};
 use crate::exec::mem::{self, Form};
-use crate::exec::{Level, List, Op, WideFn, expand_handlers, warp};
+use crate::exec::{Level, List, Op, WideFn, collective, expand_handlers, warp};
 use crate::flow::{Class, Flow, UNIFORM};
 use crate::ir::{Access, Code, Inst, Ir, Reg, VALUES};
 use crate::isa::Kind;
@@ -361,7 +361,7 @@ impl Planner<'_> {
                 let p = if inst.imm == 0 { 0 } else { self.vectors[inst.imm as usize - 1] + 1 };
                 (warp::shuffle_handlers(mode), p)
             }
-            Code::Vote(mode) => (warp::vote_handlers(mode), inst.imm),
+            Code::Vote(mode) => (collective::vote_handlers(mode), inst.imm),
             Code::Lop3 => (warp::lop3_handlers(), inst.imm),
             Code::Prmt => (warp::prmt_handlers(), 0),
             Code::Branch | Code::Exit | Code::Barrier(_) | Code::Nothing => (warp::nothing_handlers(), 0),

@@ -163,7 +163,9 @@ pub fn decode_all(module: &Module, kernel: &Function) -> (Decoded, Vec<LoadError
 /// Instructions whose first operand is not a destination.
 fn writes_nothing(opcode: &str) -> bool {
     let word = opcode.split('.').next().unwrap_or_default();
-    matches!(word, "st" | "bra" | "ret" | "exit" | "bar" | "barrier" | "membar" | "fence" | "prefetch" | "trap")
+    // `bar.red` and `barrier.red` have a result.
+    !opcode.contains(".red.")
+        && matches!(word, "st" | "bra" | "ret" | "exit" | "bar" | "barrier" | "membar" | "fence" | "prefetch" | "trap")
 }
 
 fn destinations(operand: &Operand, out: &mut Vec<Register>) {
@@ -423,7 +425,10 @@ impl<'m, 'a> Decoder<'m, 'a> {
                 let parts: Vec<&str> = i.opcode.split('.').collect();
                 (form.decode)(self, i, &parts)
             }
-            None => unsupported(i, "the instruction"),
+            None => match warp::refused(i.opcode) {
+                Some(why) => Err(LoadError::at(i.line, format!("softgpu cannot run `{}`: {why}", i.opcode))),
+                None => unsupported(i, "the instruction"),
+            },
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod address;
 pub mod alu;
 pub mod atomic;
 mod block;
+pub mod collective;
 mod launch;
 pub mod mem;
 mod sched;

@@ -1,9 +1,8 @@
-//! Control flow, barriers, and what lanes do together: shuffles and votes.
+//! Control flow, barriers and shuffles.
 
-use super::alu::{Source, put, put_mask, vector3};
+use super::alu::{Source, put, vector3};
+use super::collective::teams;
 use super::{BARRIER, DIVERGED, EXIT, Handler, LANES, List, NEXT, Op, Warp, one_level, three_levels};
-
-const TOGETHER: &str = "the lanes named in the member mask must reach the instruction together: is it inside a branch?";
 
 /// `bra`: to `imm`; `c` = 0 always, 1 where predicate `a` holds, 2 where it does not. The pc after it is `e`.
 #[inline(always)]
@@ -144,11 +143,8 @@ unsafe fn shuffle<const MODE: u8>(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
     // SAFETY: the decoder has checked the slots.
     unsafe {
         let (a, b, c) = (Source::<u32>::all(r, op.a), Source::<u32>::all(r, op.b), Source::<u32>::all(r, op.c));
-        let lane = w.mask.trailing_zeros();
-        let members = Source::<u32>::new(r, op.e).lane(lane as usize);
-        if members & w.live & !w.mask != 0 || w.mask & !members != 0 {
-            let what = format!("shfl.sync: member mask {members:#x}, executing lanes {:#x}", w.mask);
-            return if w.mask & !members != 0 { w.trap(what, TOGETHER, lane) } else { w.wait(what, TOGETHER) };
+        if let Err(event) = teams(w, r, op.e, "shfl.sync") {
+            return event;
         }
         let (mut out, mut inside) = ([0; LANES], [false; LANES]);
         for i in 0..LANES as u32 {
@@ -184,44 +180,6 @@ pub fn shuffle_handlers(mode: &str) -> [Handler; 3] {
         "down" => three_levels!(shuffle::<DOWN>),
         "bfly" => three_levels!(shuffle::<BFLY>),
         _ => three_levels!(shuffle::<IDX>),
-    }
-}
-
-const ANY: u8 = 0;
-const ALL: u8 = 1;
-const BALLOT: u8 = 2;
-
-/// `vote.sync`: over predicate `a` (negated if `imm` = 1) and member mask `b`.
-#[inline(always)]
-unsafe fn vote<const MODE: u8>(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
-    // SAFETY: the decoder has checked the slots.
-    unsafe {
-        let lane = w.mask.trailing_zeros();
-        let members = Source::<u32>::new(r, op.b).lane(lane as usize);
-        if members & w.live & !w.mask != 0 {
-            let what = format!("vote.sync: member mask {members:#x}, executing lanes {:#x}", w.mask);
-            return w.wait(what, TOGETHER);
-        }
-        let p = *(r.add(op.a as usize) as *const u32) ^ if op.imm == 1 { u32::MAX } else { 0 };
-        let votes = p & members & w.mask;
-        match MODE {
-            ANY => put_mask(w, r, op.d, if votes != 0 { u32::MAX } else { 0 }),
-            ALL => put_mask(w, r, op.d, if votes == members & w.mask { u32::MAX } else { 0 }),
-            _ => put(w, r, op.d, &[votes; LANES]),
-        }
-    }
-    NEXT
-}
-
-/// The modes of `vote.sync`.
-pub fn vote_mode(mode: &str) -> Option<&'static str> {
-    ["any", "all", "ballot"].into_iter().find(|m| *m == mode)
-}
-pub fn vote_handlers(mode: &str) -> [Handler; 3] {
-    match mode {
-        "any" => three_levels!(vote::<ANY>),
-        "all" => three_levels!(vote::<ALL>),
-        _ => three_levels!(vote::<BALLOT>),
     }
 }
 
