@@ -6,6 +6,7 @@
 pub mod address;
 pub mod atomic;
 pub mod control;
+pub mod matrix;
 pub mod memory;
 pub mod pack;
 pub mod warp;

@@ -35,7 +35,7 @@ const ROW: u8 = Form::Row as u8;
 
 /// The host pointer for one lane's access.
 #[inline(always)]
-fn resolve<const SPACE: u8>(w: &Warp, lane: usize, address: u64, bytes: u64) -> Option<*mut u8> {
+pub fn resolve<const SPACE: u8>(w: &Warp, lane: usize, address: u64, bytes: u64) -> Option<*mut u8> {
     let window = address >> OFFSET_BITS;
     let offset = address & ((1 << OFFSET_BITS) - 1);
     // SAFETY: offsets are compared with the sizes of the ranges that they index.
@@ -163,7 +163,7 @@ unsafe fn place<const SPACE: u8, const WIDE: bool, const BYTES: usize, const FOR
 
 #[cold]
 #[inline(never)]
-fn stray(w: &mut Warp, space: u8, address: u64, bytes: u64, lane: usize, misaligned: bool) -> u32 {
+pub fn stray(w: &mut Warp, space: u8, address: u64, bytes: u64, lane: usize, misaligned: bool) -> u32 {
     if misaligned {
         let what =
             format!("misaligned access: {bytes} bytes at an address that {bytes} does not divide ({address:#x})");

@@ -13,9 +13,14 @@ pub mod atomic;
 mod block;
 pub mod collective;
 mod launch;
+pub mod ldmatrix;
+pub mod matrix;
+pub mod matrix_exact;
 pub mod mem;
 mod sched;
+mod tile;
 pub mod warp;
+pub mod wmma;
 
 pub use alu::expand_handlers;
 pub use launch::{Launch, launch, launch_with};
@@ -188,6 +193,7 @@ impl Level {
         {
             let avx2 = is_x86_feature_detected!("avx2")
                 && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("f16c")
                 && is_x86_feature_detected!("bmi1")
                 && is_x86_feature_detected!("bmi2")
                 && is_x86_feature_detected!("lzcnt")

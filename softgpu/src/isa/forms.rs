@@ -2,7 +2,7 @@
 
 use crate::LoadError;
 use crate::ast::Instruction;
-use crate::decode::{Decoder, address, atomic, control, memory, pack, warp};
+use crate::decode::{Decoder, address, atomic, control, matrix, memory, pack, warp};
 
 /// An instruction with a decoder of its own.
 pub struct Form {
@@ -16,5 +16,6 @@ pub type DecodeFn =
     for<'m, 'a, 'i> fn(&mut Decoder<'m, 'a>, &'i Instruction<'a>, &'i [&'a str]) -> Result<(), LoadError>;
 
 pub fn all() -> impl Iterator<Item = &'static Form> {
-    [address::FORMS, atomic::FORMS, control::FORMS, memory::FORMS, pack::FORMS, warp::FORMS].into_iter().flatten()
+    let memory = [address::FORMS, atomic::FORMS, memory::FORMS];
+    memory.into_iter().chain([control::FORMS, matrix::FORMS, pack::FORMS, warp::FORMS]).flatten()
 }

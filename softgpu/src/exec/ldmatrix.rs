@@ -1,0 +1,125 @@
+//! Tiles between shared memory and registers: `ldmatrix stmatrix movmatrix`. PTX ISA 9.0, 9.7.14.5.15 to 17.
+//!
+//! A tile is 8 rows of 16 bytes anywhere in shared memory; lane 8·t + row gives the address of a row of tile t.
+
+use super::alu::Source;
+use super::matrix::collective;
+use super::mem::{GENERIC, SHARED, resolve, stray};
+use super::tile::{transpose, whole};
+use super::{LANES, List, NEXT, Warp, Wide, WideFn};
+use crate::memory::{OFFSET_BITS, SHARED_WINDOW};
+
+const ROW_BYTES: u64 = 16;
+const NOT_SHARED: &str = "ldmatrix and stmatrix read and write shared memory alone";
+
+/// The host pointers of the rows of `count` tiles; constants: transposed, offset, whether addresses have 64 bits.
+///
+/// # Safety
+/// `at` must be the register of the addresses.
+#[inline(always)]
+unsafe fn rows<const SPACE: u8>(
+    w: &mut Warp,
+    list: &List,
+    r: *mut u8,
+    at: u32,
+    count: usize,
+) -> Result<[*mut u8; LANES], u32> {
+    let mut out = [std::ptr::null_mut(); LANES];
+    let (offset, wide) = (list.imms[1] as u64, list.imms[2] != 0);
+    for (lane, out) in out.iter_mut().enumerate().take(8 * count) {
+        // SAFETY: the caller's.
+        let base = unsafe {
+            if wide { Source::<u64>::new(r, at).lane(lane) } else { Source::<u32>::new(r, at).lane(lane) as u64 }
+        };
+        let address = base.wrapping_add(offset);
+        let address = if wide { address } else { address as u32 as u64 };
+        if SPACE == GENERIC && address >> OFFSET_BITS != SHARED_WINDOW >> OFFSET_BITS {
+            let what = format!("address {address:#x} of a tile's row is not in shared memory");
+            return Err(w.trap(what, NOT_SHARED, lane as u32));
+        }
+        match resolve::<SPACE>(w, lane, address, ROW_BYTES) {
+            Some(p) if address % ROW_BYTES == 0 => *out = p,
+            found => return Err(stray(w, SPACE, address, ROW_BYTES, lane, found.is_some())),
+        }
+    }
+    Ok(out)
+}
+
+/// `ldmatrix.xN`: N registers, then the address.
+unsafe fn load<const SPACE: u8>(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
+    if let Some(event) = whole(w, "ldmatrix") {
+        return event;
+    }
+    let count = list.regs.len() - 1;
+    // SAFETY: the decoder has given words, and an address; each row has its 16 bytes.
+    unsafe {
+        let rows = match rows::<SPACE>(w, list, r, list.regs[count], count) {
+            Ok(rows) => rows,
+            Err(trap) => return trap,
+        };
+        for tile in 0..count {
+            let to = r.add(list.regs[tile] as usize) as *mut [u32; 4];
+            let row = |k: usize| rows[8 * tile + k] as *const u8;
+            if list.imms[0] != 0 {
+                transpose([row(0), row(1), row(2), row(3), row(4), row(5), row(6), row(7)], to as *mut u32);
+            } else {
+                (0..8).for_each(|k| *to.add(k) = (row(k) as *const [u32; 4]).read_unaligned());
+            }
+        }
+    }
+    NEXT
+}
+
+/// `stmatrix.xN`: the address, then N registers. Rows at the same place are written in order.
+unsafe fn store<const SPACE: u8>(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
+    if let Some(event) = whole(w, "stmatrix") {
+        return event;
+    }
+    let count = list.regs.len() - 1;
+    // SAFETY: as in `load`.
+    unsafe {
+        let rows = match rows::<SPACE>(w, list, r, list.regs[0], count) {
+            Ok(rows) => rows,
+            Err(trap) => return trap,
+        };
+        for tile in 0..count {
+            let mut words = *(r.add(list.regs[1 + tile] as usize) as *const [u32; LANES]);
+            if list.imms[0] != 0 {
+                let from = words;
+                transpose(std::array::from_fn(|k| from.as_ptr().add(4 * k) as *const u8), words.as_mut_ptr());
+            }
+            for k in 0..8 {
+                let row = [words[4 * k], words[4 * k + 1], words[4 * k + 2], words[4 * k + 3]];
+                (rows[8 * tile + k] as *mut [u32; 4]).write_unaligned(row);
+            }
+        }
+    }
+    NEXT
+}
+
+/// `movmatrix.trans d, a`.
+unsafe fn moved(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
+    if let Some(event) = whole(w, "movmatrix") {
+        return event;
+    }
+    // SAFETY: two registers of words.
+    unsafe {
+        let from = *(r.add(list.regs[1] as usize) as *const [u32; LANES]);
+        let to = r.add(list.regs[0] as usize) as *mut u32;
+        transpose(std::array::from_fn(|k| from.as_ptr().add(4 * k) as *const u8), to);
+    }
+    NEXT
+}
+
+const fn of(name: &'static str, run: WideFn) -> Wide {
+    collective(name, [run; 3])
+}
+pub static MOVE: Wide = of("movmatrix", moved);
+
+/// `ldmatrix`, or `stmatrix`, with addresses in shared memory or generic ones.
+pub fn matrices(is_load: bool, space: u8) -> &'static Wide {
+    static LOADS: [Wide; 2] = [of("ldmatrix", load::<SHARED>), of("ldmatrix", load::<GENERIC>)];
+    static STORES: [Wide; 2] = [of("stmatrix", store::<SHARED>), of("stmatrix", store::<GENERIC>)];
+    let generic = (space == GENERIC) as usize;
+    if is_load { &LOADS[generic] } else { &STORES[generic] }
+}
