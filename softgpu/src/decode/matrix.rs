@@ -202,7 +202,7 @@ impl<'a> Decoder<'_, 'a> {
     }
 
     /// An address as its register, the offset, and whether it has 64 bits.
-    fn place(&mut self, i: &Instruction, operand: &Operand, space: u8) -> Result<(Reg, i64, bool)> {
+    fn matrix_place(&mut self, i: &Instruction, operand: &Operand, space: u8) -> Result<(Reg, i64, bool)> {
         let Operand::Address { base, offset } = operand else { return unsupported(i, "this address") };
         let wide = match &**base {
             Operand::Register(r) => self.kernel.registers[*r].0 == Class::Double,
@@ -223,7 +223,7 @@ impl<'a> Decoder<'_, 'a> {
             _ => return unsupported(i, "these operands"),
         };
         let space = space(parts, mem::GENERIC);
-        let (address, offset, wide) = self.place(i, address, space)?;
+        let (address, offset, wide) = self.matrix_place(i, address, space)?;
         let registers = self.registers(i, fragment, Kind::W, is_load)?;
         let count = if parts.contains(&"x1") {
             1
@@ -255,7 +255,7 @@ impl<'a> Decoder<'_, 'a> {
         };
         let (Some((m, n, k)), Some(&ty)) = (shape(parts[6]), parts.last()) else { return unsupported(i, "this shape") };
         let space = space(parts, mem::GENERIC);
-        let (address, offset, wide) = self.place(i, address, space)?;
+        let (address, offset, wide) = self.matrix_place(i, address, space)?;
         let row = parts[5] == "row";
         // Rows and columns of the matrix; do its lines run along k (of C: along n)?
         let (rows, columns, along) = match parts[2] {
