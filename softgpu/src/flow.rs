@@ -275,6 +275,7 @@ fn class_of(init: Init, rows: bool) -> Class {
         Init::Special(Special::Lane) => Class::Scalar(1),
         Init::Special(Special::Thread(0)) if rows => Class::Scalar(1),
         Init::Special(Special::Thread(_)) if !rows => Class::Vector,
+        Init::Special(Special::Lanes(_)) => Class::Vector,
         _ => UNIFORM,
     }
 }

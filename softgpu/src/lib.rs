@@ -24,7 +24,7 @@ mod variables;
 
 pub use exec::{Launch, Level, launch, launch_with};
 pub use inspect::{Inspection, inspect};
-pub use isa::{coverage, coverage_page, rows};
+pub use isa::{coverage, coverage_page, rows, spellings};
 pub use memory::Memory;
 pub use tools::{Report, Tools, chips, counters};
 pub use trap::{Error, LoadError, Stop};

@@ -123,7 +123,8 @@ pub fn plan(decoded: &Decoded, level: Level, mode: Mode) -> Program {
             Field::E => p.ops[op].e = pc,
         }
     }
-    let of_block = |init: &(usize, Home, Init)| matches!(init.2, Init::Special(Special::Block(_)));
+    let of_block =
+        |init: &(usize, Home, Init)| matches!(init.2, Init::Special(Special::Block(_) | Special::Multiprocessor));
     let (block_inits, inits) = p.inits().into_iter().partition(of_block);
     let entry = p.starts[decoded.entry];
     let mut together = vec![true; p.ops.len()];

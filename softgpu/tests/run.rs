@@ -120,21 +120,3 @@ fn every_case_as_scalars() {
         }
     }
 }
-
-/// A row of the instruction table has a case if one of its names is an opcode in some file, or the name of one.
-#[test]
-fn every_instruction_has_a_case() {
-    let paths = paths();
-    let texts: Vec<String> = paths.iter().map(|p| std::fs::read_to_string(p).unwrap()).collect();
-    let mut words: Vec<String> = texts
-        .iter()
-        .flat_map(|text| text.lines().filter(|line| !line.starts_with("//")))
-        .flat_map(|line| line.split(|c: char| c.is_whitespace() || c == ';'))
-        .flat_map(|word| [word.to_string(), word.replacen(".rn.", ".", 1)])
-        .collect();
-    words.extend(paths.iter().map(|p| p.file_stem().unwrap().to_string_lossy().into_owned()));
-    words.sort();
-    let known = |name: &&str| words.binary_search_by(|word| word.as_str().cmp(name)).is_ok();
-    let missing: Vec<_> = softgpu::rows().filter(|names| !names.iter().any(known)).collect();
-    assert!(missing.is_empty(), "no case in tests/run for {missing:?}");
-}

@@ -4,8 +4,11 @@
 //! register that is only ever a copy of one of those, or of another register, is not copied at all.
 
 pub mod address;
+pub mod arith;
 pub mod atomic;
+pub mod compare;
 pub mod control;
+pub mod convert;
 pub mod matrix;
 pub mod memory;
 pub mod pack;
@@ -72,7 +75,28 @@ pub enum Special {
     Blocks(usize),
     Lane,
     Warp,
+    /// The multiprocessor that the block is on: blocks are dealt out in turn.
+    Multiprocessor,
+    /// Lanes that compare so to the thread's own, as a mask.
+    Lanes(Order),
+    /// Bytes of shared memory: what the launch asked for, or all.
+    DynamicShared,
+    TotalShared,
 }
+
+/// How the lanes of a `%lanemask_…` compare to the thread's own.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Order {
+    Equal,
+    LessOrEqual,
+    Less,
+    GreaterOrEqual,
+    Greater,
+}
+
+/// Multiprocessors of the device that softgpu plays, and warps that each can hold: an A100.
+pub const MULTIPROCESSORS: u32 = 108;
+const RESIDENT_WARPS: u64 = 64;
 
 /// What a register is a mere copy of.
 #[derive(Clone, Copy)]
@@ -88,6 +112,8 @@ pub struct Decoder<'m, 'a> {
     aliases: HashMap<Register, Source>,
     slot_of: HashMap<Register, Reg>,
     constants: HashMap<(Init, Kind2), Reg>,
+    /// Of `add.cc` and its like, once one has been met.
+    carry_flag: Option<Reg>,
     registers: Vec<ir::Register>,
     /// Variables and parameters: the address in their own space, and the space.
     addresses: HashMap<&'a str, (Init, &'static str)>,
@@ -117,6 +143,7 @@ pub fn decode_all(module: &Module, kernel: &Function) -> (Decoded, Vec<LoadError
         aliases: HashMap::new(),
         slot_of: HashMap::new(),
         constants: HashMap::new(),
+        carry_flag: None,
         registers: Vec::new(),
         addresses: HashMap::new(),
         locals: vec![None; kernel.variables.len()],
@@ -268,7 +295,7 @@ impl<'m, 'a> Decoder<'m, 'a> {
             Operand::Float32(bits) => Init::Bits(*bits as u64),
             Operand::Float64(bits) => Init::Bits(*bits),
             Operand::Symbol(name) => match special(name) {
-                Some(s) => Init::Special(s),
+                Some(init) => init,
                 None if *name == "WARP_SZ" => Init::Bits(32),
                 None => self.address_of(name)?,
             },
@@ -290,6 +317,10 @@ impl<'m, 'a> Decoder<'m, 'a> {
         self.constants.insert((init, kind as Kind2), slot);
         self.registers[slot as usize].init = Some(init);
         slot
+    }
+
+    pub fn class(&self, register: Register) -> Class {
+        self.kernel.registers[register].0
     }
 
     pub fn new_slot(&mut self, kind: Kind) -> Reg {
@@ -416,11 +447,16 @@ impl<'m, 'a> Decoder<'m, 'a> {
         match isa::find(i.opcode) {
             Some(Entry::Row(row)) => {
                 let operands: Vec<&Operand> = i.operands.iter().collect();
-                // `mov.b64 %rd, {%r1, %r2}` is spelt like a copy.
-                if operands.iter().any(|operand| matches!(operand, Operand::Vector(_))) {
-                    return self.pack(i);
+                // Spelt like a copy: `mov.b64 %rd, {%r1, %r2}`, `mov.u32 %r, %clock`; like one destination: `setp p|q`.
+                match operands.as_slice() {
+                    [Operand::Vector(_), _] | [_, Operand::Vector(_)] => self.pack(i),
+                    [_, from] if pack::changes(from) => self.read_clock(i),
+                    [Operand::Pair(..), ..] if i.opcode.starts_with("setp.") => {
+                        self.set_predicate(i, &i.opcode.split('.').collect::<Vec<_>>())
+                    }
+                    _ if i.opcode.starts_with("cvt.") => self.convert(i, row, &operands),
+                    _ => self.operate(i, row, &operands),
                 }
-                self.operate(i, row, &operands)
             }
             Some(Entry::Form(form)) => {
                 let parts: Vec<&str> = i.opcode.split('.').collect();
@@ -439,22 +475,39 @@ pub fn function_address(_: &Module, _: &str) -> Option<u64> {
     None // functions have no addresses yet
 }
 
-fn special(name: &str) -> Option<Special> {
-    let axis = || match name.chars().last() {
-        Some('x') => Some(0),
-        Some('y') => Some(1),
-        Some('z') => Some(2),
-        _ => None,
-    };
-    Some(match name.split('.').next()? {
-        "%tid" => Special::Thread(axis()?),
-        "%ctaid" => Special::Block(axis()?),
-        "%ntid" => Special::Threads(axis()?),
-        "%nctaid" => Special::Blocks(axis()?),
+/// Special registers that hold still while a block runs: PTX ISA 9.0, 10. Clusters have one block.
+fn special(name: &str) -> Option<Init> {
+    let (word, axis) = name.rsplit_once('.').unwrap_or((name, "x"));
+    let axis = ["x", "y", "z"].iter().position(|a| *a == axis)?;
+    let lanes = |order| Special::Lanes(order);
+    Some(Init::Special(match word {
+        "%tid" => Special::Thread(axis),
+        "%ctaid" | "%clusterid" => Special::Block(axis),
+        "%ntid" => Special::Threads(axis),
+        "%nctaid" | "%nclusterid" => Special::Blocks(axis),
         "%laneid" => Special::Lane,
         "%warpid" => Special::Warp,
+        "%smid" => Special::Multiprocessor,
+        "%lanemask_eq" => lanes(Order::Equal),
+        "%lanemask_le" => lanes(Order::LessOrEqual),
+        "%lanemask_lt" => lanes(Order::Less),
+        "%lanemask_ge" => lanes(Order::GreaterOrEqual),
+        "%lanemask_gt" => lanes(Order::Greater),
+        "%dynamic_smem_size" => Special::DynamicShared,
+        "%total_smem_size" | "%aggr_smem_size" => Special::TotalShared,
+        "%nwarpid" => return Some(Init::Bits(RESIDENT_WARPS)),
+        "%nsmid" => return Some(Init::Bits(MULTIPROCESSORS as u64)),
+        "%gridid" | "%cluster_nctaid" | "%cluster_nctarank" => return Some(Init::Bits(1)),
+        "%cluster_ctaid" | "%cluster_ctarank" | "%is_explicit_cluster" => return Some(Init::Bits(0)),
+        _ if counts_nothing(word) => return Some(Init::Bits(0)),
         _ => return None,
-    })
+    }))
+}
+
+/// `%pm0` … `%pm7`, their halves, and `%envreg0` … `%envreg31`: what only a profiler or the driver would set.
+fn counts_nothing(name: &str) -> bool {
+    let number = |prefix| name.strip_prefix(prefix).and_then(|n: &str| n.trim_end_matches("_64").parse::<u32>().ok());
+    number("%pm").is_some_and(|n| n < 8) || number("%envreg").is_some_and(|n| n < 32)
 }
 
 /// `kernels/embed.cu` of a longer path: the last two parts.

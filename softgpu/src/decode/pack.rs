@@ -1,76 +1,146 @@
-//! Arithmetic whose operands are not one register each: packed halves, comparisons with a second part, bit tables.
+//! Moves of more than one register, special registers that change, and operations on bits and bytes by a table. PTX
+//! ISA 9.0, 9.7.8, 9.7.9.3 and 10.
 
 use super::{Decoder, Result, unsupported};
 use crate::ast::{Instruction, Operand};
-use crate::ir::Code;
-use crate::isa::{self, Form, Kind};
+use crate::exec::{Wide, clock};
+use crate::ir::{Code, More, Reg};
+use crate::isa::{Form, Kind};
 
 pub static FORMS: &[Form] = &[
-    Form { names: &["lop3.b32", "prmt.b32"], decode: |d, i, parts| d.bitwise(i, parts[0] == "lop3") },
-    Form {
-        names: &[
-            "setp(.eq|.ne|.lt|.le|.gt|.ge|.lo|.ls|.hi|.hs|.equ|.neu|.ltu|.leu|.gtu|.geu|.num|.nan)(.and|.or|.xor)(.b16|.u16|.s16|.b32|.u32|.s32|.b64|.u64|.s64|.f32|.f64)",
-        ],
-        decode: |d, i, parts| d.compare(i, parts),
-    },
+    Form { names: &["lop3.b32", "lop3(.or|.and).b32"], decode: |d, i, parts| d.lop3(i, parts) },
+    Form { names: &["prmt.b32[.f4e|.b4e|.rc8|.ecl|.ecr|.rc16]"], decode: |d, i, parts| d.permute(i, parts.get(2)) },
 ];
 
+static CLOCK: Wide = Wide { name: "mov", run: [clock; 3], waits: false, strong: false };
+
+/// Special registers that change while a kernel runs: (name, bits that the value is shifted by, added to it).
+const CLOCKS: [(&str, i64, i64); 6] = [
+    ("%clock", 0, 0),
+    ("%clock_hi", 32, 0),
+    ("%clock64", 0, 0),
+    ("%globaltimer", 0, EPOCH),
+    ("%globaltimer_lo", 0, EPOCH),
+    ("%globaltimer_hi", 32, EPOCH),
+];
+/// Nanoseconds at the start of a launch, from 1970: any will do, but the same for every run.
+const EPOCH: i64 = 1_700_000_000_000_000_000;
+
+/// Does the operand name a special register that changes?
+pub fn changes(operand: &Operand) -> bool {
+    matches!(operand, Operand::Symbol(name) if CLOCKS.iter().any(|(clock, ..)| clock == name))
+}
+
 impl<'a> Decoder<'_, 'a> {
-    fn bitwise(&mut self, i: &Instruction, lop3: bool) -> Result<()> {
-        let mut s = [0; 5];
-        for (at, operand) in i.operands.iter().take(4).enumerate() {
-            s[at] = self.slot(i, operand, Kind::W)?;
-        }
-        match i.operands.get(4) {
-            Some(Operand::Integer(table)) if lop3 => self.emit(i, Code::Lop3, s, *table as u32),
-            None if !lop3 => self.emit(i, Code::Prmt, s, 0),
+    /// `lop3[.or|.and].b32 d[|p], a, b, c, table[, q]`: p = (d ≠ 0) op q.
+    fn lop3(&mut self, i: &Instruction<'a>, parts: &[&str]) -> Result<()> {
+        let ([to, a, b, c, Operand::Integer(table), rest @ ..], combine) = (i.operands.as_slice(), parts[1]) else {
+            return unsupported(i, "these operands");
+        };
+        let sources = [a, b, c].map(|operand| self.slot(i, operand, Kind::W));
+        let [a, b, c] = sources;
+        let (a, b, c) = (a?, b?, c?);
+        let (d, p) = match (to, rest) {
+            (Operand::Pair(d, p), [_]) if combine != "b32" => (&**d, Some(&**p)),
+            (d, []) if combine == "b32" => (d, None),
             _ => return unsupported(i, "these operands"),
+        };
+        let d = self.destination(i, d, Kind::W)?;
+        let (Some(p), [q]) = (p, rest) else {
+            self.emit(i, Code::Lop3, [d, a, b, c, 0], *table as u32);
+            return Ok(());
+        };
+        // All is found before anything is written: q may be p, and p may guard the instruction.
+        let found = self.new_slot(Kind::W);
+        let free = Instruction { guard: None, ..i.clone() };
+        self.emit(&free, Code::Lop3, [found, a, b, c, 0], *table as u32);
+        let zero = self.literal(0, Kind::W);
+        let any = self.derive(i, "setp.ne.u32", &[found, zero])?;
+        let q = self.predicate(i, q)?;
+        let both = self.derive(i, &format!("{combine}.pred"), &[any, q])?;
+        self.emit_row(i, "mov.b32", &[d, found])?;
+        let p = self.slot(i, p, Kind::P)?;
+        self.emit_row(i, "mov.pred", &[p, both])
+    }
+
+    /// `prmt.b32[.mode] d, a, b, c`: the modes choose by c's two lowest bits, as a selector of four digits would.
+    fn permute(&mut self, i: &Instruction<'a>, mode: Option<&&str>) -> Result<()> {
+        let [d, a, b, c] = i.operands.as_slice() else { return unsupported(i, "these operands") };
+        let (d, a, b) = (self.slot(i, d, Kind::W)?, self.slot(i, a, Kind::W)?, self.slot(i, b, Kind::W)?);
+        let mut c = self.slot(i, c, Kind::W)?;
+        if let Some(mode) = mode {
+            let modes = ["f4e", "b4e", "rc8", "ecl", "ecr", "rc16"];
+            let Some(mode) = modes.iter().position(|m| m == mode) else { return unsupported(i, "this mode") };
+            let mode = self.literal(mode as u64, Kind::W);
+            c = self.derive(i, "~prmt.selector", &[c, mode])?;
         }
+        self.emit(i, Code::Prmt, [d, a, b, c, 0], 0);
         Ok(())
     }
 
-    /// `setp.cmp[.bool].type p[|q], a, b[, c]`.
-    fn compare(&mut self, i: &Instruction, parts: &[&str]) -> Result<()> {
-        let (cmp, combine, ty) = match parts {
-            [_, cmp, ty] => (cmp, None, ty),
-            [_, cmp, combine @ ("and" | "or" | "xor"), ty] => (cmp, Some(*combine), ty),
-            _ => return unsupported(i, "this comparison"),
+    /// `mov.b64 d, {a, b}` and back, in any number of parts.
+    pub fn pack(&mut self, i: &Instruction<'a>) -> Result<()> {
+        let (bits, count) = match (i.opcode, i.operands.as_slice()) {
+            ("mov.b64", [_, Operand::Vector(parts)] | [Operand::Vector(parts), _]) => (64, parts.len()),
+            ("mov.b32", [_, Operand::Vector(parts)] | [Operand::Vector(parts), _]) => (32, parts.len()),
+            ("mov.b16", [_, Operand::Vector(parts)] | [Operand::Vector(parts), _]) => (16, parts.len()),
+            _ => return unsupported(i, "these operands"),
         };
-        let [Operand::Register(_), a, b, rest @ ..] = i.operands.as_slice() else {
-            return unsupported(i, "a second destination");
-        };
-        let d = &i.operands[0];
-        let Some(row) = isa::row(&format!("setp.{cmp}.{ty}")) else {
-            return unsupported(i, "this comparison");
-        };
-        let target = if combine.is_some() { self.new_slot(Kind::P) } else { self.slot(i, d, Kind::P)? };
-        let (a, b) = (self.slot(i, a, row.kinds[1])?, self.slot(i, b, row.kinds[2])?);
-        self.emit(i, Code::Row(row), [target, a, b, 0, 0], 0);
-        let (Some(combine), [c]) = (combine, rest) else {
-            return if combine.is_none() && rest.is_empty() { Ok(()) } else { unsupported(i, "these operands") };
-        };
-        let Some(row) = isa::row(&format!("{combine}.pred")) else { return unsupported(i, combine) };
-        let (d, c) = (self.slot(i, d, Kind::P)?, self.slot(i, c, Kind::P)?);
-        self.emit(i, Code::Row(row), [d, target, c, 0, 0], 0);
-        Ok(())
-    }
-
-    /// `mov.b64 %rd, {%r1, %r2}` and back.
-    pub fn pack(&mut self, i: &Instruction) -> Result<()> {
-        let bits = &i.opcode[i.opcode.len() - 3..];
+        if !matches!((bits, count), (_, 2) | (32 | 64, 4)) {
+            return unsupported(i, "this number of parts");
+        }
+        let kind = if bits == 64 { Kind::D } else { Kind::W };
         match i.operands.as_slice() {
-            [d, Operand::Vector(parts)] if parts.len() == 2 => {
-                self.row(i, &format!("pack.{bits}"), &[d, &parts[0], &parts[1]])
+            [d, Operand::Vector(parts)] => {
+                let mut regs = parts.iter().map(|part| self.slot(i, part, Kind::W)).collect::<Result<Vec<Reg>>>()?;
+                if let [a, b, c, d] = regs[..] {
+                    let half = format!("~pack.b{}", bits / 2);
+                    regs = vec![self.derive(i, &half, &[a, b])?, self.derive(i, &half, &[c, d])?];
+                }
+                let d = self.slot(i, d, kind)?;
+                self.emit_row(i, &format!("~pack.b{bits}"), &[d, regs[0], regs[1]])
             }
-            [Operand::Vector(parts), a] if parts.len() == 2 => {
-                for (part, half) in parts.iter().zip(["low", "high"]) {
-                    if *part != Operand::Symbol("_") {
-                        self.row(i, &format!("unpack.{half}.{bits}"), &[part, a])?;
+            [Operand::Vector(parts), a] => {
+                let a = self.slot(i, a, kind)?;
+                let mut halves = vec![(a, bits, "low"), (a, bits, "high")];
+                if count == 4 {
+                    let [low, high] =
+                        ["low", "high"].map(|half| self.derive(i, &format!("~unpack.{half}.b{bits}"), &[a]));
+                    let (low, high, bits) = (low?, high?, bits / 2);
+                    halves = vec![(low, bits, "low"), (low, bits, "high"), (high, bits, "low"), (high, bits, "high")];
+                }
+                // A part may be the register that is taken apart: all are found before one is written.
+                let mut found = Vec::new();
+                for (part, (from, bits, half)) in parts.iter().zip(halves) {
+                    let name = format!("~unpack.{half}.b{bits}");
+                    match part {
+                        Operand::Symbol("_") => {}
+                        _ if kind == Kind::D && count == 2 => {
+                            let to = self.slot(i, part, Kind::W)?;
+                            self.emit_row(i, &name, &[to, from])?;
+                        }
+                        _ => found.push((part, self.derive(i, &name, &[from])?)),
                     }
+                }
+                for (part, value) in found {
+                    let to = self.slot(i, part, Kind::W)?;
+                    self.emit_row(i, "mov.b32", &[to, value])?;
                 }
                 Ok(())
             }
             _ => unsupported(i, "these operands"),
         }
+    }
+
+    /// `mov d, %clock`: a count of the warp's own, which goes on with every look at it.
+    pub fn read_clock(&mut self, i: &Instruction<'a>) -> Result<()> {
+        let [d, Operand::Symbol(name)] = i.operands.as_slice() else { return unsupported(i, "these operands") };
+        let Some((_, shift, base)) = CLOCKS.iter().find(|(clock, ..)| clock == name) else {
+            return unsupported(i, "this clock");
+        };
+        let wide = i.opcode.ends_with("64");
+        let d = self.slot(i, d, if wide { Kind::D } else { Kind::W })?;
+        self.emit_wide(i, &CLOCK, More { defs: vec![d], uses: vec![], imms: vec![*shift, *base, wide as i64] });
+        Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use super::launch::Job;
 use super::sched::{Arrival, Lanes, Outcome, run};
 use super::{Fault, LANES, List, Op, Warp};
-use crate::decode::{Init, Special};
+use crate::decode::{Init, MULTIPROCESSORS, Order, Special};
 use crate::ir::BarrierMode;
 use crate::plan::Home;
 use crate::tools::Observer;
@@ -181,6 +181,7 @@ impl<'a> Block<'a> {
             block: self.index,
             index: index as u32,
             tools: self.job.tools,
+            clock: lanes.clock,
             stop: None,
         };
         let barriers = &mut self.barriers;
@@ -189,6 +190,7 @@ impl<'a> Block<'a> {
         let mut arrive = |w: &mut Warp, _: &Op, list: &List| unsafe { arrive(barriers, index, w, list, file) };
         let outcome = run(program, lanes, &mut w, file, &mut turn, &mut arrive);
         lanes.live = w.live;
+        lanes.clock = w.clock;
         (outcome, w.stop)
     }
 
@@ -308,6 +310,14 @@ impl<'a> Block<'a> {
                             Special::Blocks(axis) => grid[axis],
                             Special::Lane => lane as u32,
                             Special::Warp => warp as u32,
+                            Special::Multiprocessor => (self.index % MULTIPROCESSORS as u64) as u32,
+                            Special::Lanes(Order::Equal) => 1 << lane,
+                            Special::Lanes(Order::Less) => (1 << lane) - 1,
+                            Special::Lanes(Order::LessOrEqual) => u32::MAX >> (31 - lane),
+                            Special::Lanes(Order::GreaterOrEqual) => u32::MAX << lane,
+                            Special::Lanes(Order::Greater) => u32::MAX << lane << 1,
+                            Special::DynamicShared => self.job.launch.shared_bytes,
+                            Special::TotalShared => self.job.shared as u32,
                         }) as u64
                     }
                 }

@@ -24,6 +24,7 @@ pub mod wmma;
 
 pub use alu::expand_handlers;
 pub use launch::{Launch, launch, launch_with};
+pub use warp::clock;
 
 use crate::memory::Block;
 use crate::tools::{Access, Observer};
@@ -124,6 +125,8 @@ pub struct Warp {
     pub index: u32,
     /// Null unless the program is a watched one.
     pub tools: *mut Observer<'static>,
+    /// Cycles, as far as anybody looks at them: see [`clock`].
+    pub clock: u64,
     /// What went wrong, in which lane, and what to do, after `TRAP` and `WAIT`.
     pub stop: Option<Fault>,
 }

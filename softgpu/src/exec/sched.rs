@@ -22,6 +22,8 @@ pub struct Lanes {
     /// Parked groups and live lanes when those last tried in vain; what the first of them has to say.
     tried: Vec<Group>,
     pub fault: Option<Fault>,
+    /// See [`clock`](super::clock).
+    pub clock: u64,
 }
 
 /// A group that waits at barrier `number`, to go on at `pc`.
@@ -130,6 +132,7 @@ impl Lanes {
         self.held.clear();
         self.tried.clear();
         self.spent = None;
+        self.clock = 0;
     }
 
     /// The group to run: the one at the lowest pc, or, if that has used up the last turn (does it wait for the others?),

@@ -87,6 +87,25 @@ unsafe fn tick(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
     NEXT
 }
 
+/// A clock: its count, plus `imms[1]`, shifted right by `imms[0]`, in 64 bits if `imms[2]`.
+///
+/// # Safety
+/// `list` must have a destination of that width.
+pub unsafe fn clock(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
+    // Every look takes as long as a handful of instructions, so that what waits for a time to pass gets there.
+    w.clock += 32;
+    let value = w.clock.wrapping_add(list.imms[1] as u64) >> list.imms[0];
+    // SAFETY: the caller's.
+    unsafe {
+        if list.imms[2] != 0 {
+            put::<u64>(w, r, list.regs[0], &[value; LANES]);
+        } else {
+            put::<u32>(w, r, list.regs[0], &[value as u32; LANES]);
+        }
+    }
+    NEXT
+}
+
 /// For lists that the scheduler reads, and nobody runs.
 pub unsafe fn no_wide(_: &mut Warp, _: &List, _: *mut u8) -> u32 {
     NEXT

@@ -40,4 +40,18 @@ rows! {
     "setp.geu.f32" => bool, (a: f32, b: f32) !(a < b);
     "setp.nan.f32" => bool, (a: f32, b: f32) a.is_nan() | b.is_nan();
     "setp.num.f32" => bool, (a: f32, b: f32) !(a.is_nan() | b.is_nan());
+    slow "setp.eq.f64" => bool, (a: f64, b: f64) a == b;
+    slow "setp.ne.f64" => bool, (a: f64, b: f64) (a < b) | (a > b);
+    slow "setp.lt.f64" => bool, (a: f64, b: f64) a < b;
+    slow "setp.le.f64" => bool, (a: f64, b: f64) a <= b;
+    slow "setp.gt.f64" => bool, (a: f64, b: f64) a > b;
+    slow "setp.ge.f64" => bool, (a: f64, b: f64) a >= b;
+    slow "setp.equ.f64" => bool, (a: f64, b: f64) !((a < b) | (a > b));
+    slow "setp.neu.f64" => bool, (a: f64, b: f64) a != b;
+    slow "setp.ltu.f64" => bool, (a: f64, b: f64) !(a >= b);
+    slow "setp.leu.f64" => bool, (a: f64, b: f64) !(a > b);
+    slow "setp.gtu.f64" => bool, (a: f64, b: f64) !(a <= b);
+    slow "setp.geu.f64" => bool, (a: f64, b: f64) !(a < b);
+    slow "setp.num.f64" => bool, (a: f64, b: f64) !(a.is_nan() | b.is_nan());
+    slow "setp.nan.f64" => bool, (a: f64, b: f64) a.is_nan() | b.is_nan();
 }

@@ -2,7 +2,7 @@
 
 use crate::LoadError;
 use crate::ast::Instruction;
-use crate::decode::{Decoder, address, atomic, control, matrix, memory, pack, warp};
+use crate::decode::{Decoder, address, arith, atomic, compare, control, convert, matrix, memory, pack, warp};
 
 /// An instruction with a decoder of its own.
 pub struct Form {
@@ -17,5 +17,6 @@ pub type DecodeFn =
 
 pub fn all() -> impl Iterator<Item = &'static Form> {
     let memory = [address::FORMS, atomic::FORMS, memory::FORMS];
-    memory.into_iter().chain([control::FORMS, matrix::FORMS, pack::FORMS, warp::FORMS]).flatten()
+    let arithmetic = [arith::FORMS, compare::FORMS, convert::FORMS, pack::FORMS];
+    memory.into_iter().chain(arithmetic).chain([control::FORMS, matrix::FORMS, warp::FORMS]).flatten()
 }

@@ -7,14 +7,17 @@
 #[macro_use]
 mod rows;
 
+mod bits;
 mod compare;
 mod convert;
 mod float;
 mod forms;
+mod half;
 mod integer;
 pub mod lane;
 mod logic;
-mod math;
+pub mod math;
+pub mod soft;
 mod spell;
 
 use std::collections::HashMap;
@@ -50,7 +53,8 @@ impl std::fmt::Debug for Row {
 }
 
 /// All rows.
-const ROWS: &[&[Row]] = &[integer::ROWS, logic::ROWS, float::ROWS, compare::ROWS, convert::ROWS];
+const ROWS: &[&[Row]] =
+    &[integer::ROWS, bits::ROWS, logic::ROWS, float::ROWS, half::ROWS, compare::ROWS, convert::ROWS];
 
 /// What an opcode means.
 #[derive(Clone, Copy)]
@@ -75,7 +79,7 @@ fn all() -> impl Iterator<Item = (&'static str, Entry)> {
     rows.chain(forms).flat_map(|(names, entry)| names.iter().map(move |&name| (name, entry)))
 }
 
-/// The table's entry for an opcode as PTX spells it.
+/// The table's entry for an opcode as PTX spells it. A row is the fast way of what a form does too, and goes first.
 pub fn find(opcode: &str) -> Option<Entry> {
     let candidates = INDEX.get(spell::head(opcode))?;
     candidates.iter().find(|(pattern, _)| spell::matches(pattern, opcode)).map(|(_, entry)| *entry)
@@ -89,9 +93,15 @@ pub fn row(name: &str) -> Option<&'static Row> {
     }
 }
 
-/// Every instruction that softgpu runs, as patterns.
+/// Every instruction that softgpu runs, as patterns. Rows whose name starts with `~`, which no opcode does, are parts
+/// that forms are put together from.
 pub fn coverage() -> impl Iterator<Item = &'static str> {
-    all().map(|(pattern, _)| pattern)
+    all().map(|(pattern, _)| pattern).filter(|pattern| !pattern.starts_with('~'))
+}
+
+/// The instructions that a pattern stands for: `shf(.l|.r).b32` for two, `add[.rn].f32` for two.
+pub fn spellings(pattern: &str) -> Vec<String> {
+    spell::out(pattern)
 }
 
 /// Every instruction as a page in Markdown, by first word.
@@ -120,15 +130,18 @@ pub fn rows() -> impl Iterator<Item = &'static [&'static str]> {
 
 #[cfg(test)]
 mod tests {
-    use super::{all, find, spell};
+    use super::{Entry, all, find, spell};
 
-    /// One spelling, one entry.
+    /// One spelling, one row, and one form.
     #[test]
     fn no_spelling_is_in_the_table_twice() {
-        let mut spellings: Vec<String> = all().flat_map(|(pattern, _)| spell::out(pattern)).collect();
-        assert!(spellings.iter().all(|spelling| find(spelling).is_some()));
-        spellings.sort_unstable();
-        let twice = spellings.windows(2).find(|pair| pair[0] == pair[1]);
-        assert_eq!(twice, None);
+        for forms in [false, true] {
+            let of_kind = all().filter(|(_, entry)| matches!(entry, Entry::Form(_)) == forms);
+            let mut spellings: Vec<String> = of_kind.flat_map(|(pattern, _)| spell::out(pattern)).collect();
+            assert!(spellings.iter().all(|spelling| find(spelling).is_some()));
+            spellings.sort_unstable();
+            let twice = spellings.windows(2).find(|pair| pair[0] == pair[1]);
+            assert_eq!(twice, None);
+        }
     }
 }
