@@ -105,6 +105,7 @@ __constant__ char text[] = "constant text";
 __device__ int counters[3] = {10, 20, 30};
 __device__ const int* inside = &counters[1];               // an address as an initialiser
 __device__ double scratch;                                 // no initialiser: zero
+__device__ int tally = 30;
 static __device__ unsigned long long packed[2] = {0x123456789abcdef0ull, 42};
 extern "C" __global__ void tables(double* out, int* ints, char* chars, int n) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
@@ -114,9 +115,9 @@ extern "C" __global__ void tables(double* out, int* ints, char* chars, int n) {
         chars[i] = text[(i * 3) % 14];
         ints[i] = counters[i % 3] + *inside + (int)(packed[i & 1] >> (i % 32));
     }
-    if (i == 0) { scratch = scratch + 2.5; out[n] = scratch; atomicAdd(&counters[2], 5); }
+    if (i == 0) { scratch = scratch + 2.5; out[n] = scratch; atomicAdd(&tally, 5); }
 }
-extern "C" __global__ void tables_again(double* out) { *out = scratch * 1000 + counters[2]; }
+extern "C" __global__ void tables_again(double* out) { *out = scratch * 1000 + tally; }
 
 extern "C" __global__ void print(const float* in, int n) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;

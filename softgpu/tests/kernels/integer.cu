@@ -98,8 +98,9 @@ extern "C" __global__ void inline_ptx(uint32_t* out, const uint32_t* a, const ui
     asm("add.sat.s32 %0, %1, %2;" : "=r"(o[12]) : "r"(x), "r"(y));
     asm("sub.sat.s32 %0, %1, %2;" : "=r"(o[13]) : "r"(x), "r"(y));
     asm("mad.hi.s32 %0, %1, %2, %3;" : "=r"(o[14]) : "r"(x), "r"(y), "r"(x));
-    asm("{.reg .pred p,q; setp.gt.and.u32 p|q, %1, %2, 1; @p mov.u32 %0, 1; @q mov.u32 %0, 2; @!p add.u32 %0, %0, 0;}" : "+r"(o[15]) : "r"(x), "r"(y));
-    o[15] = x > y ? 1 : 2;
+    uint32_t which = 3;
+    asm("{.reg .pred p,q,s; setp.ne.u32 s, %2, 7; setp.gt.and.u32 p|q, %1, %2, s; @p mov.u32 %0, 1; @q mov.u32 %0, 2;}" : "+r"(which) : "r"(x), "r"(y));
+    o[15] = which;
 }
 
 // Saturating narrowing, as image and quantisation code writes it.

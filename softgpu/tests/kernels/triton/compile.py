@@ -71,8 +71,16 @@ def ptx(fn, types, constants, divisible, options, whole=False):
     return f"// threads: {32 * meta.num_warps}, shared: {meta.shared}\n" + tidy(made.asm["ptx"], whole)
 
 
+def without_folder(match):
+    """A string in an initialiser, as numbers: this folder's name is cut, and zeros fill the end."""
+    numbers = [int(n) for n in match[0][1:-1].split(",")]
+    cut = bytes(numbers).replace(bytes(pathlib.Path(__file__).parent.resolve()) + b"/", b"")
+    return "{" + ", ".join(str(n) for n in cut + bytes(len(numbers) - len(cut))) + "}"
+
+
 def tidy(text, whole):
     """Without paths and comments; of the debug sections only the strings that `.loc` names, unless `whole`."""
+    text = re.sub(r"\{[\d, ]{60,}\}", without_folder, text)
     text = re.sub(r'(\.file\s+\d+\s+)"[^"]*/([^"/]*)"', r'\1"\2"', text)
     if whole:  # the compilation's folder becomes dots
         text = re.sub(r"(?s)(\.b8 \d+\s+// DW_AT_comp_dir\n(?:\.b8 [1-9]\d*\n)*)", lambda m: re.sub(r"\.b8 \d+", ".b8 46", m[0]), text)
