@@ -14,6 +14,7 @@ pub const CASES: &[Case] = &[
     ("cub_unique", unique),
     ("cub_merge_sort", merge_sort),
     ("cub_argmax", argmax),
+    ("_ZN3cub17CUB_300001_SM_8006detail11EmptyKernelIvEEvv", |k| k.launch(2, 64, 0, &[])),
 ];
 
 fn reduce(k: &Kernel) {

@@ -63,6 +63,7 @@ pub fn checks(fast: bool) -> Vec<Check> {
     for &(name, f, units) in BINARY {
         all.push((name, Box::new(move |k| function_of_two(k, f, units, fast))));
     }
+    all.push(("math_nextafter", Box::new(move |k| function_of_two(k, |x, y| libm::nextafterf(x as f32, y as f32) as f64, 0.0, fast))));
     all.push(("math_erfinv", Box::new(erfinv)));
     all.push(("math_parts", Box::new(move |k| parts(k, fast))));
     all.push(("math_fast", Box::new(intrinsics)));
