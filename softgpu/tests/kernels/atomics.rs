@@ -34,9 +34,22 @@ fn atomics_u32(k: &Kernel) {
     let signed = || x.iter().map(|v| *v as i32);
     let top = *x.iter().max().unwrap();
     let want = [
-        sum.wrapping_add(9), 9u32.wrapping_sub(sum), *x.iter().min().unwrap(), top,
-        x.iter().fold(!0, |a, b| a & (b | 0xff)), x.iter().fold(0, |a, b| a | b & 0xff00), x.iter().fold(0, |a, b| a ^ b), inc, dec,
-        signed().min().unwrap() as u32, signed().max().unwrap() as u32, n as u32, n as u32, top, 5, 77,
+        sum.wrapping_add(9),
+        9u32.wrapping_sub(sum),
+        *x.iter().min().unwrap(),
+        top,
+        x.iter().fold(!0, |a, b| a & (b | 0xff)),
+        x.iter().fold(0, |a, b| a | b & 0xff00),
+        x.iter().fold(0, |a, b| a ^ b),
+        inc,
+        dec,
+        signed().min().unwrap() as u32,
+        signed().max().unwrap() as u32,
+        n as u32,
+        n as u32,
+        top,
+        5,
+        77,
     ];
     let got = g.read();
     same(&got[..16], &want);
@@ -51,12 +64,19 @@ fn atomics_64(k: &Kernel) {
     let mut r = Random(2);
     let x: Vec<u64> = (0..n).map(|_| r.u64()).collect();
     let (g, input) = (k.upload(&[5u64, !0, 0, !0, 0, 0, i64::MAX as u64, i64::MIN as u64, 3, 0]), k.upload(&x));
-    k.launch(2, 128, 0, &[&g, &input, &(n as i32)]);
+    k.launch(2, 128, 0, &[&g, &input, &n]);
     let signed = || x.iter().map(|v| *v as i64);
     let want = [
-        x.iter().fold(5u64, |a, b| a.wrapping_add(*b)), *x.iter().min().unwrap(), *x.iter().max().unwrap(),
-        x.iter().fold(!0, |a, b| a & (b | 0xffff)), x.iter().fold(0, |a, b| a | b & 0xff00_ff00_ff00), x.iter().fold(0, |a, b| a ^ b),
-        signed().min().unwrap() as u64, signed().max().unwrap() as u64, 3 + x.iter().map(|v| v & 0xff).sum::<u64>(), 77,
+        x.iter().fold(5u64, |a, b| a.wrapping_add(*b)),
+        *x.iter().min().unwrap(),
+        *x.iter().max().unwrap(),
+        x.iter().fold(!0, |a, b| a & (b | 0xffff)),
+        x.iter().fold(0, |a, b| a | b & 0xff00_ff00_ff00),
+        x.iter().fold(0, |a, b| a ^ b),
+        signed().min().unwrap() as u64,
+        signed().max().unwrap() as u64,
+        3 + x.iter().map(|v| v & 0xff).sum::<u64>(),
+        77,
     ];
     same(&g.read(), &want);
 }
@@ -93,7 +113,7 @@ fn histogram_shared(k: &Kernel) {
     let mut r = Random(4);
     let x: Vec<u8> = (0..n).map(|_| (r.u64() & r.u64()) as u8).collect();
     let (bins, input) = (k.zeros::<u32>(256), k.upload(&x));
-    k.launch(3, 160, 0, &[&bins, &input, &(n as i32)]);
+    k.launch(3, 160, 0, &[&bins, &input, &n]);
     let mut want = vec![0u32; 256];
     x.iter().for_each(|v| want[*v as usize] += 1);
     same(&bins.read(), &want);
@@ -130,7 +150,7 @@ fn hash_insert(k: &Kernel) {
     let mut r = Random(6);
     let x: Vec<u32> = (0..n).map(|_| 1 + r.below(100) as u32 * 7919).collect();
     let (keys, counts, input) = (k.zeros::<u32>(256), k.zeros::<u32>(256), k.upload(&x));
-    k.launch(4, 128, 0, &[&keys, &counts, &input, &(n as i32), &255u32]);
+    k.launch(4, 128, 0, &[&keys, &counts, &input, &n, &255u32]);
     let mut got: Vec<(u32, u32)> = keys.read().into_iter().zip(counts.read()).filter(|p| p.0 != 0).collect();
     got.sort();
     let mut want: Vec<u32> = x.clone();

@@ -120,7 +120,13 @@ fn tables(k: &Kernel) {
     let n = 97;
     let (out, ints, chars) = (k.zeros::<f64>(n + 1), k.zeros::<i32>(n), k.zeros::<u8>(n));
     k.launch(1, 128, 0, &[&out, &ints, &chars, &(n as i32)]);
-    let entries = [(1u8, 300u16, -7i32, 0.5f64), (2, 65535, i32::MAX, -1e300), (3, 0, 1, 3.25), (0, 1, 2, 1e-310), (255, 4, -1, 0.0)];
+    let entries = [
+        (1u8, 300u16, -7i32, 0.5f64),
+        (2, 65535, i32::MAX, -1e300),
+        (3, 0, 1, 3.25),
+        (0, 1, 2, 1e-310),
+        (255, 4, -1, 0.0),
+    ];
     let coefficients = [1.0f32, -0.5, 0.25, 0.0, 0.0, 0.0625, 0.0, 0.0];
     let text = b"constant text\0";
     let value = |i: usize| {
@@ -317,9 +323,15 @@ fn aggregates(k: &Kernel) {
         p & 0x00ff_ffff | (p >> 24).wrapping_add(3) << 24
     };
     same(&dp.read(), &pixels.iter().map(pixel).collect::<Vec<_>>());
-    let multiply = |a: &[f32; 9], b: &[f32; 9]| std::array::from_fn(|i| (0..3).map(|j| a[i / 3 * 3 + j] * b[j * 3 + i % 3]).sum());
+    let multiply =
+        |a: &[f32; 9], b: &[f32; 9]| std::array::from_fn(|i| (0..3).map(|j| a[i / 3 * 3 + j] * b[j * 3 + i % 3]).sum());
     let fourth = |m: &[f32; 9]| (0..3).fold(*m, |p, _| multiply(&p, m));
-    close(&power.read().concat(), &matrices.iter().flat_map(fourth).map(|v: f32| v as f64).collect::<Vec<_>>(), 0.0, 0.0);
+    close(
+        &power.read().concat(),
+        &matrices.iter().flat_map(fourth).map(|v: f32| v as f64).collect::<Vec<_>>(),
+        0.0,
+        0.0,
+    );
 }
 
 fn wide_copies(k: &Kernel) {
@@ -340,5 +352,14 @@ fn indexed_branch(k: &Kernel) {
     let x = Random(14).ints(80, -99, 99);
     let (out, input) = (k.zeros::<i32>(80), k.upload(&x));
     k.launch(1, 80, 0, &[&out, &input]);
-    same(&out.read(), &x.iter().map(|v| match v & 3 { 0 => v + 100, 2 => -v, _ => v * 3 }).collect::<Vec<_>>());
+    same(
+        &out.read(),
+        &x.iter()
+            .map(|v| match v & 3 {
+                0 => v + 100,
+                2 => -v,
+                _ => v * 3,
+            })
+            .collect::<Vec<_>>(),
+    );
 }

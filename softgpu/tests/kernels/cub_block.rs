@@ -49,7 +49,13 @@ fn scan_max(k: &Kernel) {
     let x: Vec<f64> = (0..128).map(|i| r.f64(-1., 1.) + i as f64 * 0.01).collect();
     let (out, input) = (k.zeros::<f64>(128), k.upload(&x));
     k.launch(1, 128, 0, &[&out, &input]);
-    let want: Vec<f64> = x.iter().scan(f64::MIN, |top, v| { *top = top.max(*v); Some(*top) }).collect();
+    let want: Vec<f64> = x
+        .iter()
+        .scan(f64::MIN, |top, v| {
+            *top = top.max(*v);
+            Some(*top)
+        })
+        .collect();
     same(&out.read(), &want);
 }
 
@@ -85,7 +91,14 @@ fn warp(k: &Kernel) {
     let mut want: Vec<i32> = x.chunks(32).map(|c| c.iter().sum()).collect();
     want.extend(x.chunks(16).map(|c| c.iter().min().unwrap()));
     same(&sums.read(), &want);
-    let inclusive = |c: &[i32]| c.iter().scan(0, |s, v| { *s += v; Some(*s) }).collect::<Vec<_>>();
+    let inclusive = |c: &[i32]| {
+        c.iter()
+            .scan(0, |s, v| {
+                *s += v;
+                Some(*s)
+            })
+            .collect::<Vec<_>>()
+    };
     same(&scans.read(), &x.chunks(32).flat_map(inclusive).collect::<Vec<_>>());
     let segment = |t: usize| {
         let end = (t + 1..t / 32 * 32 + 32).find(|&u| flags[u] == 1).unwrap_or(t / 32 * 32 + 32);

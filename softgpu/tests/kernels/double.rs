@@ -47,7 +47,10 @@ fn check(x: &str, got: f64, want: f64, units: f64) {
     }
     let unit = (want.abs().next_up() - want.abs()).max(f64::from_bits(1));
     let allowed = if units == 0.0 { 0.0 } else { (units + 1.0) * unit };
-    assert!((got - want).abs() <= allowed, "of {x}: got {got:e}, expected {want:e} within {units} units of the last place");
+    assert!(
+        (got - want).abs() <= allowed,
+        "of {x}: got {got:e}, expected {want:e} within {units} units of the last place"
+    );
 }
 
 fn function(k: &Kernel, f: One, least: f64, units: f64) {
@@ -55,7 +58,22 @@ fn function(k: &Kernel, f: One, least: f64, units: f64) {
     let mut x: Vec<f64> = (0..1500).map(|_| r.f64(-3.0, 3.0)).collect();
     x.extend((0..500).map(|_| r.f64(-750.0, 720.0)));
     x.extend((0..1500).map(|_| (r.unit() * 2.0 - 1.0) * 2f64.powi(r.int(-1022, 1023) as i32)));
-    x.extend([0.0, -0.0, 1.0, -1.0, 0.5, 2.5, f64::MAX, f64::MIN, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, f64::from_bits(1), 1e22, 1e300]);
+    x.extend([
+        0.0,
+        -0.0,
+        1.0,
+        -1.0,
+        0.5,
+        2.5,
+        f64::MAX,
+        f64::MIN,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        f64::NAN,
+        f64::from_bits(1),
+        1e22,
+        1e300,
+    ]);
     x.retain(|v| *v >= least || v.is_nan() || *v == f64::NEG_INFINITY);
     let (out, input) = (k.zeros::<f64>(x.len()), k.upload(&x));
     k.launch(x.len().div_ceil(128) as u32, 128, 0, &[&out, &input, &(x.len() as i32)]);
@@ -71,7 +89,8 @@ fn pairs(wide: bool) -> (Vec<f64>, Vec<f64>) {
     all.extend((0..1500).map(|_| (r.f64(-1e3, 1e3), r.f64(-1.0, 1.0) * 2f64.powi(r.int(-30, 30) as i32))));
     all.extend((0..200).map(|i| (i as f64, (i % 7) as f64 - 3.5)));
     if wide {
-        let special = [0.0, -0.0, 1.0, -1.0, 2.0, -3.0, 0.5, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, f64::MAX, 1e-310, 1e308];
+        let special =
+            [0.0, -0.0, 1.0, -1.0, 2.0, -3.0, 0.5, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, f64::MAX, 1e-310, 1e308];
         all.extend(special.iter().flat_map(|a| special.iter().map(move |b| (*a, *b))));
     }
     all.into_iter().unzip()
@@ -92,10 +111,22 @@ fn roundings(k: &Kernel) {
     let (out, da, db) = (k.zeros::<f64>(24 * a.len()), k.upload(&a), k.upload(&b));
     k.launch(a.len().div_ceil(128) as u32, 128, 0, &[&out, &da, &db, &(a.len() as i32)]);
     for ((&x, &y), got) in a.iter().zip(&b).zip(out.read().chunks(24)) {
-        let all = [Exact::Add(x, y), Exact::Mul(x, y), Exact::Fma(x, y, x - y), Exact::Div(x, y), Exact::Div(1.0, y), Exact::Sqrt(y.abs())];
+        let all = [
+            Exact::Add(x, y),
+            Exact::Mul(x, y),
+            Exact::Fma(x, y, x - y),
+            Exact::Div(x, y),
+            Exact::Div(1.0, y),
+            Exact::Sqrt(y.abs()),
+        ];
         for (j, got) in got.iter().enumerate() {
             let want = all[j / 4].f64(ALL[j % 4]);
-            assert!(*got == want, "operation {} {:?} of ({x:e}, {y:e}): got {got:e}, expected {want:e}", j / 4, ALL[j % 4]);
+            assert!(
+                *got == want,
+                "operation {} {:?} of ({x:e}, {y:e}): got {got:e}, expected {want:e}",
+                j / 4,
+                ALL[j % 4]
+            );
         }
     }
 }
@@ -103,7 +134,22 @@ fn roundings(k: &Kernel) {
 fn conversions(k: &Kernel) {
     let mut r = Random(3);
     let mut x: Vec<f64> = (0..2000).map(|_| (r.unit() * 2.0 - 1.0) * 2f64.powi(r.int(-160, 140) as i32)).collect();
-    x.extend([0.0, -0.0, 0.5, 1.5, -0.5, 2147483647.5, -2147483648.5, 4294967295.5, 9.3e18, 1.9e19, -9.3e18, f64::NAN, f64::INFINITY, f64::NEG_INFINITY]);
+    x.extend([
+        0.0,
+        -0.0,
+        0.5,
+        1.5,
+        -0.5,
+        2147483647.5,
+        -2147483648.5,
+        4294967295.5,
+        9.3e18,
+        1.9e19,
+        -9.3e18,
+        f64::NAN,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+    ]);
     x.extend([3.4028235677973366e38, 3.402823466e38, 1e-46, 7e-46, 1.401298464324817e-45, f64::MAX, f64::from_bits(1)]);
     let (out, input) = (k.zeros::<i64>(16 * x.len()), k.upload(&x));
     k.launch(x.len().div_ceil(128) as u32, 128, 0, &[&out, &input, &(x.len() as i32)]);
@@ -117,14 +163,21 @@ fn conversions(k: &Kernel) {
         same(&got[..8], &want);
         for (j, round) in ALL.into_iter().enumerate() {
             let (got, want) = (f32::from_bits(got[8 + j] as u32), narrow(x, SINGLE, round) as f32);
-            assert!(got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan(), "{round:?} of {x:e}: got {got:e}, expected {want:e}");
+            assert!(
+                got.to_bits() == want.to_bits() || got.is_nan() && want.is_nan(),
+                "{round:?} of {x:e}: got {got:e}, expected {want:e}"
+            );
         }
         let bits = x.to_bits();
         if !x.is_nan() {
             let swapped = (bits & 0x7fef_ffff) << 32 | bits >> 32;
             same(&got[12..15], &[(bits >> 32) as i32 as i64, bits as i32 as i64, swapped as i64]);
         }
-        assert_eq!(got[15], x.is_nan() as i64 | (x.is_infinite() as i64) << 1 | (x.is_sign_negative() as i64) << 2, "classes of {x:e}");
+        assert_eq!(
+            got[15],
+            x.is_nan() as i64 | (x.is_infinite() as i64) << 1 | (x.is_sign_negative() as i64) << 2,
+            "classes of {x:e}"
+        );
     }
 }
 

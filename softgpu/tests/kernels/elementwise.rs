@@ -79,7 +79,7 @@ fn stereo_mix(k: &Kernel) {
     let mut r = Random(6);
     let samples: Vec<[i16; 2]> = (0..n).map(|_| [r.u64() as i16, r.u64() as i16]).collect();
     let s = k.upload(&samples);
-    k.launch(7, 128, 0, &[&s, &(n as i32)]);
+    k.launch(7, 128, 0, &[&s, &n]);
     let mix = |v: &[i16; 2]| [v[1] / 2, v[0].saturating_add(v[1])];
     same(&s.read(), &samples.iter().map(mix).collect::<Vec<_>>());
 }
@@ -127,13 +127,21 @@ fn streaming_copy(k: &Kernel) {
     same(&last.read(), &want);
 }
 
-fn clamp<T: bytemuck::Pod + PartialOrd + std::fmt::Debug>(k: &Kernel, x: &[T], low: T, high: T)
-where
-    T: Arg,
-{
+fn clamp<T: Arg + bytemuck::Pod + PartialOrd + std::fmt::Debug>(k: &Kernel, x: &[T], low: T, high: T) {
     let d = k.upload(x);
     k.launch(2, 33, 0, &[&d, &low, &high, &(x.len() as i32)]);
-    let want: Vec<T> = x.iter().map(|&v| if v < low { low } else if v > high { high } else { v }).collect();
+    let want: Vec<T> = x
+        .iter()
+        .map(|&v| {
+            if v < low {
+                low
+            } else if v > high {
+                high
+            } else {
+                v
+            }
+        })
+        .collect();
     same(&d.read(), &want);
 }
 

@@ -79,14 +79,9 @@ impl Exact {
         }
     }
 
-    /// To a double. Inputs must keep far from overflow and underflow.
+    /// To a double; the sign of an exact zero is left as it is. Inputs must keep far from overflow and underflow.
     pub fn f64(&self, round: Round) -> f64 {
         let (near, excess) = self.nearest();
-        if near == 0.0 && round == Down {
-            if let Exact::Add(a, b) | Exact::Fma(_, a, b) = self {
-                return if *b == -a && *b != 0.0 { -0.0 } else { near };
-            }
-        }
         if near.is_finite() { direct(near, excess, round) } else { near }
     }
 

@@ -139,7 +139,8 @@ fn rounding(k: &Kernel) {
 
 fn patterns(seed: u64, n: usize) -> Vec<u16> {
     let mut r = Random(seed);
-    let special = [0u16, 0x8000, 1, 0x8001, 0x3c00, 0xbc00, 0x3f80, 0xbf80, 0x7c00, 0xfc00, 0x7f80, 0xff80, 0x7fff, 0xffff];
+    let special =
+        [0u16, 0x8000, 1, 0x8001, 0x3c00, 0xbc00, 0x3f80, 0xbf80, 0x7c00, 0xfc00, 0x7f80, 0xff80, 0x7fff, 0xffff];
     (0..n).map(|_| if r.below(3) == 0 { special[r.below(14) as usize] } else { r.u64() as u16 }).collect()
 }
 
@@ -167,12 +168,33 @@ fn arithmetic(k: &Kernel, format: Format, value: fn(u16) -> f64) {
             let to = |e: Exact| e.narrow(format, Even);
             let (sum, product, fused) = (to(Exact::Add(a, b)), to(Exact::Mul(a, b)), to(Exact::Fma(a, b, c)));
             let relu = if fused.is_nan() { fused } else { fused.max(0.0) };
-            let (nan, either) = (a.is_nan() || b.is_nan(), |v: f64| if a.is_nan() { b } else if b.is_nan() { a } else { v });
+            let (nan, either) = (a.is_nan() || b.is_nan(), |v: f64| {
+                if a.is_nan() {
+                    b
+                } else if b.is_nan() {
+                    a
+                } else {
+                    v
+                }
+            });
             let [low, high] = [least(a, b), -least(-a, -b)];
             let want = [
-                sum, to(Exact::Add(a, -b)), product, fused, saturate(sum), saturate(product), saturate(fused), relu,
-                -a, a.abs(), either(low), either(high),
-                if nan { f64::NAN } else { low }, if nan { f64::NAN } else { high }, a / b, sum,
+                sum,
+                to(Exact::Add(a, -b)),
+                product,
+                fused,
+                saturate(sum),
+                saturate(product),
+                saturate(fused),
+                relu,
+                -a,
+                a.abs(),
+                either(low),
+                either(high),
+                if nan { f64::NAN } else { low },
+                if nan { f64::NAN } else { high },
+                a / b,
+                sum,
             ];
             for (j, want) in want.into_iter().enumerate() {
                 let got = value(got[32 * i + 2 * j + part]);
@@ -192,7 +214,10 @@ fn arithmetic(k: &Kernel, format: Format, value: fn(u16) -> f64) {
 fn polynomial(k: &Kernel, format: Format, value: fn(u16) -> f64) {
     let n = 2000;
     let mut r = Random(6);
-    let mut x: Vec<u16> = (0..n).map(|_| r.f64(-8., 8.) as f32).map(|v| if format.0 == 11 { F16::new(v).0 } else { Bf16::new(v).0 }).collect();
+    let mut x: Vec<u16> = (0..n)
+        .map(|_| r.f64(-8., 8.) as f32)
+        .map(|v| if format.0 == 11 { F16::new(v).0 } else { Bf16::new(v).0 })
+        .collect();
     x[7] = 0x7fff;
     let (out, input) = (k.zeros::<u16>(n), k.upload(&x));
     k.launch(16, 128, 0, &[&out, &input, &(n as i32)]);
@@ -219,13 +244,14 @@ fn compare(k: &Kernel, value: fn(u16) -> f64) {
     let each = |i: usize| {
         let (x, y) = (value(a[i]), value(b[i]));
         let unordered = x.is_nan() || y.is_nan();
-        let ordered = [x == y, x < y || x > y, x < y, x <= y, x > y, x >= y];
-        let mut bits = ordered.iter().enumerate().fold(0, |r, (j, &v)| r | (v as u32) << j | ((v || unordered) as u32) << (6 + j));
+        let ordered = [x == y, x != y && !unordered, x < y, x <= y, x > y, x >= y];
+        let mut bits =
+            ordered.iter().enumerate().fold(0, |r, (j, &v)| r | (v as u32) << j | ((v || unordered) as u32) << (6 + j));
         bits |= (x.is_nan() as u32) << 12 | (x.is_infinite() as u32) << 13;
         if !is_half {
             return vec![bits];
         }
-        let (yy, lt_second) = (y == y, y < y || y.is_nan());
+        let (yy, lt_second) = (!y.is_nan(), y.is_nan()); // the second half compares y with itself
         bits |= ((x == y && yy) as u32) << 14 | (((x < y || unordered) && lt_second) as u32) << 15;
         let mask = |v: bool, set: u32| if v { set } else { 0 };
         vec![bits, mask(x == y, 0xffff) | mask(yy, 0xffff_0000), mask(x >= y, 0x3c00) | mask(yy, 0x3c00_0000)]
@@ -277,6 +303,7 @@ fn dot(k: &Kernel) {
     let halves = |x: &[f32]| x.iter().map(|v| F16::new(*v)).collect::<Vec<_>>();
     let (out, da, db) = (k.zeros::<f32>(rows), k.upload(&halves(&a)), k.upload(&halves(&b)));
     k.launch(rows as u32, 32, 0, &[&out, &da, &db, &(cols as i32)]);
-    let sums = a.chunks(2 * cols).zip(b.chunks(2 * cols)).map(|(x, y)| x.iter().zip(y).map(|(x, y)| x * y).sum::<f32>());
+    let sums =
+        a.chunks(2 * cols).zip(b.chunks(2 * cols)).map(|(x, y)| x.iter().zip(y).map(|(x, y)| x * y).sum::<f32>());
     same(&out.read(), &sums.collect::<Vec<_>>());
 }

@@ -153,7 +153,11 @@ fn only(ptx: &str, wanted: &[&str]) -> String {
             }
         }
     }
-    items.iter().filter(|item| item.name.is_empty() || keep.contains(item.name.as_str())).map(|item| item.text).collect()
+    items
+        .iter()
+        .filter(|item| item.name.is_empty() || keep.contains(item.name.as_str()))
+        .map(|item| item.text)
+        .collect()
 }
 
 /// Loads each case's kernels alone and runs its check; panics with all that failed. `not_yet`: kernels that softgpu
@@ -292,13 +296,21 @@ impl Kernel {
     pub fn try_launch(&self, entry: &str, grid: [u32; 3], block: [u32; 3], shared: u32, args: &[&dyn Arg]) -> bool {
         let args: Vec<Vec<u8>> = args.iter().map(|arg| arg.bytes()).collect();
         let args: Vec<&[u8]> = args.iter().map(|arg| arg.as_slice()).collect();
-        let result = launch(&self.module, entry, &self.memory, &Launch { grid, block, shared_bytes: shared, args: &args });
+        let result =
+            launch(&self.module, entry, &self.memory, &Launch { grid, block, shared_bytes: shared, args: &args });
         let good = result.is_ok();
         *self.error.borrow_mut() = result.err();
         good
     }
 
-    pub fn launch_entry(&self, entry: &str, grid: impl Into<Dim>, block: impl Into<Dim>, shared: u32, args: &[&dyn Arg]) {
+    pub fn launch_entry(
+        &self,
+        entry: &str,
+        grid: impl Into<Dim>,
+        block: impl Into<Dim>,
+        shared: u32,
+        args: &[&dyn Arg],
+    ) {
         if !self.try_launch(entry, grid.into().0, block.into().0, shared, args) {
             panic!("{}", self.error.borrow().as_ref().unwrap());
         }

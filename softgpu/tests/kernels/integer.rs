@@ -50,17 +50,38 @@ fn bits_32(k: &Kernel) {
         let s24 = |v: u32| (v << 8) as i32 >> 8;
         let (wide, signed) = (x as u64 * y as u64, sx as i64 * sy as i64);
         vec![
-            x.count_ones(), x.leading_zeros(), x.reverse_bits(), if x == 0 { 0 } else { x.trailing_zeros() + 1 },
-            (both << (y & 31) >> 32) as u32, (both >> (y & 31)) as u32,
-            if y >= 32 { x } else { (both << y >> 32) as u32 }, if y >= 32 { y } else { (both >> y) as u32 },
-            permute(x, y, 0x3175), permute(x, y, y), s24(x).wrapping_mul(s24(y)) as u32, (x & 0xff_ffff).wrapping_mul(y & 0xff_ffff),
-            (wide >> 32) as u32, (signed >> 32) as u32, sx.abs_diff(sy).wrapping_add(7), x.abs_diff(y).wrapping_add(9),
-            ((sx as i64 + sy as i64) >> 1) as u32, ((sx as i64 + sy as i64 + 1) >> 1) as u32,
-            ((x as u64 + y as u64) >> 1) as u32, ((x as u64 + y as u64 + 1) >> 1) as u32,
-            x.rotate_left(y & 31), x.checked_div(y).unwrap_or(0), x.checked_rem(y).unwrap_or(1),
-            if sy > 0 { (sx / sy) as u32 } else { 2 }, if sy > 0 { (sx % sy) as u32 } else { 3 },
-            x / 7, (sx / -10) as u32, x >> 5 & 0x3ff, ((x << 12) as i32 >> 20) as u32,
-            sx.wrapping_abs() as u32, x.min(y).wrapping_sub(sx.max(sy) as u32), !x & y | (x ^ y) & 0xff,
+            x.count_ones(),
+            x.leading_zeros(),
+            x.reverse_bits(),
+            if x == 0 { 0 } else { x.trailing_zeros() + 1 },
+            (both << (y & 31) >> 32) as u32,
+            (both >> (y & 31)) as u32,
+            if y >= 32 { x } else { (both << y >> 32) as u32 },
+            if y >= 32 { y } else { (both >> y) as u32 },
+            permute(x, y, 0x3175),
+            permute(x, y, y),
+            s24(x).wrapping_mul(s24(y)) as u32,
+            (x & 0xff_ffff).wrapping_mul(y & 0xff_ffff),
+            (wide >> 32) as u32,
+            (signed >> 32) as u32,
+            sx.abs_diff(sy).wrapping_add(7),
+            x.abs_diff(y).wrapping_add(9),
+            ((sx as i64 + sy as i64) >> 1) as u32,
+            ((sx as i64 + sy as i64 + 1) >> 1) as u32,
+            ((x as u64 + y as u64) >> 1) as u32,
+            ((x as u64 + y as u64 + 1) >> 1) as u32,
+            x.rotate_left(y & 31),
+            x.checked_div(y).unwrap_or(0),
+            x.checked_rem(y).unwrap_or(1),
+            if sy > 0 { (sx / sy) as u32 } else { 2 },
+            if sy > 0 { (sx % sy) as u32 } else { 3 },
+            x / 7,
+            (sx / -10) as u32,
+            x >> 5 & 0x3ff,
+            ((x << 12) as i32 >> 20) as u32,
+            sx.wrapping_abs() as u32,
+            x.min(y).wrapping_sub(sx.max(sy) as u32),
+            !x & y | (x ^ y) & 0xff,
         ]
     });
 }
@@ -75,11 +96,21 @@ fn bits_64(k: &Kernel) {
     pairwise(k, &doubles(3), &doubles(4), |x, y| {
         let (sx, sy) = (x as i64, y as i64);
         vec![
-            x.count_ones() as u64, x.leading_zeros() as u64, x.reverse_bits(), if x == 0 { 0 } else { x.trailing_zeros() as u64 + 1 },
-            (x as u128 * y as u128 >> 64) as u64, (sx as i128 * sy as i128 >> 64) as u64,
-            x.checked_div(y).unwrap_or(0), x.checked_rem(y).unwrap_or(0),
-            if y == 0 { 0 } else { sx.wrapping_div(sy | 1) as u64 }, if y == 0 { 0 } else { sx.wrapping_rem(sy | 1) as u64 },
-            x.rotate_left((y & 63) as u32), (sx >> (y & 63)) as u64, x / 1_000_003, x.min(y) ^ sx.max(sy) as u64, sx.wrapping_abs() as u64,
+            x.count_ones() as u64,
+            x.leading_zeros() as u64,
+            x.reverse_bits(),
+            if x == 0 { 0 } else { x.trailing_zeros() as u64 + 1 },
+            (x as u128 * y as u128 >> 64) as u64,
+            (sx as i128 * sy as i128 >> 64) as u64,
+            x.checked_div(y).unwrap_or(0),
+            x.checked_rem(y).unwrap_or(0),
+            if y == 0 { 0 } else { sx.wrapping_div(sy | 1) as u64 },
+            if y == 0 { 0 } else { sx.wrapping_rem(sy | 1) as u64 },
+            x.rotate_left((y & 63) as u32),
+            (sx >> (y & 63)) as u64,
+            x / 1_000_003,
+            x.min(y) ^ sx.max(sy) as u64,
+            sx.wrapping_abs() as u64,
             ((x as u32 as u64) * (y as u32 as u64)).wrapping_add((x as i32 as i64 * y as i32 as i64) as u64),
         ]
     });
@@ -88,14 +119,24 @@ fn bits_64(k: &Kernel) {
 fn bits_128(k: &Kernel) {
     let wide = |seed| {
         let (low, high) = (doubles(seed), doubles(seed + 10));
-        low.iter().zip(&high).enumerate().map(|(i, (l, h))| (if i % 3 == 0 { 0 } else { *h } as u128) << 64 | *l as u128).collect::<Vec<_>>()
+        low.iter()
+            .zip(&high)
+            .enumerate()
+            .map(|(i, (l, h))| (if i % 3 == 0 { 0 } else { *h } as u128) << 64 | *l as u128)
+            .collect::<Vec<_>>()
     };
     pairwise(k, &wide(5), &wide(6), |x: u128, y: u128| {
         let order = if x < y { ((x as i128) < y as i128) as u128 } else { 2 + (x == y) as u128 };
         let shift = (y & 127) as u32;
         vec![
-            x.wrapping_add(y), x.wrapping_sub(y), x.wrapping_mul(y), x / (y | 1), x % (y | 1),
-            x << shift, ((x as i128) >> shift) as u128, order,
+            x.wrapping_add(y),
+            x.wrapping_sub(y),
+            x.wrapping_mul(y),
+            x / (y | 1),
+            x % (y | 1),
+            x << shift,
+            ((x as i128) >> shift) as u128,
+            order,
         ]
     });
 }
@@ -139,10 +180,18 @@ fn video_simd(k: &Kernel) {
     pairwise(k, &words(11, N), &words(12, N), |x, y| {
         let differences = bytes(x, y, u8::abs_diff);
         vec![
-            bytes(x, y, u8::wrapping_add), halves(x, y, i16::wrapping_sub), bytes(x, y, u8::saturating_add), differences,
-            differences.to_le_bytes().iter().map(|v| *v as u32).sum(), halves(x, y, i16::max), bytes(x, y, u8::min),
-            bytes(x, y, |a, b| if a > b { 255 } else { 0 }), bytes(x, y, |a, b| (a as u16 + b as u16 + 1 >> 1) as u8),
-            halves(x, 0, |a, _| a.wrapping_abs()), bytes(x, y, |a, b| (a < b) as u8), halves(x, y, i16::saturating_add),
+            bytes(x, y, u8::wrapping_add),
+            halves(x, y, i16::wrapping_sub),
+            bytes(x, y, u8::saturating_add),
+            differences,
+            differences.to_le_bytes().iter().map(|v| *v as u32).sum(),
+            halves(x, y, i16::max),
+            bytes(x, y, u8::min),
+            bytes(x, y, |a, b| if a > b { 255 } else { 0 }),
+            bytes(x, y, |a, b| (a as u16 + b as u16 + 1 >> 1) as u8),
+            halves(x, 0, |a, _| a.wrapping_abs()),
+            bytes(x, y, |a, b| (a < b) as u8),
+            halves(x, y, i16::saturating_add),
         ]
     });
 }
@@ -151,20 +200,41 @@ fn inline_ptx(k: &Kernel) {
     pairwise(k, &words(13, N), &words(14, N), |x, y| {
         let (sx, sy) = (x as i32, y as i32);
         let (position, length) = (y & 255, y >> 8 & 255);
-        let field = |fill: u32| (0..32).map(|i| if i < length && position + i <= 31 { x >> (position + i) & 1 } else if length == 0 { 0 } else { fill } << i).sum::<u32>();
+        let field = |fill: u32| {
+            (0..32).map(|i| if i < length && position + i <= 31 { x >> (position + i) & 1 } else if length == 0 { 0 } else { fill } << i).sum::<u32>()
+        };
         let sign = x >> (position + length).saturating_sub(1).min(31) & 1;
         let (at, count) = (x >> 3 & 63, y & 63);
-        let inserted = (0..32).fold(y, |r, i| if i < count && at + i <= 31 { r & !(1 << (at + i)) | (x >> i & 1) << (at + i) } else { r });
+        let inserted = (0..32).fold(y, |r, i| {
+            if i < count && at + i <= 31 { r & !(1 << (at + i)) | (x >> i & 1) << (at + i) } else { r }
+        });
         let top = |v: u32| if v == 0 { !0 } else { 31 - v.leading_zeros() };
         let window = (((y as u64) << 32 | x as u64) >> (8 * (y & 3))) as u32;
         let half = if y & 2 == 0 { x & 0xffff } else { x >> 16 };
         let s = y != 7;
         vec![
-            field(0), field(sign), inserted, top(x), top(if sx < 0 { !x } else { x }), if x == 0 { !0 } else { x.leading_zeros() },
-            x & y | !x & x.wrapping_add(y), (x & 1 == 0) as u32, window, half | half << 16,
-            if sx < sy { !0 } else { 0 }, if (x ^ y) as i32 >= 0 { x } else { y },
-            sx.saturating_add(sy) as u32, sx.saturating_sub(sy) as u32, ((sx as i64 * sy as i64 >> 32) as u32).wrapping_add(x),
-            if x > y && s { 1 } else if s { 2 } else { 3 },
+            field(0),
+            field(sign),
+            inserted,
+            top(x),
+            top(if sx < 0 { !x } else { x }),
+            if x == 0 { !0 } else { x.leading_zeros() },
+            x & y | !x & x.wrapping_add(y),
+            (x & 1 == 0) as u32,
+            window,
+            half | half << 16,
+            if sx < sy { !0 } else { 0 },
+            if (x ^ y) as i32 >= 0 { x } else { y },
+            sx.saturating_add(sy) as u32,
+            sx.saturating_sub(sy) as u32,
+            ((sx as i64 * sy as i64 >> 32) as u32).wrapping_add(x),
+            if x > y && s {
+                1
+            } else if s {
+                2
+            } else {
+                3
+            },
         ]
     });
 }

@@ -75,7 +75,8 @@ pub fn moments(x: &[f64]) -> (f64, f64) {
 fn layernorm(k: &Kernel) {
     let (rows, cols) = (9usize, 75usize);
     let mut r = Random(4);
-    let (x, w, b, dy) = (r.f32s(rows * cols, -2., 3.), r.f32s(cols, 0.5, 1.5), r.f32s(cols, -1., 1.), r.f32s(rows * cols, -1., 1.));
+    let (x, w, b, dy) =
+        (r.f32s(rows * cols, -2., 3.), r.f32s(cols, 0.5, 1.5), r.f32s(cols, -1., 1.), r.f32s(rows * cols, -1., 1.));
     let (out, mean, rstd) = (k.zeros::<f32>(x.len()), k.zeros::<f32>(rows), k.zeros::<f32>(rows));
     let (input, dw, db) = (k.upload(&x), k.upload(&w), k.upload(&b));
     let sizes = [rows as i32, cols as i32];
@@ -128,7 +129,8 @@ fn adamw(k: &Kernel) {
     let v: Vec<f32> = r.f32s(n, 0.0, 0.01);
     let g: Vec<Bf16> = r.f32s(n, -1., 1.).into_iter().map(Bf16::new).collect();
     let (low, master, grad, dm, dv) = (k.zeros::<Bf16>(n), k.upload(&w), k.upload(&g), k.upload(&m), k.upload(&v));
-    let (rate, beta1, beta2, c1, c2, eps, decay, scale) = (1e-2f32, 0.9f32, 0.95f32, 0.19f32, 0.0975f32, 1e-8f32, 0.1f32, 0.5f32);
+    let (rate, beta1, beta2, c1, c2, eps, decay, scale) =
+        (1e-2f32, 0.9f32, 0.95f32, 0.19f32, 0.0975f32, 1e-8f32, 0.1f32, 0.5f32);
     let args: [&dyn Arg; 15] =
         [&low, &master, &grad, &dm, &dv, &(n as u64), &rate, &beta1, &beta2, &c1, &c2, &eps, &decay, &scale, &1337u32];
     k.launch(7, 128, 0, &args);
@@ -239,7 +241,8 @@ fn matvec_int8(k: &Kernel) {
     let scales = r.f32s(rows, 0.01, 0.02);
     let (y, dw, dx, ds) = (k.zeros::<f32>(rows), k.upload(&w), k.upload(&x), k.upload(&scales));
     k.launch(rows as u32, 32, 0, &[&y, &dw, &dx, &ds, &0.5f32, &(cols as i32 / 4)]);
-    let dot = |(row, s): (&[i8], &f32)| row.iter().zip(&x).map(|(a, b)| *a as i32 * *b as i32).sum::<i32>() as f32 * s * 0.5;
+    let dot =
+        |(row, s): (&[i8], &f32)| row.iter().zip(&x).map(|(a, b)| *a as i32 * *b as i32).sum::<i32>() as f32 * s * 0.5;
     same(&y.read(), &w.chunks(cols).zip(&scales).map(dot).collect::<Vec<_>>());
 }
 

@@ -43,7 +43,9 @@ const COL: bool = false;
 
 /// Row-major product in f64, plus `c`.
 fn product(a: &[f64], b: &[f64], c: &[f64], m: usize, n: usize, k: usize) -> Vec<f64> {
-    let at = |i: usize, j: usize| (0..k).map(|p| a[i * k + p] * b[p * n + j]).sum::<f64>() + c.get(i * n + j).unwrap_or(&0.0);
+    let at = |i: usize, j: usize| {
+        (0..k).map(|p| a[i * k + p] * b[p * n + j]).sum::<f64>() + c.get(i * n + j).unwrap_or(&0.0)
+    };
     (0..m * n).map(|i| at(i / n, i % n)).collect()
 }
 
@@ -119,7 +121,12 @@ fn cg_memcpy_async(k: &Kernel) {
 
 /// D = A·B + C in tiles of tm × tn, and once more without C; `layouts` of A, B, and C with D.
 fn wmma<T: bytemuck::Pod + Into<f64>, A: bytemuck::Pod + Into<f64>>(
-    kernel: &Kernel, tm: usize, tn: usize, layouts: [bool; 3], element: fn(f32) -> T, acc: fn(f32) -> A,
+    kernel: &Kernel,
+    tm: usize,
+    tn: usize,
+    layouts: [bool; 3],
+    element: fn(f32) -> T,
+    acc: fn(f32) -> A,
 ) {
     let (m, n, k) = (32usize, 64usize, 48usize);
     let mut r = Random(7);
@@ -170,7 +177,12 @@ fn wmma_shared(kernel: &Kernel) {
 
 /// One m16n8 tile; B as it lies in memory is row-major or column-major.
 fn mma<T: bytemuck::Pod + Into<f64>, A: bytemuck::Pod + Into<f64>>(
-    kernel: &Kernel, k: usize, element: fn(f32) -> T, acc: fn(f32) -> A, b_row: bool, with_c: bool,
+    kernel: &Kernel,
+    k: usize,
+    element: fn(f32) -> T,
+    acc: fn(f32) -> A,
+    b_row: bool,
+    with_c: bool,
 ) {
     let mut r = Random(10);
     let [a, b] = [16 * k, k * 8].map(|len| r.whole(len, -7, 7).into_iter().map(element).collect::<Vec<_>>());

@@ -47,7 +47,8 @@ pub fn run(not_yet: &[(&str, &str)]) {
 
 /// As Triton's launcher does it: threads and shared memory of the file's first line, two null pointers at the end.
 fn try_go(k: &Kernel, grid: (u32, u32), args: &[&dyn Arg]) -> bool {
-    let number = |word: &str| k.text.split(word).nth(1).and_then(|rest| rest.split([',', '\n']).next()).unwrap().trim().parse();
+    let number =
+        |word: &str| k.text.split(word).nth(1).and_then(|rest| rest.split([',', '\n']).next()).unwrap().trim().parse();
     let [threads, shared] = ["threads: ", "shared: "].map(|word| number(word).unwrap());
     let mut all = args.to_vec();
     all.extend([&0u64 as &dyn Arg, &0u64]);
@@ -86,7 +87,11 @@ fn product(a: &[f32], b: &[f32], [m, n, k]: [usize; 3]) -> Vec<f64> {
 
 /// Whole numbers, so that sums are exact; `finish` rounds to the output's type.
 fn matmul<T: bytemuck::Pod, C: bytemuck::Pod + Into<f64>>(
-    kernel: &Kernel, tile: [usize; 2], element: fn(f32) -> T, zero: fn(f32) -> C, finish: fn(f64) -> f64,
+    kernel: &Kernel,
+    tile: [usize; 2],
+    element: fn(f32) -> T,
+    zero: fn(f32) -> C,
+    finish: fn(f64) -> f64,
 ) {
     let sizes = [150usize, 144, 80];
     let [m, n, k] = sizes;
@@ -107,7 +112,11 @@ fn matmul_strided(kernel: &Kernel) {
     let mut r = Random(4);
     let (a, b) = (r.whole(m * k, -4, 4), r.whole(k * n, -4, 4));
     let columns: Vec<F16> = (0..m * k).map(|i| F16::new(a[i % m * k + i / m])).collect();
-    let (da, db, c) = (kernel.upload(&columns), kernel.upload(&b.iter().map(|v| F16::new(*v)).collect::<Vec<_>>()), kernel.zeros::<f32>(m * n));
+    let (da, db, c) = (
+        kernel.upload(&columns),
+        kernel.upload(&b.iter().map(|v| F16::new(*v)).collect::<Vec<_>>()),
+        kernel.zeros::<f32>(m * n),
+    );
     let [m32, n32, k32] = sizes.map(|v| v as i32);
     let grid = (m.div_ceil(32) * n.div_ceil(32)) as u32;
     go(kernel, (grid, 1), &[&da, &db, &c, &m32, &n32, &k32, &1i32, &m32, &n32, &1i32, &1i32, &m32]);
@@ -143,8 +152,10 @@ fn layer_norm_backward(k: &Kernel) {
         (halves(r.f32s(rows * cols, -2., 3.)), halves(r.f32s(rows * cols, -1., 1.)), halves(r.f32s(cols, 0.5, 1.5)));
     let (m, s): (Vec<f64>, Vec<f64>) = xv.chunks(cols).map(moments).unzip();
     let single = |x: &[f64]| k.upload(&x.iter().map(|v| *v as f32).collect::<Vec<_>>());
-    let (dx, dy, dw, db) = (k.zeros::<F16>(x.len()), k.upload(&g), k.zeros::<f32>(groups * cols), k.zeros::<f32>(groups * cols));
-    let (input, weight, mean, rstd, lock) = (k.upload(&x), k.upload(&w), single(&m), single(&s), k.zeros::<i32>(2 * groups));
+    let (dx, dy, dw, db) =
+        (k.zeros::<F16>(x.len()), k.upload(&g), k.zeros::<f32>(groups * cols), k.zeros::<f32>(groups * cols));
+    let (input, weight, mean, rstd, lock) =
+        (k.upload(&x), k.upload(&w), single(&m), single(&s), k.zeros::<i32>(2 * groups));
     let size = cols as i32;
     go(k, (rows as u32, 1), &[&dx, &dy, &dw, &db, &input, &weight, &mean, &rstd, &lock, &size, &size]);
     let (mut want, mut gw, mut gb) = (Vec::new(), vec![0.0; groups * cols], vec![0.0; groups * cols]);
@@ -238,7 +249,14 @@ fn scans(k: &Kernel) {
     let (dx, sums, backward) = (k.upload(&x), k.zeros::<f32>(x.len()), k.zeros::<f32>(x.len()));
     let (dg, states) = (k.upload(&gate), k.zeros::<f32>(x.len()));
     go(k, (rows as u32, 1), &[&dx, &sums, &backward, &dg, &states, &(rows as i32)]);
-    let inclusive = |c: &[f32]| c.iter().scan(0.0, |s, v| { *s += v; Some(*s) }).collect::<Vec<f32>>();
+    let inclusive = |c: &[f32]| {
+        c.iter()
+            .scan(0.0, |s, v| {
+                *s += v;
+                Some(*s)
+            })
+            .collect::<Vec<f32>>()
+    };
     same(&sums.read(), &x.chunks(256).flat_map(inclusive).collect::<Vec<_>>());
     let reversed = |c: &[f32]| {
         let mut turned = inclusive(&c.iter().rev().map(|v| v.abs()).collect::<Vec<_>>());
@@ -247,7 +265,13 @@ fn scans(k: &Kernel) {
     };
     same(&backward.read(), &x.chunks(256).flat_map(reversed).collect::<Vec<_>>());
     let linear = |(c, g): (&[f32], &[f32])| {
-        c.iter().zip(g).scan(0.0f64, |h, (x, g)| { *h = *g as f64 * *h + *x as f64; Some(*h) }).collect::<Vec<_>>()
+        c.iter()
+            .zip(g)
+            .scan(0.0f64, |h, (x, g)| {
+                *h = *g as f64 * *h + *x as f64;
+                Some(*h)
+            })
+            .collect::<Vec<_>>()
     };
     close(&states.read(), &x.chunks(256).zip(gate.chunks(256)).flat_map(linear).collect::<Vec<_>>(), 1e-6, 4e-6);
 }
@@ -266,7 +290,9 @@ fn reductions(k: &Kernel) {
         inside.map(|r| x[r * cols + i % 64]).fold(f32::NEG_INFINITY, f32::max)
     };
     same(&tops.read(), &(0..3 * 64).map(top).collect::<Vec<_>>());
-    let first = |c: &[f32], better: fn(&f32, &f32) -> bool| (1..cols).fold(0, |best, i| if better(&c[i], &c[best]) { i } else { best }) as i32;
+    let first = |c: &[f32], better: fn(&f32, &f32) -> bool| {
+        (1..cols).fold(0, |best, i| if better(&c[i], &c[best]) { i } else { best }) as i32
+    };
     let found: Vec<i32> = each().map(|c| first(c, f32::gt)).chain(each().map(|c| first(c, f32::lt))).collect();
     same(&args.read(), &found);
     same(&counts.read(), &each().map(|c| c.iter().fold(0, |a, v| a ^ v.to_bits() as i32)).collect::<Vec<_>>());
@@ -306,9 +332,16 @@ fn elementwise_math(k: &Kernel) {
     let got = out.read();
     type One = fn(f64) -> f64;
     let functions: [(One, f64, f64); 11] = [
-        (f64::exp, 5e-6, 0.0), (|v| v.abs().ln(), 2e-7, 2e-7), (f64::sin, 1.5e-7, 2e-8), (f64::cos, 1.5e-7, 2e-8),
-        (|v| (v.abs().sqrt() as f32) as f64, 0.0, 0.0), (|v| 1.0 / v.abs().sqrt(), 2e-7, 0.0), (|v| 1.0 / (1.0 + (-v).exp()), 5e-6, 0.0),
-        (libm::erf, 2.4e-7, 0.0), (|v| v.floor() + v.ceil(), 0.0, 0.0), (|v| (v as f32 / (v as f32 + 3.0)) as f64, 0.0, 0.0),
+        (f64::exp, 5e-6, 0.0),
+        (|v| v.abs().ln(), 2e-7, 2e-7),
+        (f64::sin, 1.5e-7, 2e-8),
+        (f64::cos, 1.5e-7, 2e-8),
+        (|v| (v.abs().sqrt() as f32) as f64, 0.0, 0.0),
+        (|v| 1.0 / v.abs().sqrt(), 2e-7, 0.0),
+        (|v| 1.0 / (1.0 + (-v).exp()), 5e-6, 0.0),
+        (libm::erf, 2.4e-7, 0.0),
+        (|v| v.floor() + v.ceil(), 0.0, 0.0),
+        (|v| (v as f32 / (v as f32 + 3.0)) as f64, 0.0, 0.0),
         (|v| v.mul_add(v, -1.0).clamp(-0.5, 2.0), 1e-7, 0.0),
     ];
     for (j, (f, relative, absolute)) in functions.into_iter().enumerate() {
@@ -359,6 +392,8 @@ fn inline_assembly(k: &Kernel) {
     let (x, y) = (words(), words());
     let (dx, dy, out) = (k.upload(&x), k.upload(&y), k.zeros::<i32>(512));
     go(k, (2, 1), &[&dx, &dy, &out]);
-    let dot = |(a, b): (&u32, &u32)| a.to_le_bytes().iter().zip(b.to_le_bytes()).map(|(a, b)| *a as i8 as i32 * b as i8 as i32).sum::<i32>() + 7;
+    let dot = |(a, b): (&u32, &u32)| {
+        a.to_le_bytes().iter().zip(b.to_le_bytes()).map(|(a, b)| *a as i8 as i32 * b as i8 as i32).sum::<i32>() + 7
+    };
     same(&out.read(), &x.iter().zip(&y).map(dot).collect::<Vec<_>>());
 }

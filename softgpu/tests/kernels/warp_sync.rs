@@ -53,10 +53,16 @@ fn votes(k: &Kernel) {
         let uniform = [0, 32].contains(&x.iter().filter(|v| **v > 0).count());
         let each = |t: usize| {
             let v = x[t];
-            let count = [ballot(&|u| u > 0), x.iter().all(|u| *u > -50) as u32, x.contains(&7) as u32, ballot(&|u| u / 4 == v / 4)];
+            let count = [
+                ballot(&|u| u > 0),
+                x.iter().all(|u| *u > -50) as u32,
+                x.contains(&7) as u32,
+                ballot(&|u| u / 4 == v / 4),
+            ];
             count.into_iter().chain([if high { !0 } else { 0 }, high as u32, ballot(&|u| u == v), uniform as u32])
         };
-        let truth = |c: &[u32]| [c[0], (c[1] != 0) as u32, (c[2] != 0) as u32, c[3], c[4], (c[5] != 0) as u32, c[6], c[7]];
+        let truth =
+            |c: &[u32]| [c[0], (c[1] != 0) as u32, (c[2] != 0) as u32, c[3], c[4], (c[5] != 0) as u32, c[6], c[7]];
         let got: Vec<u32> = out.read().chunks(8).flat_map(truth).collect();
         same(&got, &(0..32).flat_map(each).collect::<Vec<_>>());
     }
@@ -129,7 +135,14 @@ fn block_scan(k: &Kernel) {
     let x = Random(13).ints(3 * 256, -99, 99);
     let (out, input) = (k.zeros::<i32>(x.len()), k.upload(&x));
     k.launch(3, 256, 0, &[&out, &input]);
-    let inclusive = |c: &[i32]| c.iter().scan(0, |s, v| { *s += v; Some(*s) }).collect::<Vec<_>>();
+    let inclusive = |c: &[i32]| {
+        c.iter()
+            .scan(0, |s, v| {
+                *s += v;
+                Some(*s)
+            })
+            .collect::<Vec<_>>()
+    };
     same(&out.read(), &x.chunks(256).flat_map(inclusive).collect::<Vec<_>>());
 }
 
