@@ -1,8 +1,8 @@
 //! Runs the corpus of ordinary CUDA and Triton kernels (`kernels/*.cu`, `kernels/triton/*.ptx`) against CPU oracles.
 //!
 //! The `.cu` files are compiled here with nvcc for compute_80, as their users would; without nvcc those tests say that
-//! they are skipped. Every kernel must have a check, load, and pass it; two tables hold the exceptions, and fail when they
-//! are out of date.
+//! they are skipped. Every kernel must have a check, load, and pass it; two tables hold the exceptions, and fail when
+//! they are out of date.
 
 #![allow(clippy::unwrap_used)] // a panic in a test is its report
 #![allow(clippy::precedence)] // the oracles are written as the kernels are

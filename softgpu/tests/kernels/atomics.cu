@@ -8,8 +8,17 @@ extern "C" __global__ void atomics_u32(uint32_t* g, const uint32_t* in, int n) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;
     uint32_t v = in[i];
-    atomicAdd(g, v); atomicSub(g + 1, v); atomicMin(g + 2, v); atomicMax(g + 3, v); atomicAnd(g + 4, v | 0xff); atomicOr(g + 5, v & 0xff00);
-    atomicXor(g + 6, v); atomicInc(g + 7, 12); atomicDec(g + 8, 12); atomicMin((int*)g + 9, (int)v); atomicMax((int*)g + 10, (int)v);
+    atomicAdd(g, v);
+    atomicSub(g + 1, v);
+    atomicMin(g + 2, v);
+    atomicMax(g + 3, v);
+    atomicAnd(g + 4, v | 0xff);
+    atomicOr(g + 5, v & 0xff00);
+    atomicXor(g + 6, v);
+    atomicInc(g + 7, 12);
+    atomicDec(g + 8, 12);
+    atomicMin((int*)g + 9, (int)v);
+    atomicMax((int*)g + 10, (int)v);
     uint32_t old = atomicAdd(g + 11, 1);
     g[16 + old] = v;                                       // each slot once, in any order
     atomicAdd_block(g + 12, 1); atomicMax_system(g + 13, v); atomicExch(g + 14, 5);
@@ -18,7 +27,12 @@ extern "C" __global__ void atomics_64(unsigned long long* g, const unsigned long
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;
     unsigned long long v = in[i];
-    atomicAdd(g, v); atomicMin(g + 1, v); atomicMax(g + 2, v); atomicAnd(g + 3, v | 0xffff); atomicOr(g + 4, v & 0xff00ff00ff00ull); atomicXor(g + 5, v);
+    atomicAdd(g, v);
+    atomicMin(g + 1, v);
+    atomicMax(g + 2, v);
+    atomicAnd(g + 3, v | 0xffff);
+    atomicOr(g + 4, v & 0xff00ff00ff00ull);
+    atomicXor(g + 5, v);
     atomicMin((long long*)g + 6, (long long)v); atomicMax((long long*)g + 7, (long long)v);
     unsigned long long seen = g[8], assumed;
     do { assumed = seen; seen = atomicCAS(g + 8, assumed, assumed * 1 + (v & 0xff)); } while (seen != assumed);
@@ -36,7 +50,10 @@ extern "C" __global__ void atomics_float(float* f, double* d, const float* in, i
     else atomicMin((unsigned*)(d + 2), __float_as_uint(in[i]));
     unsigned long long* p = (unsigned long long*)(d + 3);
     unsigned long long old = *p, assumed;
-    do { assumed = old; old = atomicCAS(p, assumed, __double_as_longlong(__longlong_as_double(assumed) + in[i])); } while (assumed != old);
+    do {
+        assumed = old;
+        old = atomicCAS(p, assumed, __double_as_longlong(__longlong_as_double(assumed) + in[i]));
+    } while (assumed != old);
 }
 extern "C" __global__ void atomics_16(unsigned short* s, int n) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
@@ -50,7 +67,8 @@ extern "C" __global__ void histogram_shared(unsigned* bins, const unsigned char*
     __shared__ unsigned mine[256];
     for (int b = threadIdx.x; b < 256; b += blockDim.x) mine[b] = 0;
     __syncthreads();
-    for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += blockDim.x * gridDim.x) atomicAdd(&mine[data[i]], 1);
+    for (int i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += blockDim.x * gridDim.x)
+        atomicAdd(&mine[data[i]], 1);
     __syncthreads();
     for (int b = threadIdx.x; b < 256; b += blockDim.x) if (mine[b]) atomicAdd(&bins[b], mine[b]);
 }
@@ -63,8 +81,15 @@ extern "C" __global__ void shared_atomics(int* out, long long* wide, float* f, c
     if (threadIdx.x == 0) x = 0;
     __syncthreads();
     int v = in[threadIdx.x];
-    atomicAdd(s, v); atomicMax(s + 1, v); atomicMin(s + 2, v); atomicXor(s + 3, v); atomicAnd(s + 4, v | 15); atomicExch(s + 5, 3);
-    atomicAdd(w, (unsigned long long)(long long)v); atomicMax(w + 1, (unsigned long long)(unsigned)v); atomicCAS(w + 2, 0ull, 9ull);
+    atomicAdd(s, v);
+    atomicMax(s + 1, v);
+    atomicMin(s + 2, v);
+    atomicXor(s + 3, v);
+    atomicAnd(s + 4, v | 15);
+    atomicExch(s + 5, 3);
+    atomicAdd(w, (unsigned long long)(long long)v);
+    atomicMax(w + 1, (unsigned long long)(unsigned)v);
+    atomicCAS(w + 2, 0ull, 9ull);
     atomicAdd(&x, (float)(v % 8));
     __syncthreads();
     if (threadIdx.x < 6) out[threadIdx.x] = s[threadIdx.x];
@@ -79,14 +104,19 @@ extern "C" __global__ void atomic_ref_orders(int* g, long long* w, float* f, int
     cuda::atomic_ref<int, cuda::thread_scope_block> b(g[1 + blockIdx.x]);
     cuda::atomic_ref<long long, cuda::thread_scope_system> c(w[0]);
     cuda::atomic_ref<float, cuda::thread_scope_device> d(f[0]);
-    a.fetch_add(1, cuda::memory_order_relaxed); b.fetch_add(2, cuda::memory_order_acq_rel); c.fetch_max(i * 3ll, cuda::memory_order_seq_cst);
+    a.fetch_add(1, cuda::memory_order_relaxed);
+    b.fetch_add(2, cuda::memory_order_acq_rel);
+    c.fetch_max(i * 3ll, cuda::memory_order_seq_cst);
     d.fetch_add(0.5f, cuda::memory_order_release);
     int seen = a.load(cuda::memory_order_acquire);
     while (!a.compare_exchange_weak(seen, seen + 1, cuda::memory_order_acq_rel, cuda::memory_order_relaxed)) {}
     cuda::atomic_ref<long long, cuda::thread_scope_device> e(w[1]);
     e.fetch_or(1ll << (i % 60), cuda::memory_order_acquire);
     cuda::atomic_thread_fence(cuda::memory_order_seq_cst, cuda::thread_scope_device);
-    if (i == 0) { cuda::atomic_ref<int>(g[1 + gridDim.x]).store(7, cuda::memory_order_release); cuda::std::atomic_thread_fence(cuda::std::memory_order_acquire); }
+    if (i == 0) {
+        cuda::atomic_ref<int>(g[1 + gridDim.x]).store(7, cuda::memory_order_release);
+        cuda::std::atomic_thread_fence(cuda::std::memory_order_acquire);
+    }
 }
 
 // Message passing between two blocks: data, then a flag with release; acquire on the other side.
@@ -116,7 +146,8 @@ extern "C" __global__ void hash_insert(uint32_t* keys, uint32_t* counts, const u
 }
 
 // One level of a breadth-first search over CSR, frontier queue in, frontier queue out.
-extern "C" __global__ void bfs_level(int* distance, int* next, int* next_count, const int* frontier, int count, const int* offsets, const int* edges, int level) {
+extern "C" __global__ void bfs_level(int* distance, int* next, int* next_count, const int* frontier, int count,
+                                     const int* offsets, const int* edges, int level) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= count) return;
     int v = frontier[i];
@@ -130,8 +161,11 @@ extern "C" __global__ void spaces(uint32_t* out, const int* in, const __grid_con
     int local[4] = {1, 2, 3, (int)threadIdx.x};
     s[threadIdx.x] = in[threadIdx.x] * 2;
     __syncwarp();
-    const int* p = threadIdx.x % 3 == 0 ? in + threadIdx.x : threadIdx.x % 3 == 1 ? s + threadIdx.x : local + (threadIdx.x & 3);
-    uint32_t bits = __isGlobal(p) | __isShared(p) << 1 | __isLocal(p) << 2 | __isConstant(p) << 3 | __isGridConstant(&parameter) << 4;
+    const int* p = threadIdx.x % 3 == 0   ? in + threadIdx.x
+                   : threadIdx.x % 3 == 1 ? s + threadIdx.x
+                                          : local + (threadIdx.x & 3);
+    uint32_t bits = __isGlobal(p) | __isShared(p) << 1 | __isLocal(p) << 2 | __isConstant(p) << 3 |
+                    __isGridConstant(&parameter) << 4;
     out[2 * threadIdx.x] = bits;
     out[2 * threadIdx.x + 1] = (uint32_t)*p;
 }

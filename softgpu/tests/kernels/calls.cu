@@ -31,7 +31,9 @@ __device__ __noinline__ unsigned ackermann(unsigned m, unsigned n) {
     if (n == 0) return ackermann(m - 1, 1);
     return ackermann(m - 1, ackermann(m, n - 1));
 }
-extern "C" __global__ void recursion(unsigned* out) { out[threadIdx.x] = ackermann(threadIdx.x % 3, threadIdx.x / 3 % 4); }
+extern "C" __global__ void recursion(unsigned* out) {
+    out[threadIdx.x] = ackermann(threadIdx.x % 3, threadIdx.x / 3 % 4);
+}
 
 // Quicksort on a local array, recursive, dynamic indices.
 __device__ __noinline__ void quicksort(int* v, int low, int high) {
@@ -65,9 +67,22 @@ extern "C" __global__ void function_pointers(float* out, const float* a, const f
     if (i < n) out[i] = table[which[i] & 3](a[i], b[i]);
 }
 
-struct Shape { __device__ virtual float area() const = 0; __device__ virtual int corners() const { return 0; } __device__ virtual ~Shape() {} };
-struct Circle : Shape { float r; __device__ Circle(float r) : r(r) {} __device__ float area() const override { return 3.0f * r * r; } };
-struct Box : Shape { float w, h; __device__ Box(float w, float h) : w(w), h(h) {} __device__ float area() const override { return w * h; } __device__ int corners() const override { return 4; } };
+struct Shape {
+    __device__ virtual float area() const = 0;
+    __device__ virtual int corners() const { return 0; }
+    __device__ virtual ~Shape() {}
+};
+struct Circle : Shape {
+    float r;
+    __device__ Circle(float r) : r(r) {}
+    __device__ float area() const override { return 3.0f * r * r; }
+};
+struct Box : Shape {
+    float w, h;
+    __device__ Box(float w, float h) : w(w), h(h) {}
+    __device__ float area() const override { return w * h; }
+    __device__ int corners() const override { return 4; }
+};
 extern "C" __global__ void virtual_calls(float* out, const float* in, const int* kind, int n) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;
@@ -99,7 +114,8 @@ extern "C" __global__ void jump_table(int* out, const int* op, const int* a, int
 }
 
 struct Entry { uint8_t code; uint16_t wide; int32_t value; double weight; };
-__constant__ Entry entries[5] = {{1, 300, -7, 0.5}, {2, 65535, 2147483647, -1e300}, {3, 0, 1, 3.25}, {0, 1, 2, 1e-310}, {255, 4, -1, 0}};
+__constant__ Entry entries[5] = {
+    {1, 300, -7, 0.5}, {2, 65535, 2147483647, -1e300}, {3, 0, 1, 3.25}, {0, 1, 2, 1e-310}, {255, 4, -1, 0}};
 __constant__ float coefficients[8] = {1.0f, -0.5f, 0.25f, 0, 0, 0.0625f};
 __constant__ char text[] = "constant text";
 __device__ int counters[3] = {10, 20, 30};
@@ -121,7 +137,9 @@ extern "C" __global__ void tables_again(double* out) { *out = scratch * 1000 + t
 
 extern "C" __global__ void print(const float* in, int n) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i < n && i % 2 == 0) printf("thread %d of %u: %.3f %5.1e '%c' %s %llx %%\n", i, blockDim.x, in[i], in[i] * 1000.0, 'a' + i, "text", 0xfeedfacecafeull);
+    if (i < n && i % 2 == 0)
+        printf("thread %d of %u: %.3f %5.1e '%c' %s %llx %%\n", i, blockDim.x, in[i], in[i] * 1000.0, 'a' + i, "text",
+               0xfeedfacecafeull);
     if (i == 0) printf("no arguments\n");
 }
 extern "C" __global__ void asserts(const int* in, int limit) { assert(in[threadIdx.x] < limit); }

@@ -26,7 +26,11 @@ extern "C" __global__ void cub_block_scan(int* out, int* total, const int* in) {
     using Load = cub::BlockLoad<int, THREADS, ITEMS, cub::BLOCK_LOAD_WARP_TRANSPOSE>;
     using Store = cub::BlockStore<int, THREADS, ITEMS, cub::BLOCK_STORE_TRANSPOSE>;
     using Scan = cub::BlockScan<int, THREADS>;
-    __shared__ union { typename Load::TempStorage load; typename Store::TempStorage store; typename Scan::TempStorage scan; } temp;
+    __shared__ union {
+        typename Load::TempStorage load;
+        typename Store::TempStorage store;
+        typename Scan::TempStorage scan;
+    } temp;
     int items[ITEMS], sum, base = blockIdx.x * THREADS * ITEMS;
     Load(temp.load).Load(in + base, items);
     __syncthreads();
@@ -122,6 +126,7 @@ extern "C" __global__ void cub_argmax(double* value, int* index, const double* i
     Best best = {-1e300, -1};
     for (int i = threadIdx.x; i < n; i += THREADS)
         if (in[i] > best.value) best = {in[i], i};
-    best = Reduce(temp).Reduce(best, [](Best a, Best b) { return b.value > a.value || (b.value == a.value && b.index < a.index) ? b : a; });
+    best = Reduce(temp).Reduce(
+        best, [](Best a, Best b) { return b.value > a.value || (b.value == a.value && b.index < a.index) ? b : a; });
     if (threadIdx.x == 0) { *value = best.value; *index = best.index; }
 }

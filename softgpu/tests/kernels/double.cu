@@ -54,8 +54,13 @@ extern "C" __global__ void double_roundings(double* out, const double* a, const 
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;
     double x = a[i], y = b[i], *o = out + 24 * i, z = x - y, q = fabs(y);
-#define FOUR(AT, F, ...) o[AT] = F##_rn(__VA_ARGS__); o[AT + 1] = F##_rz(__VA_ARGS__); o[AT + 2] = F##_ru(__VA_ARGS__); o[AT + 3] = F##_rd(__VA_ARGS__);
-    FOUR(0, __dadd, x, y) FOUR(4, __dmul, x, y) FOUR(8, __fma, x, y, z) FOUR(12, __ddiv, x, y) FOUR(16, __drcp, y) FOUR(20, __dsqrt, q)
+#define FOUR(AT, F, ...)             \
+    o[AT] = F##_rn(__VA_ARGS__);     \
+    o[AT + 1] = F##_rz(__VA_ARGS__); \
+    o[AT + 2] = F##_ru(__VA_ARGS__); \
+    o[AT + 3] = F##_rd(__VA_ARGS__);
+    FOUR(0, __dadd, x, y)
+    FOUR(4, __dmul, x, y) FOUR(8, __fma, x, y, z) FOUR(12, __ddiv, x, y) FOUR(16, __drcp, y) FOUR(20, __dsqrt, q)
 }
 
 extern "C" __global__ void double_conversions(long long* out, const double* in, int n) {
@@ -64,7 +69,10 @@ extern "C" __global__ void double_conversions(long long* out, const double* in, 
     double x = in[i];
     long long* o = out + 16 * i;
     o[0] = __double2int_rn(x); o[1] = __double2int_rz(x); o[2] = __double2int_ru(x); o[3] = __double2int_rd(x);
-    o[4] = __double2uint_rz(x); o[5] = __double2ll_rn(x); o[6] = __double2ll_rd(x); o[7] = (long long)__double2ull_rz(x);
+    o[4] = __double2uint_rz(x);
+    o[5] = __double2ll_rn(x);
+    o[6] = __double2ll_rd(x);
+    o[7] = (long long)__double2ull_rz(x);
     o[8] = __float_as_uint(__double2float_rn(x)); o[9] = __float_as_uint(__double2float_rz(x));
     o[10] = __float_as_uint(__double2float_ru(x)); o[11] = __float_as_uint(__double2float_rd(x));
     o[12] = __double2hiint(x); o[13] = __double2loint(x);
@@ -77,7 +85,9 @@ extern "C" __global__ void integers_to_double(double* out, const long long* in, 
     long long v = in[i];
     double* o = out + 6 * i;
     o[0] = __int2double_rn((int)v); o[1] = __uint2double_rn((unsigned)v); o[2] = __ll2double_rn(v);
-    o[3] = __ll2double_rz(v); o[4] = __ull2double_ru((unsigned long long)v); o[5] = __ull2double_rn((unsigned long long)v);
+    o[3] = __ll2double_rz(v);
+    o[4] = __ull2double_ru((unsigned long long)v);
+    o[5] = __ull2double_rn((unsigned long long)v);
 }
 
 // n-body accelerations, softened; double accumulators, float4 bodies tiled through shared memory.

@@ -1,5 +1,5 @@
-//! Oracles of double.cu: each function within the error that the CUDA C++ Programming Guide states, and one unit more for
-//! the reference, which is no wider.
+//! Oracles of double.cu: each function within the error that the CUDA C++ Programming Guide states, and one unit more
+//! for the reference, which is no wider.
 
 use crate::exact::*;
 use crate::harness::{Check, Kernel, Random, close, same};
@@ -8,21 +8,41 @@ type One = fn(f64) -> f64;
 type Two = fn(f64, f64) -> f64;
 
 /// Name, reference, least argument, bound in units of the last place; 0 is bit for bit.
-#[rustfmt::skip]
 const UNARY: &[(&str, One, f64, f64)] = &[
-    ("double_sin", f64::sin, f64::MIN, 2.0), ("double_cos", f64::cos, f64::MIN, 2.0), ("double_tan", f64::tan, f64::MIN, 2.0),
-    ("double_exp", f64::exp, f64::MIN, 1.0), ("double_exp2", f64::exp2, f64::MIN, 1.0), ("double_expm1", f64::exp_m1, f64::MIN, 1.0),
-    ("double_log", f64::ln, 0.0, 1.0), ("double_log2", f64::log2, 0.0, 1.0), ("double_log10", f64::log10, 0.0, 1.0),
-    ("double_log1p", f64::ln_1p, 0.0, 1.0), ("double_sqrt", f64::sqrt, 0.0, 0.0), ("double_rsqrt", |x| 1.0 / x.sqrt(), 0.0, 2.0),
-    ("double_cbrt", f64::cbrt, f64::MIN, 1.0), ("double_tanh", f64::tanh, f64::MIN, 2.0), ("double_atan", f64::atan, f64::MIN, 2.0),
-    ("double_asin", f64::asin, f64::MIN, 2.0), ("double_erf", libm::erf, f64::MIN, 2.0), ("double_lgamma", libm::lgamma, 0.0, 4.0),
-    ("double_reciprocal", |x| 1.0 / x, f64::MIN, 0.0), ("double_floor", f64::floor, f64::MIN, 0.0), ("double_ceil", f64::ceil, f64::MIN, 0.0),
-    ("double_trunc", f64::trunc, f64::MIN, 0.0), ("double_rint", f64::round_ties_even, f64::MIN, 0.0), ("double_round", f64::round, f64::MIN, 0.0),
+    ("double_sin", f64::sin, f64::MIN, 2.0),
+    ("double_cos", f64::cos, f64::MIN, 2.0),
+    ("double_tan", f64::tan, f64::MIN, 2.0),
+    ("double_exp", f64::exp, f64::MIN, 1.0),
+    ("double_exp2", f64::exp2, f64::MIN, 1.0),
+    ("double_expm1", f64::exp_m1, f64::MIN, 1.0),
+    ("double_log", f64::ln, 0.0, 1.0),
+    ("double_log2", f64::log2, 0.0, 1.0),
+    ("double_log10", f64::log10, 0.0, 1.0),
+    ("double_log1p", f64::ln_1p, 0.0, 1.0),
+    ("double_sqrt", f64::sqrt, 0.0, 0.0),
+    ("double_rsqrt", |x| 1.0 / x.sqrt(), 0.0, 2.0),
+    ("double_cbrt", f64::cbrt, f64::MIN, 1.0),
+    ("double_tanh", f64::tanh, f64::MIN, 2.0),
+    ("double_atan", f64::atan, f64::MIN, 2.0),
+    ("double_asin", f64::asin, f64::MIN, 2.0),
+    ("double_erf", libm::erf, f64::MIN, 2.0),
+    ("double_lgamma", libm::lgamma, 0.0, 4.0),
+    ("double_reciprocal", |x| 1.0 / x, f64::MIN, 0.0),
+    ("double_floor", f64::floor, f64::MIN, 0.0),
+    ("double_ceil", f64::ceil, f64::MIN, 0.0),
+    ("double_trunc", f64::trunc, f64::MIN, 0.0),
+    ("double_rint", f64::round_ties_even, f64::MIN, 0.0),
+    ("double_round", f64::round, f64::MIN, 0.0),
 ];
-#[rustfmt::skip]
 const BINARY: &[(&str, Two, f64)] = &[
-    ("double_pow", f64::powf, 2.0), ("double_div", |x, y| x / y, 0.0), ("double_fmod", |x, y| x % y, 0.0), ("double_atan2", f64::atan2, 2.0),
-    ("double_hypot", f64::hypot, 2.0), ("double_fmin", libm::fmin, 0.0), ("double_fmax", libm::fmax, 0.0), ("double_copysign", f64::copysign, 0.0),
+    ("double_pow", f64::powf, 2.0),
+    ("double_div", |x, y| x / y, 0.0),
+    ("double_fmod", |x, y| x % y, 0.0),
+    ("double_atan2", f64::atan2, 2.0),
+    ("double_hypot", f64::hypot, 2.0),
+    ("double_fmin", libm::fmin, 0.0),
+    ("double_fmax", libm::fmax, 0.0),
+    ("double_copysign", f64::copysign, 0.0),
 ];
 
 pub fn checks() -> Vec<Check> {

@@ -48,7 +48,8 @@ extern "C" __global__ void stereo_mix(short2* s, int n) {
     s[i] = make_short2(v.y / 2, (short)(sum > 32767 ? 32767 : sum < -32768 ? -32768 : sum));
 }
 
-extern "C" __global__ void bytes_histogram_step(const int8_t* a, const uint8_t* b, int16_t* out, uint16_t* mask, int n) {
+extern "C" __global__ void bytes_histogram_step(const int8_t* a, const uint8_t* b, int16_t* out, uint16_t* mask,
+                                                int n) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;
     out[i] = (int16_t)(a[i] * (int)b[i] >> 3);
@@ -102,7 +103,8 @@ extern "C" __global__ void indices_3d(uint32_t* out) {
 }
 
 // Mandelbrot iterations.
-extern "C" __global__ void mandelbrot(uint16_t* out, int width, int height, double x0, double y0, double step, int limit) {
+extern "C" __global__ void mandelbrot(uint16_t* out, int width, int height, double x0, double y0, double step,
+                                      int limit) {
     int px = blockIdx.x * blockDim.x + threadIdx.x, py = blockIdx.y * blockDim.y + threadIdx.y;
     if (px >= width || py >= height) return;
     double cx = x0 + px * step, cy = y0 + py * step, x = 0, y = 0;

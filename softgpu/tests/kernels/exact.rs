@@ -1,4 +1,4 @@
-//! Exact rounding, written apart from the executor: any real value given as a sum of doubles, to any format and direction.
+//! Exact rounding, written apart from the executor: results of the basic operations to any format, in any direction.
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Round {

@@ -37,8 +37,14 @@ extern "C" __global__ void half_to_integers(long long* out, int bf) {
     long long* o = out + 8ll * i;
     if (bf) {
         __nv_bfloat16 v = __ushort_as_bfloat16((unsigned short)i);
-        o[0] = __bfloat162int_rn(v); o[1] = __bfloat162int_rz(v); o[2] = __bfloat162int_rd(v); o[3] = __bfloat162int_ru(v);
-        o[4] = __bfloat162uint_rz(v); o[5] = __bfloat162short_rz(v); o[6] = __bfloat162ll_rz(v); o[7] = __bfloat162uchar_rz(v);
+        o[0] = __bfloat162int_rn(v);
+        o[1] = __bfloat162int_rz(v);
+        o[2] = __bfloat162int_rd(v);
+        o[3] = __bfloat162int_ru(v);
+        o[4] = __bfloat162uint_rz(v);
+        o[5] = __bfloat162short_rz(v);
+        o[6] = __bfloat162ll_rz(v);
+        o[7] = __bfloat162uchar_rz(v);
     } else {
         half v = __ushort_as_half((unsigned short)i);
         o[0] = __half2int_rn(v); o[1] = __half2int_rz(v); o[2] = __half2int_rd(v); o[3] = __half2int_ru(v);
@@ -102,15 +108,19 @@ template <typename T> __device__ void polynomial(T* out, const T* in, int n) {
     out[i] = y / (one + __habs(x));
 }
 extern "C" __global__ void half_polynomial(half* out, const half* in, int n) { polynomial(out, in, n); }
-extern "C" __global__ void bfloat16_polynomial(__nv_bfloat16* out, const __nv_bfloat16* in, int n) { polynomial(out, in, n); }
+extern "C" __global__ void bfloat16_polynomial(__nv_bfloat16* out, const __nv_bfloat16* in, int n) {
+    polynomial(out, in, n);
+}
 
 // Comparison bits: eq ne lt le gt ge, ordered then unordered; then the packed forms' boolean results and masks.
 extern "C" __global__ void half_compare(uint32_t* out, const uint16_t* a, const uint16_t* b, int n) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;
     half x = __ushort_as_half(a[i]), y = __ushort_as_half(b[i]);
-    uint32_t r = __heq(x, y) | __hne(x, y) << 1 | __hlt(x, y) << 2 | __hle(x, y) << 3 | __hgt(x, y) << 4 | __hge(x, y) << 5;
-    r |= __hequ(x, y) << 6 | __hneu(x, y) << 7 | __hltu(x, y) << 8 | __hleu(x, y) << 9 | __hgtu(x, y) << 10 | __hgeu(x, y) << 11;
+    uint32_t r =
+        __heq(x, y) | __hne(x, y) << 1 | __hlt(x, y) << 2 | __hle(x, y) << 3 | __hgt(x, y) << 4 | __hge(x, y) << 5;
+    r |= __hequ(x, y) << 6 | __hneu(x, y) << 7 | __hltu(x, y) << 8 | __hleu(x, y) << 9 | __hgtu(x, y) << 10 |
+         __hgeu(x, y) << 11;
     r |= __hisnan(x) << 12 | (__hisinf(x) != 0) << 13;
     half2 p = __halves2half2(x, y), q = __halves2half2(y, y);
     r |= __hbeq2(p, q) << 14 | __hbltu2(p, q) << 15;
@@ -123,8 +133,10 @@ extern "C" __global__ void bfloat16_compare(uint32_t* out, const uint16_t* a, co
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;
     __nv_bfloat16 x = __ushort_as_bfloat16(a[i]), y = __ushort_as_bfloat16(b[i]);
-    uint32_t r = __heq(x, y) | __hne(x, y) << 1 | __hlt(x, y) << 2 | __hle(x, y) << 3 | __hgt(x, y) << 4 | __hge(x, y) << 5;
-    r |= __hequ(x, y) << 6 | __hneu(x, y) << 7 | __hltu(x, y) << 8 | __hleu(x, y) << 9 | __hgtu(x, y) << 10 | __hgeu(x, y) << 11;
+    uint32_t r =
+        __heq(x, y) | __hne(x, y) << 1 | __hlt(x, y) << 2 | __hle(x, y) << 3 | __hgt(x, y) << 4 | __hge(x, y) << 5;
+    r |= __hequ(x, y) << 6 | __hneu(x, y) << 7 | __hltu(x, y) << 8 | __hleu(x, y) << 9 | __hgtu(x, y) << 10 |
+         __hgeu(x, y) << 11;
     r |= __hisnan(x) << 12 | (__hisinf(x) != 0) << 13;
     out[i] = r;
 }
@@ -145,7 +157,8 @@ extern "C" __global__ void bfloat16_functions(uint16_t* out, const uint16_t* in,
 }
 
 // Sums of small integers are exact in both formats, so that the order of the atomics does not matter.
-extern "C" __global__ void half_atomics(half2* h2, __nv_bfloat162* b2, half* h, __nv_bfloat16* b, const int* bins, int n) {
+extern "C" __global__ void half_atomics(half2* h2, __nv_bfloat162* b2, half* h, __nv_bfloat16* b, const int* bins,
+                                        int n) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;
     int k = bins[i];

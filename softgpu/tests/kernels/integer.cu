@@ -7,7 +7,10 @@ extern "C" __global__ void bits_32(uint32_t* out, const uint32_t* a, const uint3
     if (i >= n) return;
     uint32_t x = a[i], y = b[i], *o = out + 32 * i;
     o[0] = __popc(x); o[1] = __clz(x); o[2] = __brev(x); o[3] = __ffs(x);
-    o[4] = __funnelshift_l(x, y, y); o[5] = __funnelshift_r(x, y, y); o[6] = __funnelshift_lc(x, y, y); o[7] = __funnelshift_rc(x, y, y);
+    o[4] = __funnelshift_l(x, y, y);
+    o[5] = __funnelshift_r(x, y, y);
+    o[6] = __funnelshift_lc(x, y, y);
+    o[7] = __funnelshift_rc(x, y, y);
     o[8] = __byte_perm(x, y, 0x3175); o[9] = __byte_perm(x, y, y); o[10] = __mul24(x, y); o[11] = __umul24(x, y);
     o[12] = __umulhi(x, y); o[13] = __mulhi((int)x, (int)y); o[14] = __sad((int)x, (int)y, 7); o[15] = __usad(x, y, 9);
     o[16] = __hadd((int)x, (int)y); o[17] = __rhadd((int)x, (int)y); o[18] = __uhadd(x, y); o[19] = __urhadd(x, y);
@@ -31,12 +34,15 @@ extern "C" __global__ void bits_64(uint64_t* out, const uint64_t* a, const uint6
 }
 
 // 128 bits: sum, difference, product, quotient by a 64-bit divisor, shifts, comparison.
-extern "C" __global__ void bits_128(unsigned __int128* out, const unsigned __int128* a, const unsigned __int128* b, int n) {
+extern "C" __global__ void bits_128(unsigned __int128* out, const unsigned __int128* a, const unsigned __int128* b,
+                                    int n) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;
     unsigned __int128 x = a[i], y = b[i], *o = out + 8 * i;
     o[0] = x + y; o[1] = x - y; o[2] = x * y; o[3] = x / (y | 1); o[4] = x % (y | 1);
-    o[5] = x << (int)(y & 127); o[6] = (unsigned __int128)((__int128)x >> (int)(y & 127)); o[7] = x < y ? (__int128)x < (__int128)y : 2 + (x == y);
+    o[5] = x << (int)(y & 127);
+    o[6] = (unsigned __int128)((__int128)x >> (int)(y & 127));
+    o[7] = x < y ? (__int128)x < (__int128)y : 2 + (x == y);
 }
 
 // Big integers of 8 words by inline carry chains: sum, difference, product row.
@@ -54,9 +60,11 @@ extern "C" __global__ void carry_chains(uint32_t* out, const uint32_t* a, const 
         : "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3]), "r"(y[0]), "r"(y[1]), "r"(y[2]), "r"(y[3]));
     for (int j = 0; j < 5; ++j) o[5 + j] = r[j];
     uint32_t m = y[0];
-    asm("mul.lo.u32 %0,%5,%9; mul.lo.u32 %1,%6,%9; mad.hi.cc.u32 %1,%5,%9,%1; mul.lo.u32 %2,%7,%9; madc.hi.cc.u32 %2,%6,%9,%2;"
+    asm("mul.lo.u32 %0,%5,%9; mul.lo.u32 %1,%6,%9; mad.hi.cc.u32 %1,%5,%9,%1; mul.lo.u32 %2,%7,%9; madc.hi.cc.u32 "
+        "%2,%6,%9,%2;"
         "mul.lo.u32 %3,%8,%9; madc.hi.cc.u32 %3,%7,%9,%3; madc.hi.u32 %4,%8,%9,0;"
-        : "=&r"(r[0]), "=&r"(r[1]), "=&r"(r[2]), "=&r"(r[3]), "=&r"(r[4]) : "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3]), "r"(m));
+        : "=&r"(r[0]), "=&r"(r[1]), "=&r"(r[2]), "=&r"(r[3]), "=&r"(r[4])
+        : "r"(x[0]), "r"(x[1]), "r"(x[2]), "r"(x[3]), "r"(m));
     for (int j = 0; j < 5; ++j) o[10 + j] = r[j];
 }
 
@@ -74,8 +82,18 @@ extern "C" __global__ void video_simd(uint32_t* out, const uint32_t* a, const ui
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;
     uint32_t x = a[i], y = b[i], *o = out + 12 * i;
-    o[0] = __vadd4(x, y); o[1] = __vsub2(x, y); o[2] = __vaddus4(x, y); o[3] = __vabsdiffu4(x, y); o[4] = __vsadu4(x, y); o[5] = __vmaxs2(x, y);
-    o[6] = __vminu4(x, y); o[7] = __vcmpgtu4(x, y); o[8] = __vavgu4(x, y); o[9] = __vabs2(x); o[10] = __vsetltu4(x, y); o[11] = __vaddss2(x, y);
+    o[0] = __vadd4(x, y);
+    o[1] = __vsub2(x, y);
+    o[2] = __vaddus4(x, y);
+    o[3] = __vabsdiffu4(x, y);
+    o[4] = __vsadu4(x, y);
+    o[5] = __vmaxs2(x, y);
+    o[6] = __vminu4(x, y);
+    o[7] = __vcmpgtu4(x, y);
+    o[8] = __vavgu4(x, y);
+    o[9] = __vabs2(x);
+    o[10] = __vsetltu4(x, y);
+    o[11] = __vaddss2(x, y);
 }
 
 // Inline PTX that the compiler never emits by itself, but people write.
@@ -99,7 +117,9 @@ extern "C" __global__ void inline_ptx(uint32_t* out, const uint32_t* a, const ui
     asm("sub.sat.s32 %0, %1, %2;" : "=r"(o[13]) : "r"(x), "r"(y));
     asm("mad.hi.s32 %0, %1, %2, %3;" : "=r"(o[14]) : "r"(x), "r"(y), "r"(x));
     uint32_t which = 3;
-    asm("{.reg .pred p,q,s; setp.ne.u32 s, %2, 7; setp.gt.and.u32 p|q, %1, %2, s; @p mov.u32 %0, 1; @q mov.u32 %0, 2;}" : "+r"(which) : "r"(x), "r"(y));
+    asm("{.reg .pred p,q,s; setp.ne.u32 s, %2, 7; setp.gt.and.u32 p|q, %1, %2, s; @p mov.u32 %0, 1; @q mov.u32 %0, 2;}"
+        : "+r"(which)
+        : "r"(x), "r"(y));
     o[15] = which;
 }
 

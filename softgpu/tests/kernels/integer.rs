@@ -200,9 +200,12 @@ fn inline_ptx(k: &Kernel) {
     pairwise(k, &words(13, N), &words(14, N), |x, y| {
         let (sx, sy) = (x as i32, y as i32);
         let (position, length) = (y & 255, y >> 8 & 255);
-        let field = |fill: u32| {
-            (0..32).map(|i| if i < length && position + i <= 31 { x >> (position + i) & 1 } else if length == 0 { 0 } else { fill } << i).sum::<u32>()
+        let bit = |i: u32, fill: u32| match (length, position + i) {
+            (0, _) => 0,
+            (_, at) if i < length && at <= 31 => x >> at & 1,
+            _ => fill,
         };
+        let field = |fill: u32| (0..32).map(|i| bit(i, fill) << i).sum::<u32>();
         let sign = x >> (position + length).saturating_sub(1).min(31) & 1;
         let (at, count) = (x >> 3 & 63, y & 63);
         let inserted = (0..32).fold(y, |r, i| {

@@ -5,14 +5,28 @@
 #include <stdarg.h>
 #include <stdint.h>
 
-template <typename T> __noinline__ __device__ T clamp_to(T x, T low, T high) { return x < low ? low : x > high ? high : x; }
-inline __noinline__ __device__ uint32_t mix(uint32_t h) { h ^= h >> 16; h *= 0x85ebca6bu; h ^= h >> 13; h *= 0xc2b2ae35u; return h ^ h >> 16; }
+template <typename T>
+__noinline__ __device__ T clamp_to(T x, T low, T high) {
+    return x < low ? low : x > high ? high : x;
+}
+inline __noinline__ __device__ uint32_t mix(uint32_t h) {
+    h ^= h >> 16;
+    h *= 0x85ebca6bu;
+    h ^= h >> 13;
+    h *= 0xc2b2ae35u;
+    return h ^ h >> 16;
+}
 
 template <typename T, typename F> __global__ void map_kernel(T* x, int n, F f) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i < n) x[i] = f(x[i], i);
 }
-struct MixIt { uint32_t salt; __device__ uint32_t operator()(uint32_t v, int i) const { return clamp_to<uint32_t>(mix(v + salt), 16u, 1u << 30) + i; } };
+struct MixIt {
+    uint32_t salt;
+    __device__ uint32_t operator()(uint32_t v, int i) const {
+        return clamp_to<uint32_t>(mix(v + salt), 16u, 1u << 30) + i;
+    }
+};
 struct Clamp { double low, high; __device__ double operator()(double v, int) const { return clamp_to(v, low, high); } };
 // Never called on the host: the launches make the instances, as in a library's source.
 void instances(uint32_t* a, double* b) {
@@ -42,7 +56,13 @@ extern "C" __global__ void stack_machine(int* out, const uint8_t* code, const in
             case 10: stack[--top & 15] = u << (t & 31); break;
             case 11: stack[--top & 15] = u >> (t & 31); break;
             case 12: stack[top & 15] = __popc(t); break;
-            case 13: { int v = stack[(top - 2) & 15]; stack[(top - 2) & 15] = u; stack[(top - 1) & 15] = t; stack[top & 15] = v; break; }
+            case 13: {
+                int v = stack[(top - 2) & 15];
+                stack[(top - 2) & 15] = u;
+                stack[(top - 1) & 15] = t;
+                stack[top & 15] = v;
+                break;
+            }
             case 14: --top; pc = t == 0 ? code[pc] : pc + 1; break;
             case 15: pc = code[pc]; break;
             case 16: stack[++top & 15] = u; break;
@@ -64,9 +84,10 @@ extern "C" __global__ void dense_switch(int* out, const int* op, const int* in, 
     int x = in[i], r;
     switch (op[i]) {
 #define WAY(K) case K: r = way(K * K + 3, x) ^ (K << 4); out[i] = r; __threadfence(); break;
-        WAY(0) WAY(1) WAY(2) WAY(3) WAY(4) WAY(5) WAY(6) WAY(7) WAY(8) WAY(9) WAY(10) WAY(11) WAY(12) WAY(13) WAY(14) WAY(15)
-        WAY(16) WAY(17) WAY(18) WAY(19) WAY(20) WAY(21) WAY(22) WAY(23) WAY(24) WAY(25) WAY(26) WAY(27) WAY(28) WAY(29) WAY(30) WAY(31)
-        default: out[i] = -x;
+        WAY(0)
+        WAY(1) WAY(2) WAY(3) WAY(4) WAY(5) WAY(6) WAY(7) WAY(8) WAY(9) WAY(10) WAY(11) WAY(12) WAY(13) WAY(14) WAY(15)
+            WAY(16) WAY(17) WAY(18) WAY(19) WAY(20) WAY(21) WAY(22) WAY(23) WAY(24) WAY(25) WAY(26) WAY(27) WAY(28)
+                WAY(29) WAY(30) WAY(31) default : out[i] = -x;
     }
 }
 
@@ -78,7 +99,12 @@ extern "C" __global__ void managed(float* out) {
     out[threadIdx.x] = managed_table[threadIdx.x & 3] + managed_count;
 }
 
-__device__ __noinline__ void __attribute__((noreturn)) fail(int* where, int code) { *where = code; __threadfence(); asm volatile("exit;"); __builtin_unreachable(); }
+__device__ __noinline__ void __attribute__((noreturn)) fail(int* where, int code) {
+    *where = code;
+    __threadfence();
+    asm volatile("exit;");
+    __builtin_unreachable();
+}
 extern "C" __global__ void no_return(int* out, int* code, const int* in) {
     int v = in[threadIdx.x];
     if (v < 0) fail(code + threadIdx.x, v);
@@ -93,14 +119,20 @@ __device__ __noinline__ double sum_of(int count, ...) {
     va_end(list);
     return s;
 }
-extern "C" __global__ void variadic(double* out) { out[threadIdx.x] = sum_of(4, (int)threadIdx.x, 0.25, 7, threadIdx.x * 0.5) + sum_of(1, 3); }
+extern "C" __global__ void variadic(double* out) {
+    out[threadIdx.x] = sum_of(4, (int)threadIdx.x, 0.25, 7, threadIdx.x * 0.5) + sum_of(1, 3);
+}
 
 struct Pixel { uint32_t r : 5, g : 6, b : 5, a : 16; };
 union Word { uint32_t bits; Pixel pixel; uint8_t byte[4]; };
 struct Matrix { float m[3][3]; };
 __device__ __noinline__ Matrix multiply(Matrix a, const Matrix& b) {
     Matrix c;
-    for (int i = 0; i < 3; ++i) for (int j = 0; j < 3; ++j) { c.m[i][j] = 0; for (int k = 0; k < 3; ++k) c.m[i][j] += a.m[i][k] * b.m[k][j]; }
+    for (int i = 0; i < 3; ++i)
+        for (int j = 0; j < 3; ++j) {
+            c.m[i][j] = 0;
+            for (int k = 0; k < 3; ++k) c.m[i][j] += a.m[i][k] * b.m[k][j];
+        }
     return c;
 }
 extern "C" __global__ void aggregates(uint32_t* pixels, Matrix* power, const Matrix* in, int exponent, int n) {
@@ -117,7 +149,8 @@ extern "C" __global__ void aggregates(uint32_t* pixels, Matrix* power, const Mat
     power[i] = p;
 }
 
-extern "C" __global__ void wide_copies(ulonglong2* a, const ulonglong2* b, short4* c, const short4* d, char2* e, int n) {
+extern "C" __global__ void wide_copies(ulonglong2* a, const ulonglong2* b, short4* c, const short4* d, char2* e,
+                                       int n) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;
     ulonglong2 v = b[i];
@@ -131,7 +164,11 @@ extern "C" __global__ void wide_copies(ulonglong2* a, const ulonglong2* b, short
 // nvcc 13 turns switches into comparisons, other compilers into brx.idx.
 extern "C" __global__ void indexed_branch(int* out, const int* in) {
     int r, v = in[threadIdx.x];
-    asm volatile("{\n\t.reg .u32 k; and.b32 k, %1, 3;\n\tways: .branchtargets way0, way1, way2, way1;\n\tbrx.idx k, ways;\n\t"
-                 "way0: add.s32 %0, %1, 100; bra join;\n\tway1: mul.lo.s32 %0, %1, 3; bra join;\n\tway2: neg.s32 %0, %1;\n\tjoin:\n\t}" : "=r"(r) : "r"(v));
+    asm volatile(
+        "{\n\t.reg .u32 k; and.b32 k, %1, 3;\n\tways: .branchtargets way0, way1, way2, way1;\n\tbrx.idx k, ways;\n\t"
+        "way0: add.s32 %0, %1, 100; bra join;\n\tway1: mul.lo.s32 %0, %1, 3; bra join;\n\tway2: neg.s32 %0, "
+        "%1;\n\tjoin:\n\t}"
+        : "=r"(r)
+        : "r"(v));
     out[threadIdx.x] = r;
 }

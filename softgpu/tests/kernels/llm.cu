@@ -18,7 +18,10 @@ template <typename T> __device__ Packed128<T> load128cs(const T* p) {
     int4 bits = __ldcs(reinterpret_cast<const int4*>(p));
     return *reinterpret_cast<Packed128<T>*>(&bits);
 }
-template <typename T> __device__ void store128(T* p, Packed128<T> v) { *reinterpret_cast<int4*>(p) = *reinterpret_cast<int4*>(&v); }
+template <typename T>
+__device__ void store128(T* p, Packed128<T> v) {
+    *reinterpret_cast<int4*>(p) = *reinterpret_cast<int4*>(&v);
+}
 
 #define GELU_SCALE 0.7978845608f
 extern "C" __global__ void gelu_forward(bf16* out, const bf16* in) {
@@ -64,10 +67,12 @@ extern "C" __global__ void softmax_forward(float* out, const float* in, int cols
     top = block_max(top, shared);
     for (int c = threadIdx.x; c < cols; c += blockDim.x) sum += expf(x[c] - top);
     sum = block_sum(sum, shared);
-    for (int c = threadIdx.x; c < cols; c += blockDim.x) __stcs(out + (size_t)blockIdx.x * cols + c, expf(x[c] - top) / sum);
+    for (int c = threadIdx.x; c < cols; c += blockDim.x)
+        __stcs(out + (size_t)blockIdx.x * cols + c, expf(x[c] - top) / sum);
 }
 
-extern "C" __global__ void layernorm_forward(float* out, float* mean, float* rstd, const float* in, const float* weight, const float* bias, int rows, int cols) {
+extern "C" __global__ void layernorm_forward(float* out, float* mean, float* rstd, const float* in, const float* weight,
+                                             const float* bias, int rows, int cols) {
     int row = blockIdx.x * blockDim.y + threadIdx.y;
     if (row >= rows) return;
     const float* x = in + (size_t)row * cols;
@@ -81,7 +86,9 @@ extern "C" __global__ void layernorm_forward(float* out, float* mean, float* rst
     for (int c = threadIdx.x; c < cols; c += 32) out[(size_t)row * cols + c] = (x[c] - m) * r * weight[c] + bias[c];
     if (threadIdx.x == 0) { mean[row] = m; rstd[row] = r; }
 }
-extern "C" __global__ void layernorm_backward(float* dx, float* dweight, float* dbias, const float* dy, const float* in, const float* weight, const float* mean, const float* rstd, int rows, int cols) {
+extern "C" __global__ void layernorm_backward(float* dx, float* dweight, float* dbias, const float* dy, const float* in,
+                                              const float* weight, const float* mean, const float* rstd, int rows,
+                                              int cols) {
     extern __shared__ float columns[];
     for (int c = threadIdx.x; c < 2 * cols; c += blockDim.x) columns[c] = 0;
     __syncthreads();
@@ -100,14 +107,20 @@ extern "C" __global__ void layernorm_backward(float* dx, float* dweight, float* 
         }
     }
     __syncthreads();
-    for (int c = threadIdx.x; c < cols; c += blockDim.x) { atomicAdd(dweight + c, columns[c]); atomicAdd(dbias + c, columns[cols + c]); }
+    for (int c = threadIdx.x; c < cols; c += blockDim.x) {
+        atomicAdd(dweight + c, columns[c]);
+        atomicAdd(dbias + c, columns[cols + c]);
+    }
 }
 // RMSNorm in f16 with half2 loads and f32 sums.
 extern "C" __global__ void rmsnorm_half(half2* out, const half2* in, const half2* weight, int cols2, float epsilon) {
     __shared__ float shared[32];
     const half2* x = in + (size_t)blockIdx.x * cols2;
     float s = 0;
-    for (int c = threadIdx.x; c < cols2; c += blockDim.x) { float2 v = __half22float2(x[c]); s += v.x * v.x + v.y * v.y; }
+    for (int c = threadIdx.x; c < cols2; c += blockDim.x) {
+        float2 v = __half22float2(x[c]);
+        s += v.x * v.x + v.y * v.y;
+    }
     float r = rsqrtf(block_sum(s, shared) / (2 * cols2) + epsilon);
     for (int c = threadIdx.x; c < cols2; c += blockDim.x) {
         float2 v = __half22float2(x[c]);
@@ -121,17 +134,21 @@ __device__ uint32_t squirrel_noise(uint32_t at, uint32_t seed) {
     return m;
 }
 // AdamW with master weights in f32 and stochastic rounding into bf16.
-extern "C" __global__ void adamw(bf16* weights, float* master, const bf16* gradient, float* m, float* v, size_t n, float rate, float beta1, float beta2, float correction1, float correction2, float epsilon, float decay, float scale, uint32_t seed) {
+extern "C" __global__ void adamw(bf16* weights, float* master, const bf16* gradient, float* m, float* v, size_t n,
+                                 float rate, float beta1, float beta2, float correction1, float correction2,
+                                 float epsilon, float decay, float scale, uint32_t seed) {
     size_t i = (size_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;
-    float g = scale * (float)gradient[i], mi = fmaf(beta1, m[i], (1 - beta1) * g), vi = fmaf(beta2, v[i], (1 - beta2) * g * g);
+    float g = scale * (float)gradient[i], mi = fmaf(beta1, m[i], (1 - beta1) * g),
+          vi = fmaf(beta2, v[i], (1 - beta2) * g * g);
     m[i] = mi; v[i] = vi;
     mi /= correction1; vi /= correction2;
     float w = master[i];
     w -= rate * (mi / (sqrtf(vi) + epsilon) + decay * w);
     master[i] = w;
     uint32_t bits = __float_as_uint(w), dither = squirrel_noise((uint32_t)i, seed) & 0xffff;
-    weights[i] = __float2bfloat16_rn(__uint_as_float((bits & 0xffff) > dither ? (bits | 0xffff) & ~0u : bits & ~0xffffu));
+    weights[i] =
+        __float2bfloat16_rn(__uint_as_float((bits & 0xffff) > dither ? (bits | 0xffff) & ~0u : bits & ~0xffffu));
 }
 
 // Loss and dlogits in place; vocabulary padded to P columns.
@@ -149,7 +166,8 @@ extern "C" __global__ void cross_entropy(float* logits, float* losses, const int
     int target = targets[blockIdx.x];
     if (threadIdx.x == 0) losses[blockIdx.x] = logf(sum) + all - x[target];
     __syncthreads();
-    for (int c = threadIdx.x; c < P; c += blockDim.x) x[c] = c < V ? __expf(x[c] - all) / sum - (c == target ? 1.f : 0.f) : 0.f;
+    for (int c = threadIdx.x; c < P; c += blockDim.x)
+        x[c] = c < V ? __expf(x[c] - all) / sum - (c == target ? 1.f : 0.f) : 0.f;
 }
 
 extern "C" __global__ void embed(float4* out, const int* tokens, const float4* wte, const float4* wpe, int T, int C4) {
@@ -158,7 +176,8 @@ extern "C" __global__ void embed(float4* out, const int* tokens, const float4* w
     float4 a = wte[tokens[token] * C4 + c], b = wpe[token % T * C4 + c];
     out[i] = make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
 }
-extern "C" __global__ void embed_backward(__nv_bfloat162* dwte, const int* tokens, const __nv_bfloat162* dout, int n, int C2) {
+extern "C" __global__ void embed_backward(__nv_bfloat162* dwte, const int* tokens, const __nv_bfloat162* dout, int n,
+                                          int C2) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n * C2) return;
     atomicAdd(dwte + tokens[i / C2] * C2 + i % C2, dout[i]);
@@ -178,16 +197,22 @@ extern "C" __global__ void quantise_rows(char4* out, float* scale, const float4*
     __shared__ float shared[32];
     const float4* x = in + (size_t)blockIdx.x * cols4;
     float top = 0;
-    for (int c = threadIdx.x; c < cols4; c += blockDim.x) { float4 v = x[c]; top = fmaxf(top, fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w)))); }
+    for (int c = threadIdx.x; c < cols4; c += blockDim.x) {
+        float4 v = x[c];
+        top = fmaxf(top, fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w))));
+    }
     top = block_max(top, shared);
     float s = top / 127.f, r = top > 0 ? 127.f / top : 0.f;
     if (threadIdx.x == 0) scale[blockIdx.x] = s;
     for (int c = threadIdx.x; c < cols4; c += blockDim.x) {
         float4 v = x[c];
-        out[(size_t)blockIdx.x * cols4 + c] = make_char4((signed char)__float2int_rn(v.x * r), (signed char)__float2int_rn(v.y * r), (signed char)__float2int_rn(v.z * r), (signed char)max(-128, min(127, __float2int_rn(v.w * r))));
+        out[(size_t)blockIdx.x * cols4 + c] =
+            make_char4((signed char)__float2int_rn(v.x * r), (signed char)__float2int_rn(v.y * r),
+                       (signed char)__float2int_rn(v.z * r), (signed char)max(-128, min(127, __float2int_rn(v.w * r))));
     }
 }
-extern "C" __global__ void matvec_int8(float* y, const int* w, const int* x, const float* wscale, float xscale, int cols4) {
+extern "C" __global__ void matvec_int8(float* y, const int* w, const int* x, const float* wscale, float xscale,
+                                       int cols4) {
     int sum = 0;
     for (int c = threadIdx.x; c < cols4; c += 32) sum = __dp4a(w[(size_t)blockIdx.x * cols4 + c], x[c], sum);
     sum = __reduce_add_sync(~0u, sum);
@@ -209,7 +234,11 @@ extern "C" __global__ void top_k(float* values, int* indices, const float* in, i
         }
         for (int d = 16; d; d >>= 1) best = max(best, __shfl_xor_sync(~0u, best, d));
         int at = (int)~(unsigned)best;
-        if (threadIdx.x == 0) { values[blockIdx.x * k + j] = row[at]; indices[blockIdx.x * k + j] = at; row[at] = -INFINITY; }
+        if (threadIdx.x == 0) {
+            values[blockIdx.x * k + j] = row[at];
+            indices[blockIdx.x * k + j] = at;
+            row[at] = -INFINITY;
+        }
         __syncwarp();
     }
 }

@@ -103,8 +103,13 @@ extern "C" __global__ void math_roundings(float* out, const float* a, const floa
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;
     float x = a[i], y = b[i], *o = out + 24 * i, z = x - y, q = fabsf(y);
-#define FOUR(AT, F, ...) o[AT] = F##_rn(__VA_ARGS__); o[AT + 1] = F##_rz(__VA_ARGS__); o[AT + 2] = F##_ru(__VA_ARGS__); o[AT + 3] = F##_rd(__VA_ARGS__);
-    FOUR(0, __fadd, x, y) FOUR(4, __fmul, x, y) FOUR(8, __fmaf, x, y, z) FOUR(12, __fdiv, x, y) FOUR(16, __frcp, y) FOUR(20, __fsqrt, q)
+#define FOUR(AT, F, ...)             \
+    o[AT] = F##_rn(__VA_ARGS__);     \
+    o[AT + 1] = F##_rz(__VA_ARGS__); \
+    o[AT + 2] = F##_ru(__VA_ARGS__); \
+    o[AT + 3] = F##_rd(__VA_ARGS__);
+    FOUR(0, __fadd, x, y)
+    FOUR(4, __fmul, x, y) FOUR(8, __fmaf, x, y, z) FOUR(12, __fdiv, x, y) FOUR(16, __frcp, y) FOUR(20, __fsqrt, q)
 }
 
 extern "C" __global__ void math_classes(uint32_t* out, const float* in, int n) {
@@ -130,7 +135,13 @@ extern "C" __global__ void integers_to_float(float* out, const long long* in, in
     if (i >= n) return;
     long long v = in[i];
     float* o = out + 10 * i;
-    o[0] = __int2float_rn((int)v); o[1] = __int2float_rz((int)v); o[2] = __int2float_ru((int)v); o[3] = __int2float_rd((int)v);
-    o[4] = __uint2float_rn((unsigned)v); o[5] = __ll2float_rn(v); o[6] = __ull2float_rz((unsigned long long)v); o[7] = __ll2float_rd(v);
+    o[0] = __int2float_rn((int)v);
+    o[1] = __int2float_rz((int)v);
+    o[2] = __int2float_ru((int)v);
+    o[3] = __int2float_rd((int)v);
+    o[4] = __uint2float_rn((unsigned)v);
+    o[5] = __ll2float_rn(v);
+    o[6] = __ull2float_rz((unsigned long long)v);
+    o[7] = __ll2float_rd(v);
     o[8] = (float)(short)v; o[9] = (float)(signed char)v;
 }

@@ -42,16 +42,19 @@ extern "C" __global__ void matmul_tiled(float* c, const float* a, const float* b
 
 // 64×64 outputs by 256 threads, 4×4 each, two stages of cp.async of 16 bytes; sizes are multiples of 4, rows guarded
 // by the zero-fill count.
-extern "C" __global__ void __launch_bounds__(256) matmul_pipelined(float* c, const float* a, const float* b, int m, int n, int k) {
+extern "C" __global__ void __launch_bounds__(256)
+    matmul_pipelined(float* c, const float* a, const float* b, int m, int n, int k) {
     __shared__ alignas(16) float as[2][64][16], bs[2][16][64];
     int t = threadIdx.x, row0 = blockIdx.y * 64, col0 = blockIdx.x * 64, tx = t % 16, ty = t / 16;
     auto fetch = [&](int stage, int k0) {
         int r = t / 4, kk = t % 4 * 4;
         bool inside = row0 + r < m && k0 + kk < k;
-        __pipeline_memcpy_async(&as[stage][r][kk], inside ? a + (size_t)(row0 + r) * k + k0 + kk : a, 16, inside ? 0 : 16);
+        __pipeline_memcpy_async(&as[stage][r][kk], inside ? a + (size_t)(row0 + r) * k + k0 + kk : a, 16,
+                                inside ? 0 : 16);
         int kr = t / 16, cc = t % 16 * 4;
         inside = k0 + kr < k && col0 + cc < n;
-        __pipeline_memcpy_async(&bs[stage][kr][cc], inside ? b + (size_t)(k0 + kr) * n + col0 + cc : b, 16, inside ? 0 : 16);
+        __pipeline_memcpy_async(&bs[stage][kr][cc], inside ? b + (size_t)(k0 + kr) * n + col0 + cc : b, 16,
+                                inside ? 0 : 16);
         __pipeline_commit();
     };
     float acc[4][4] = {};
@@ -74,7 +77,9 @@ extern "C" __global__ void __launch_bounds__(256) matmul_pipelined(float* c, con
     }
     for (int r = 0; r < 4; ++r) {
         int row = row0 + ty * 4 + r, col = col0 + tx * 4;
-        if (row < m && col < n) *reinterpret_cast<float4*>(c + (size_t)row * n + col) = make_float4(acc[r][0], acc[r][1], acc[r][2], acc[r][3]);
+        if (row < m && col < n)
+            *reinterpret_cast<float4*>(c + (size_t)row * n + col) =
+                make_float4(acc[r][0], acc[r][1], acc[r][2], acc[r][3]);
     }
 }
 
@@ -89,7 +94,8 @@ extern "C" __global__ void pipeline_sum(float* out, const float* in, int chunks)
     for (int fetch = 0, use = 0; use < chunks; ++use) {
         for (; fetch < chunks && fetch < use + 2; ++fetch) {
             pipe.producer_acquire();
-            cuda::memcpy_async(block, buffer[fetch % 2], in + (size_t)fetch * SIZE, cuda::aligned_size_t<16>(sizeof(float) * SIZE), pipe);
+            cuda::memcpy_async(block, buffer[fetch % 2], in + (size_t)fetch * SIZE,
+                               cuda::aligned_size_t<16>(sizeof(float) * SIZE), pipe);
             pipe.producer_commit();
         }
         pipe.consumer_wait();

@@ -1,4 +1,5 @@
-//! Oracles of matmul.cu, wmma.cu and mma_ptx.cu. Most matrices hold small integers, so that products are exact in any order.
+//! Oracles of matmul.cu, wmma.cu and mma_ptx.cu. Most matrices hold small integers, so that products are exact in any
+//! order.
 
 use crate::harness::{Bf16, Case, F16, Kernel, Random, close, same};
 

@@ -18,14 +18,16 @@ extern "C" __global__ void philox_bits(uint4* out, uint64_t seed, uint64_t offse
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;
     uint64_t c = offset + i;
-    out[i] = philox({make_uint4((uint32_t)c, (uint32_t)(c >> 32), i, 0), make_uint2((uint32_t)seed, (uint32_t)(seed >> 32))});
+    out[i] = philox(
+        {make_uint4((uint32_t)c, (uint32_t)(c >> 32), i, 0), make_uint2((uint32_t)seed, (uint32_t)(seed >> 32))});
 }
 // Two normals per pair of words.
 extern "C" __global__ void philox_normal(float2* out, uint64_t seed, int n) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;
     uint4 r = philox({make_uint4(i, 0, 0, 0), make_uint2((uint32_t)seed, (uint32_t)(seed >> 32))});
-    float u = r.x * 2.3283064e-10f + 2.3283064e-10f / 2, a = r.y * 2.3283064e-10f * 2.0f * CUDART_PI_F + CUDART_PI_F * 2.3283064e-10f, s, c;
+    float u = r.x * 2.3283064e-10f + 2.3283064e-10f / 2,
+          a = r.y * 2.3283064e-10f * 2.0f * CUDART_PI_F + CUDART_PI_F * 2.3283064e-10f, s, c;
     float m = sqrtf(-2.0f * logf(u));
     __sincosf(a, &s, &c);
     out[i] = make_float2(m * s, m * c);
@@ -94,9 +96,10 @@ extern "C" __global__ void mrg32k3a(double* out, int n, int rounds) {
 
 // Second dimension of a Sobol sequence in Gray-code order.
 __constant__ uint32_t directions[32] = {
-    0x80000000, 0xc0000000, 0xa0000000, 0xf0000000, 0x88000000, 0xcc000000, 0xaa000000, 0xff000000, 0x80800000, 0xc0c00000, 0xa0a00000,
-    0xf0f00000, 0x88880000, 0xcccc0000, 0xaaaa0000, 0xffff0000, 0x80008000, 0xc000c000, 0xa000a000, 0xf000f000, 0x88008800, 0xcc00cc00,
-    0xaa00aa00, 0xff00ff00, 0x80808080, 0xc0c0c0c0, 0xa0a0a0a0, 0xf0f0f0f0, 0x88888888, 0xcccccccc, 0xaaaaaaaa, 0xffffffff};
+    0x80000000, 0xc0000000, 0xa0000000, 0xf0000000, 0x88000000, 0xcc000000, 0xaa000000, 0xff000000,
+    0x80800000, 0xc0c00000, 0xa0a00000, 0xf0f00000, 0x88880000, 0xcccc0000, 0xaaaa0000, 0xffff0000,
+    0x80008000, 0xc000c000, 0xa000a000, 0xf000f000, 0x88008800, 0xcc00cc00, 0xaa00aa00, 0xff00ff00,
+    0x80808080, 0xc0c0c0c0, 0xa0a0a0a0, 0xf0f0f0f0, 0x88888888, 0xcccccccc, 0xaaaaaaaa, 0xffffffff};
 extern "C" __global__ void sobol(uint32_t* out, int n) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;

@@ -47,7 +47,7 @@ fn philox_normal(k: &Kernel) {
         let m = (-2.0 * (u + 1.1641532e-10).ln()).sqrt();
         [m * a.sin(), m * a.cos()]
     };
-    close(&out.read().concat(), &(0..n as u32).flat_map(normal).collect::<Vec<_>>(), 1e-5, 1e-5);
+    close(&out.read().concat(), &(0..n as u32).flat_map(normal).collect::<Vec<_>>(), 3e-6, 3e-6);
 }
 
 fn step(s: &mut [u32; 6]) -> u32 {

@@ -114,6 +114,6 @@ fn welford(k: &Kernel) {
         (m, row.iter().map(|v| (*v as f64 - m).powi(2)).sum::<f64>() / cols as f64)
     };
     let (m, v): (Vec<f64>, Vec<f64>) = x.chunks(cols).map(of).unzip();
-    close(&mean.read(), &m, 1e-6, 0.0);
-    close(&variance.read(), &v, 1e-5, 0.0);
+    close(&mean.read(), &m, 3e-7, 0.0);
+    close(&variance.read(), &v, 2e-6, 0.0);
 }

@@ -4,11 +4,19 @@
 
 extern "C" __global__ void shuffles(int* out, const int* in) {
     int t = threadIdx.x, v = in[t], *o = out + 10 * t;
-    o[0] = __shfl_sync(~0u, v, 5); o[1] = __shfl_sync(~0u, v, t * 7); o[2] = __shfl_up_sync(~0u, v, 3); o[3] = __shfl_down_sync(~0u, v, 9);
-    o[4] = __shfl_xor_sync(~0u, v, 21); o[5] = __shfl_sync(~0u, v, t + 1, 8); o[6] = __shfl_up_sync(~0u, v, 1, 16); o[7] = __shfl_down_sync(~0u, v, 2, 4);
+    o[0] = __shfl_sync(~0u, v, 5);
+    o[1] = __shfl_sync(~0u, v, t * 7);
+    o[2] = __shfl_up_sync(~0u, v, 3);
+    o[3] = __shfl_down_sync(~0u, v, 9);
+    o[4] = __shfl_xor_sync(~0u, v, 21);
+    o[5] = __shfl_sync(~0u, v, t + 1, 8);
+    o[6] = __shfl_up_sync(~0u, v, 1, 16);
+    o[7] = __shfl_down_sync(~0u, v, 2, 4);
     o[8] = __shfl_xor_sync(~0u, v, 5, 8);
     uint32_t r, p;
-    asm volatile("{.reg .pred q; shfl.sync.down.b32 %0|q, %2, 4, 31, 0xffffffff; selp.u32 %1, 1, 0, q;}" : "=r"(r), "=r"(p) : "r"(v));
+    asm volatile("{.reg .pred q; shfl.sync.down.b32 %0|q, %2, 4, 31, 0xffffffff; selp.u32 %1, 1, 0, q;}"
+                 : "=r"(r), "=r"(p)
+                 : "r"(v));
     o[9] = (int)(r * 2 + p);
 }
 extern "C" __global__ void shuffles_64(double* out, long long* ints, const double* in) {
@@ -20,13 +28,18 @@ extern "C" __global__ void shuffles_64(double* out, long long* ints, const doubl
 extern "C" __global__ void votes(uint32_t* out, const int* in) {
     int t = threadIdx.x, v = in[t];
     uint32_t* o = out + 8 * t;
-    o[0] = __ballot_sync(~0u, v > 0); o[1] = __all_sync(~0u, v > -50); o[2] = __any_sync(~0u, v == 7); o[3] = __match_any_sync(~0u, v / 4);
+    o[0] = __ballot_sync(~0u, v > 0);
+    o[1] = __all_sync(~0u, v > -50);
+    o[2] = __any_sync(~0u, v == 7);
+    o[3] = __match_any_sync(~0u, v / 4);
     int all;
     o[4] = __match_all_sync(~0u, v >> 20, &all);
     o[5] = all;
     o[6] = __match_any_sync(~0u, (unsigned long long)v * 0x100000001ull);
     int uniform;
-    asm volatile("{.reg .pred p,q; setp.gt.s32 p, %1, 0; vote.sync.uni.pred q, p, 0xffffffff; selp.s32 %0, 1, 0, q;}" : "=r"(uniform) : "r"(v));
+    asm volatile("{.reg .pred p,q; setp.gt.s32 p, %1, 0; vote.sync.uni.pred q, p, 0xffffffff; selp.s32 %0, 1, 0, q;}"
+                 : "=r"(uniform)
+                 : "r"(v));
     o[7] = uniform;
 }
 
@@ -82,8 +95,12 @@ extern "C" __global__ void named_barriers(int* out, const int* in, int rounds) {
 extern "C" __global__ void barrier_reductions(uint32_t* out, const int* in) {
     uint32_t n, a, o;
     int v = in[threadIdx.x];
-    asm volatile("{.reg .pred p,q; setp.gt.s32 p, %3, 0; bar.red.popc.u32 %0, 3, p; bar.red.and.pred q, 4, p; selp.u32 %1, 1, 0, q; bar.red.or.pred q, 5, !p; selp.u32 %2, 1, 0, q;}"
-                 : "=r"(n), "=r"(a), "=r"(o) : "r"(v) : "memory");
+    asm volatile(
+        "{.reg .pred p,q; setp.gt.s32 p, %3, 0; bar.red.popc.u32 %0, 3, p; bar.red.and.pred q, 4, p; selp.u32 %1, 1, "
+        "0, q; bar.red.or.pred q, 5, !p; selp.u32 %2, 1, 0, q;}"
+        : "=r"(n), "=r"(a), "=r"(o)
+        : "r"(v)
+        : "memory");
     out[threadIdx.x] = n | a << 16 | o << 17;
 }
 
@@ -101,7 +118,10 @@ extern "C" __global__ void mbarriers(int* out, const int* in) {
         asm volatile("mbarrier.arrive.shared.b64 %0, [%1];" : "=l"(state) : "r"(p) : "memory");
         uint32_t done = 0;
         while (!done)
-            asm volatile("{.reg .pred q; mbarrier.test_wait.shared.b64 q, [%1], %2; selp.u32 %0, 1, 0, q;}" : "=r"(done) : "r"(p), "l"(state) : "memory");
+            asm volatile("{.reg .pred q; mbarrier.test_wait.shared.b64 q, [%1], %2; selp.u32 %0, 1, 0, q;}"
+                         : "=r"(done)
+                         : "r"(p), "l"(state)
+                         : "memory");
         v += slot[(threadIdx.x + 17) % blockDim.x];
         __syncthreads();
     }
@@ -113,14 +133,18 @@ extern "C" __global__ void mbarriers(int* out, const int* in) {
 extern "C" __global__ void async_arrive(int* out, const int* in) {
     __shared__ uint64_t bar;
     __shared__ alignas(16) int slot[4 * 64];
-    uint32_t p = (uint32_t)__cvta_generic_to_shared(&bar), s = (uint32_t)__cvta_generic_to_shared(slot + 4 * threadIdx.x);
+    uint32_t p = (uint32_t)__cvta_generic_to_shared(&bar),
+             s = (uint32_t)__cvta_generic_to_shared(slot + 4 * threadIdx.x);
     if (threadIdx.x == 0) asm volatile("mbarrier.init.shared.b64 [%0], 64;" ::"r"(p) : "memory");
     __syncthreads();
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(s), "l"(in + 4 * threadIdx.x) : "memory");
     asm volatile("cp.async.mbarrier.arrive.noinc.shared.b64 [%0];" ::"r"(p) : "memory");
     uint32_t done = 0;
     while (!done)
-        asm volatile("{.reg .pred q; mbarrier.test_wait.parity.shared.b64 q, [%1], 0; selp.u32 %0, 1, 0, q;}" : "=r"(done) : "r"(p) : "memory");
+        asm volatile("{.reg .pred q; mbarrier.test_wait.parity.shared.b64 q, [%1], 0; selp.u32 %0, 1, 0, q;}"
+                     : "=r"(done)
+                     : "r"(p)
+                     : "memory");
     out[threadIdx.x] = slot[255 - threadIdx.x] + slot[threadIdx.x];
 }
 

@@ -39,11 +39,13 @@ extern "C" __global__ void wmma_f16_32x8(float* d, const half* a, const half* b,
 extern "C" __global__ void wmma_f16_8x32(half* d, const half* a, const half* b, const half* c, int m, int n, int k) {
     product<8, 32, 16, half, half, COL, COL>(d, a, b, c, m, n, k, wmma::mem_row_major);
 }
-extern "C" __global__ void wmma_bf16(float* d, const __nv_bfloat16* a, const __nv_bfloat16* b, const float* c, int m, int n, int k) {
+extern "C" __global__ void wmma_bf16(float* d, const __nv_bfloat16* a, const __nv_bfloat16* b, const float* c, int m,
+                                     int n, int k) {
     product<16, 16, 16, __nv_bfloat16, float, ROW, COL>(d, a, b, c, m, n, k, wmma::mem_col_major);
 }
 extern "C" __global__ void wmma_s8(int* d, const int8_t* a, const int8_t* b, const int* c, int m, int n, int k) {
-    product<16, 16, 16, signed char, int, ROW, COL>(d, (const signed char*)a, (const signed char*)b, c, m, n, k, wmma::mem_row_major);
+    product<16, 16, 16, signed char, int, ROW, COL>(d, (const signed char*)a, (const signed char*)b, c, m, n, k,
+                                                    wmma::mem_row_major);
 }
 extern "C" __global__ void wmma_u8(int* d, const uint8_t* a, const uint8_t* b, const int* c, int m, int n, int k) {
     product<8, 32, 16, unsigned char, int, COL, ROW>(d, a, b, c, m, n, k, wmma::mem_row_major);

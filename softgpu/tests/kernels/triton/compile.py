@@ -2,6 +2,7 @@
 
 No GPU is needed. Paths are cut from `.file`, and most debug sections are dropped; the instructions are the compiler's.
 """
+
 import os
 import pathlib
 import re
@@ -30,12 +31,24 @@ def matmul(kind, out, bm, bn, bk, stages, warps, precision="tf32", relu=False, u
 
 def attention(causal, d, stages=2, warps=4):
     types = dict(q=H, k=H, v=H, out=H, lse=P, T=I, scale=F)
-    return k.flash_attention, types, dict(CAUSAL=causal, BM=64, BN=32, D=d), list("qkv") + ["out"], dict(num_stages=stages, num_warps=warps)
+    return (
+        k.flash_attention,
+        types,
+        dict(CAUSAL=causal, BM=64, BN=32, D=d),
+        list("qkv") + ["out"],
+        dict(num_stages=stages, num_warps=warps),
+    )
 
 
 VARIANTS = {
     "vector_add": (k.vector_add, dict(x=P, y=P, out=P, n=I), dict(BLOCK=1024), ["x", "y", "out"], {}),
-    "fused_softmax": (k.fused_softmax, dict(out=P, x=P, stride=I, rows=I, cols=I), dict(BLOCK=1024), ["out", "x"], dict(num_stages=4, num_warps=8)),
+    "fused_softmax": (
+        k.fused_softmax,
+        dict(out=P, x=P, stride=I, rows=I, cols=I),
+        dict(BLOCK=1024),
+        ["out", "x"],
+        dict(num_stages=4, num_warps=8),
+    ),
     "matmul_f16": matmul(H, H, 64, 64, 32, 3, 4),
     "matmul_f16_f32_wide": matmul(H, P, 128, 64, 64, 4, 8, relu=True),
     "matmul_bf16": matmul(B, B, 64, 32, 32, 2, 2),
@@ -43,21 +56,63 @@ VARIANTS = {
     "matmul_f32_ieee": matmul(P, P, 32, 32, 16, 1, 4, "ieee"),
     "matmul_int8": matmul("*i8", "*i32", 64, 64, 64, 3, 4),
     "matmul_strided": matmul(H, P, 32, 32, 32, 2, 4, unit=False),
-    "layer_norm_forward": (k.layer_norm_forward, dict(x=H, y=H, w=H, b=H, mean=P, rstd=P, stride=I, cols=I, eps=F), dict(BLOCK=512), ["x", "y", "w", "b"], {}),
-    "layer_norm_backward": (k.layer_norm_backward, dict(dx=H, dy=H, dw=P, db=P, x=H, w=H, mean=P, rstd=P, lock="*i32", stride=I, cols=I), dict(GROUPS=4, BLOCK=512), [], {}),
+    "layer_norm_forward": (
+        k.layer_norm_forward,
+        dict(x=H, y=H, w=H, b=H, mean=P, rstd=P, stride=I, cols=I, eps=F),
+        dict(BLOCK=512),
+        ["x", "y", "w", "b"],
+        {},
+    ),
+    "layer_norm_backward": (
+        k.layer_norm_backward,
+        dict(dx=H, dy=H, dw=P, db=P, x=H, w=H, mean=P, rstd=P, lock="*i32", stride=I, cols=I),
+        dict(GROUPS=4, BLOCK=512),
+        [],
+        {},
+    ),
     "column_sums": (k.column_sums, dict(partial=P, out=P, rows=I, cols=I), dict(BM=32, BN=64), ["partial", "out"], {}),
     "dropout": (k.dropout, dict(x=P, out=P, words="*i32", n=I, p=F, seed=I), dict(BLOCK=256), ["x", "out"], {}),
     "flash_attention": attention(False, 64),
     "flash_attention_causal": attention(True, 32, 3, 2),
-    "atomics": (k.atomics, dict(bins="*i32", floats=P, halves=H, wide="*i64", keys="*i32", values=P, n=I), dict(BLOCK=256), ["keys", "values"], {}),
+    "atomics": (
+        k.atomics,
+        dict(bins="*i32", floats=P, halves=H, wide="*i64", keys="*i32", values=P, n=I),
+        dict(BLOCK=256),
+        ["keys", "values"],
+        {},
+    ),
     "scans": (k.scans, dict(x=P, sums=P, products=P, gate=P, states=P, rows=I), dict(BLOCK=256), ["x"], {}),
-    "reductions": (k.reductions, dict(x=P, sums=P, tops=P, args="*i32", counts="*i32", rows=I, cols=I), dict(BM=4, BN=64), ["x"], {}),
-    "histogram_sort": (k.histogram_sort, dict(x="*i32", bins="*i32", ordered="*i32", tops="*i32"), dict(BLOCK=256), ["x"], {}),
+    "reductions": (
+        k.reductions,
+        dict(x=P, sums=P, tops=P, args="*i32", counts="*i32", rows=I, cols=I),
+        dict(BM=4, BN=64),
+        ["x"],
+        {},
+    ),
+    "histogram_sort": (
+        k.histogram_sort,
+        dict(x="*i32", bins="*i32", ordered="*i32", tops="*i32"),
+        dict(BLOCK=256),
+        ["x"],
+        {},
+    ),
     "shapes": (k.shapes, dict(x=P, out=P, halves=B), dict(R=16, C=64), ["x", "out", "halves"], {}),
     "elementwise_math": (k.elementwise_math, dict(x=P, out=P, ints="*i32", n=I), dict(BLOCK=256), ["x"], {}),
-    "cross_entropy": (k.cross_entropy, dict(logits=B, losses=P, targets="*i64", stride=I, V=I), dict(SMOOTH=0.1, BLOCK=512), ["logits", "stride"], {}),
+    "cross_entropy": (
+        k.cross_entropy,
+        dict(logits=B, losses=P, targets="*i64", stride=I, V=I),
+        dict(SMOOTH=0.1, BLOCK=512),
+        ["logits", "stride"],
+        {},
+    ),
     "assert_print": (k.assert_print, dict(x="*i32", out="*i32", n=I), dict(BLOCK=128), ["x"], dict(debug=True)),
-    "inline_assembly": (k.inline_assembly, dict(x="*i32", y="*i32", out="*i32"), dict(BLOCK=256), ["x", "y", "out"], {}),
+    "inline_assembly": (
+        k.inline_assembly,
+        dict(x="*i32", y="*i32", out="*i32"),
+        dict(BLOCK=256),
+        ["x", "y", "out"],
+        {},
+    ),
 }
 
 
@@ -83,7 +138,11 @@ def tidy(text, whole):
     text = re.sub(r"\{[\d, ]{60,}\}", without_folder, text)
     text = re.sub(r'(\.file\s+\d+\s+)"[^"]*/([^"/]*)"', r'\1"\2"', text)
     if whole:  # the compilation's folder becomes dots
-        text = re.sub(r"(?s)(\.b8 \d+\s+// DW_AT_comp_dir\n(?:\.b8 [1-9]\d*\n)*)", lambda m: re.sub(r"\.b8 \d+", ".b8 46", m[0]), text)
+        text = re.sub(
+            r"(?s)(\.b8 \d+\s+// DW_AT_comp_dir\n(?:\.b8 [1-9]\d*\n)*)",
+            lambda m: re.sub(r"\.b8 \d+", ".b8 46", m[0]),
+            text,
+        )
     else:
         text = re.sub(r"^\s*\.section\s+\.debug_(?!str)\S+\s*\{.*?^\s*\}\n?", "", text, flags=re.S | re.M)
     return re.sub(r"[ \t]*//[^\n]*", "", text)

@@ -1,7 +1,8 @@
 """Triton kernels of the kinds that its users write; `compile.py` turns them into the PTX fixtures of this folder.
 
-Each `@triton.jit` function says its shapes; sizes that a launch may choose are run-time arguments, tile sizes constexpr.
+Each `@triton.jit` function says its shapes; sizes that a launch may choose are arguments, tile sizes constexpr.
 """
+
 import triton
 import triton.language as tl
 
@@ -25,8 +26,26 @@ def fused_softmax(out, x, stride, rows, cols, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def matmul(a, b, c, M, N, K, sam, sak, sbk, sbn, scm, scn, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
-           GROUP: tl.constexpr, PRECISION: tl.constexpr, RELU: tl.constexpr):
+def matmul(
+    a,
+    b,
+    c,
+    M,
+    N,
+    K,
+    sam,
+    sak,
+    sbk,
+    sbn,
+    scm,
+    scn,
+    BM: tl.constexpr,
+    BN: tl.constexpr,
+    BK: tl.constexpr,
+    GROUP: tl.constexpr,
+    PRECISION: tl.constexpr,
+    RELU: tl.constexpr,
+):
     """c [M, N] = a [M, K] · b [K, N] in c's type; sums in f32 (i32 for int8), grouped program order, masked tails."""
     pid = tl.program_id(0)
     pm, pn = tl.cdiv(M, BM), tl.cdiv(N, BN)
@@ -63,13 +82,13 @@ def layer_norm_forward(x, y, w, b, mean, rstd, stride, cols, eps, BLOCK: tl.cons
     total = tl.zeros([BLOCK], dtype=tl.float32)
     for off in range(0, cols, BLOCK):
         c = off + tl.arange(0, BLOCK)
-        total += tl.load(x + c, mask=c < cols, other=0.).to(tl.float32)
+        total += tl.load(x + c, mask=c < cols, other=0.0).to(tl.float32)
     m = tl.sum(total, axis=0) / cols
     total = tl.zeros([BLOCK], dtype=tl.float32)
     for off in range(0, cols, BLOCK):
         c = off + tl.arange(0, BLOCK)
-        v = tl.load(x + c, mask=c < cols, other=0.).to(tl.float32)
-        v = tl.where(c < cols, v - m, 0.)
+        v = tl.load(x + c, mask=c < cols, other=0.0).to(tl.float32)
+        v = tl.where(c < cols, v - m, 0.0)
         total += v * v
     r = 1 / tl.sqrt(tl.sum(total, axis=0) / cols + eps)
     tl.store(mean + row, m)
@@ -77,12 +96,14 @@ def layer_norm_forward(x, y, w, b, mean, rstd, stride, cols, eps, BLOCK: tl.cons
     for off in range(0, cols, BLOCK):
         c = off + tl.arange(0, BLOCK)
         mask = c < cols
-        v = tl.load(x + c, mask=mask, other=0.).to(tl.float32)
+        v = tl.load(x + c, mask=mask, other=0.0).to(tl.float32)
         tl.store(y + c, (v - m) * r * tl.load(w + c, mask=mask) + tl.load(b + c, mask=mask), mask=mask)
 
 
 @triton.jit
-def layer_norm_backward(dx, dy, dw, db, x, w, mean, rstd, lock, stride, cols, GROUPS: tl.constexpr, BLOCK: tl.constexpr):
+def layer_norm_backward(
+    dx, dy, dw, db, x, w, mean, rstd, lock, stride, cols, GROUPS: tl.constexpr, BLOCK: tl.constexpr
+):
     """dx, and partial dw, db [GROUPS, cols] f32 behind one spin lock and one first-writer flag per group."""
     row = tl.program_id(0)
     c = tl.arange(0, BLOCK)
@@ -92,8 +113,8 @@ def layer_norm_backward(dx, dy, dw, db, x, w, mean, rstd, lock, stride, cols, GR
     g = tl.load(dy + at, mask=mask, other=0).to(tl.float32)
     vw = tl.load(w + c, mask=mask).to(tl.float32)
     m, r = tl.load(mean + row), tl.load(rstd + row)
-    n = tl.where(mask, (vx - m) * r, 0.)
-    a = tl.where(mask, vw * g, 0.)
+    n = tl.where(mask, (vx - m) * r, 0.0)
+    a = tl.where(mask, vw * g, 0.0)
     c1, c2 = tl.sum(n * a, axis=0) / cols, tl.sum(a, axis=0) / cols
     tl.store(dx + at, (a - (n * c1 + c2)) * r, mask=mask)
     group = row % GROUPS
@@ -120,7 +141,9 @@ def column_sums(partial, out, rows, cols, BM: tl.constexpr, BN: tl.constexpr):
     acc = tl.zeros((BM, BN), dtype=tl.float32)
     for i in range(0, rows, BM):
         r = i + tl.arange(0, BM)
-        acc += tl.load(partial + r[:, None] * cols + c[None, :], mask=(r[:, None] < rows) & (c[None, :] < cols), other=0.)
+        acc += tl.load(
+            partial + r[:, None] * cols + c[None, :], mask=(r[:, None] < rows) & (c[None, :] < cols), other=0.0
+        )
     tl.store(out + c, tl.sum(acc, axis=0), mask=c < cols)
 
 
@@ -136,29 +159,35 @@ def dropout(x, out, words, n, p, seed, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def flash_attention(q, k, v, out, lse, T, scale, CAUSAL: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, D: tl.constexpr):
+def flash_attention(
+    q, k, v, out, lse, T, scale, CAUSAL: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, D: tl.constexpr
+):
     """out [H, T, D] f16 of q, k, v; lse [H, T] f32; one program per BM queries of a head."""
     start, head = tl.program_id(0) * BM, tl.program_id(1)
     rm, rn, rd = start + tl.arange(0, BM), tl.arange(0, BN), tl.arange(0, D)
     base = head * T * D
-    tq = tl.load(q + base + rm[:, None] * D + rd[None, :], mask=rm[:, None] < T, other=0.)
+    tq = tl.load(q + base + rm[:, None] * D + rd[None, :], mask=rm[:, None] < T, other=0.0)
     top = tl.full((BM,), -float("inf"), dtype=tl.float32)
     total = tl.zeros((BM,), dtype=tl.float32)
     acc = tl.zeros((BM, D), dtype=tl.float32)
     limit = tl.minimum(T, start + BM) if CAUSAL else T
     for n0 in range(0, limit, BN):
         cols = n0 + rn
-        tk = tl.load(k + base + cols[None, :] * D + rd[:, None], mask=cols[None, :] < T, other=0.)
+        tk = tl.load(k + base + cols[None, :] * D + rd[:, None], mask=cols[None, :] < T, other=0.0)
         s = tl.dot(tq, tk) * (scale * 1.44269504)
         s = tl.where((cols[None, :] < T) & ((rm[:, None] >= cols[None, :]) if CAUSAL else True), s, -float("inf"))
         new = tl.maximum(top, tl.max(s, 1))
         p = tl.exp2(s - new[:, None])
         keep = tl.exp2(top - new)
         total = total * keep + tl.sum(p, 1)
-        tv = tl.load(v + base + cols[:, None] * D + rd[None, :], mask=cols[:, None] < T, other=0.)
+        tv = tl.load(v + base + cols[:, None] * D + rd[None, :], mask=cols[:, None] < T, other=0.0)
         acc = tl.dot(p.to(tv.dtype), tv, acc * keep[:, None])
         top = new
-    tl.store(out + base + rm[:, None] * D + rd[None, :], (acc / total[:, None]).to(out.dtype.element_ty), mask=rm[:, None] < T)
+    tl.store(
+        out + base + rm[:, None] * D + rd[None, :],
+        (acc / total[:, None]).to(out.dtype.element_ty),
+        mask=rm[:, None] < T,
+    )
     tl.store(lse + head * T + rm, top / 1.44269504 + tl.log(total), mask=rm < T)
 
 
@@ -168,7 +197,7 @@ def atomics(bins, floats, halves, wide, keys, values, n, BLOCK: tl.constexpr):
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = at < n
     key = tl.load(keys + at, mask=mask, other=0)
-    v = tl.load(values + at, mask=mask, other=0.)
+    v = tl.load(values + at, mask=mask, other=0.0)
     tl.atomic_add(bins + key, 1, mask=mask, sem="relaxed")
     tl.atomic_max(bins + 64 + key, at, mask=mask)
     tl.atomic_min(bins + 128 + key, at, mask=mask, sem="acquire", scope="sys")
@@ -186,7 +215,7 @@ def _affine(a0, b0, a1, b1):
 
 @triton.jit
 def scans(x, sums, products, gate, states, rows, BLOCK: tl.constexpr):
-    """Per row of BLOCK: inclusive sum, reversed sum of |x|, and the linear recurrence h = gate·h + x by a scan of pairs."""
+    """Per row of BLOCK: inclusive sum, reversed sum of |x|, and the recurrence h = gate·h + x by a scan of pairs."""
     row = tl.program_id(0)
     at = row * BLOCK + tl.arange(0, BLOCK)
     v = tl.load(x + at)
@@ -202,7 +231,7 @@ def reductions(x, sums, tops, args, counts, rows, cols, BM: tl.constexpr, BN: tl
     r = tl.program_id(0) * BM + tl.arange(0, BM)
     c = tl.arange(0, BN)
     mask = (r[:, None] < rows) & (c[None, :] < cols)
-    v = tl.load(x + r[:, None] * cols + c[None, :], mask=mask, other=0.)
+    v = tl.load(x + r[:, None] * cols + c[None, :], mask=mask, other=0.0)
     tl.store(sums + r, tl.sum(v, 1), mask=r < rows)
     tl.store(tops + tl.program_id(0) * BN + c, tl.max(tl.where(mask, v, -float("inf")), 0))
     tl.store(args + r, tl.argmax(tl.where(mask, v, -float("inf")), 1), mask=r < rows)
@@ -222,7 +251,7 @@ def histogram_sort(x, bins, ordered, tops, BLOCK: tl.constexpr):
 
 @triton.jit
 def shapes(x, out, halves, R: tl.constexpr, C: tl.constexpr):
-    """x [R, C] f32: its transpose, interleaved halves (join, split), a gather along the rows, bf16 and f16 round trips."""
+    """x [R, C] f32: transpose, interleaved halves (join, split), gather along the rows, bf16 and f16 round trips."""
     r, c = tl.arange(0, R), tl.arange(0, C)
     v = tl.load(x + r[:, None] * C + c[None, :])
     tl.store(out + c[:, None] * R + r[None, :], tl.trans(v))
@@ -239,7 +268,7 @@ def elementwise_math(x, out, ints, n, BLOCK: tl.constexpr):
     """Nine functions of x f32 [n]; integer quotients and casts."""
     at = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     mask = at < n
-    v = tl.load(x + at, mask=mask, other=1.)
+    v = tl.load(x + at, mask=mask, other=1.0)
     tl.store(out + at, tl.exp(v), mask=mask)
     tl.store(out + n + at, tl.log(tl.abs(v)), mask=mask)
     tl.store(out + 2 * n + at, tl.sin(v), mask=mask)
@@ -249,12 +278,14 @@ def elementwise_math(x, out, ints, n, BLOCK: tl.constexpr):
     tl.store(out + 6 * n + at, tl.sigmoid(v), mask=mask)
     tl.store(out + 7 * n + at, tl.erf(v), mask=mask)
     tl.store(out + 8 * n + at, tl.floor(v) + tl.ceil(v), mask=mask)
-    tl.store(out + 9 * n + at, tl.div_rn(v, v + 3.), mask=mask)
-    tl.store(out + 10 * n + at, tl.clamp(tl.fma(v, v, -1.), -0.5, 2.), mask=mask)
+    tl.store(out + 9 * n + at, tl.div_rn(v, v + 3.0), mask=mask)
+    tl.store(out + 10 * n + at, tl.clamp(tl.fma(v, v, -1.0), -0.5, 2.0), mask=mask)
     i = v.to(tl.int32)
     tl.store(ints + at, i // 3, mask=mask)
     tl.store(ints + n + at, i % 7, mask=mask)
-    tl.store(ints + 2 * n + at, tl.umulhi(i.to(tl.uint32, bitcast=True), 0x9E3779B9).to(tl.int32, bitcast=True), mask=mask)
+    tl.store(
+        ints + 2 * n + at, tl.umulhi(i.to(tl.uint32, bitcast=True), 0x9E3779B9).to(tl.int32, bitcast=True), mask=mask
+    )
     tl.store(ints + 3 * n + at, i.to(tl.int8).to(tl.int32) + i.to(tl.uint16).to(tl.int32), mask=mask)
 
 
@@ -279,7 +310,7 @@ def cross_entropy(logits, losses, targets, stride, V, SMOOTH: tl.constexpr, BLOC
     for i in range(0, V, BLOCK):
         c = i + tl.arange(0, BLOCK)
         x = tl.load(logits + c, mask=c < V, other=-float("inf")).to(tl.float32)
-        g = tl.exp(x - m) / d - tl.where(c == y, 1 - SMOOTH, 0.) - SMOOTH / V
+        g = tl.exp(x - m) / d - tl.where(c == y, 1 - SMOOTH, 0.0) - SMOOTH / V
         tl.store(logits + c, g.to(tl.bfloat16), mask=c < V)
 
 
