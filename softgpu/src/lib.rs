@@ -53,6 +53,16 @@ pub struct Module {
     pub(crate) budget: u64,
 }
 
+/// What a kernel takes and reserves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// (offset, bytes) of each parameter in the parameter space.
+    pub parameters: Vec<(usize, usize)>,
+    /// Static shared memory of a block, and local memory of a thread.
+    pub shared_bytes: usize,
+    pub local_bytes: usize,
+}
+
 /// Branches that a warp may take before it is stopped as one that never ends: minutes of work.
 const BUDGET: u64 = 20_000_000_000;
 
@@ -115,6 +125,13 @@ impl Module {
     /// Frees the module's variables in `memory`. A later launch starts with new ones.
     pub fn unload(&self, memory: &Memory) {
         self.variables.release(memory);
+    }
+
+    /// What a kernel takes and reserves; none if there is no such kernel.
+    pub fn signature(&self, entry: &str) -> Option<Signature> {
+        let decoded = &self.kernels.iter().find(|kernel| kernel.decoded.name == entry)?.decoded;
+        let (parameters, shared_bytes) = (decoded.parameters.clone(), decoded.shared_bytes);
+        Some(Signature { parameters, shared_bytes, local_bytes: decoded.local_bytes })
     }
 
     /// Names of the kernels, in the order of the text.

@@ -1,0 +1,224 @@
+//! Matrix products on the CPU for a GPU in software: omega's software device and the software cuBLAS call this one
+//! function, so that both give the same bits.
+
+use rayon::prelude::*;
+
+/// Rows (or columns) of C that one task computes. A constant: the split, and so every bit of the result, is the same
+/// for any number of threads.
+const TASK_ROWS: usize = 256;
+
+/// A matrix in memory: element (i, j) lies at `data + i·row + j·col`, in elements.
+#[derive(Clone, Copy, Debug)]
+pub struct Matrix<P> {
+    pub data: P,
+    pub row: usize,
+    pub col: usize,
+}
+
+// SAFETY: the tasks of one product read A and B and write disjoint parts of C.
+unsafe impl Sync for Matrix<*const f32> {}
+// SAFETY: as above.
+unsafe impl Sync for Matrix<*mut f32> {}
+
+/// `C = alpha·A·B + beta·C` in f32: A is `[m, k]`, B `[k, n]`, C `[m, n]`. With `beta` 0, C is not read.
+///
+/// # Safety
+/// The pointers cover the extents with their strides, C overlaps neither A nor B nor itself, and nobody else touches
+/// them meanwhile.
+pub unsafe fn sgemm(
+    [m, n, k]: [usize; 3],
+    alpha: f32,
+    a: Matrix<*const f32>,
+    b: Matrix<*const f32>,
+    beta: f32,
+    c: Matrix<*mut f32>,
+) {
+    // Tasks go along the longer side of C, so that weight gradients (small m, large k) are split as well.
+    let along_rows = m >= n;
+    let extent = if along_rows { m } else { n };
+    let task = TASK_ROWS.min(extent.div_ceil(2).next_multiple_of(16)).max(16);
+    let (a, b, c) = (&a, &b, &c);
+    (0..extent.div_ceil(task)).into_par_iter().for_each(|index| {
+        let start = index * task;
+        let len = task.min(extent - start);
+        let ((row, rows), (col, cols)) = if along_rows { ((start, len), (0, n)) } else { ((0, m), (start, len)) };
+        // SAFETY: the caller's promise; tasks cover disjoint rows or columns of C.
+        unsafe {
+            gemm::gemm(
+                rows,
+                cols,
+                k,
+                c.data.add(row * c.row + col * c.col),
+                c.col as isize,
+                c.row as isize,
+                beta != 0.0,
+                a.data.add(row * a.row),
+                a.col as isize,
+                a.row as isize,
+                b.data.add(col * b.col),
+                b.col as isize,
+                b.row as isize,
+                beta,
+                alpha,
+                false,
+                false,
+                false,
+                gemm::Parallelism::None,
+            );
+        }
+    });
+}
+
+/// Type of an operand. Sums are in f32 always.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    F32,
+    F16,
+    Bf16,
+}
+
+impl Type {
+    pub fn bytes(self) -> usize {
+        if self == Type::F32 { 4 } else { 2 }
+    }
+}
+
+/// The elements of a matrix in f32, without gaps, and their strides: by rows, or by columns if it lies so in memory.
+///
+/// # Safety
+/// The pointer covers the extents.
+pub unsafe fn widen(ty: Type, from: Matrix<*const u8>, [rows, cols]: [usize; 2]) -> (Vec<f32>, usize, usize) {
+    let by_columns = from.col != 1;
+    let (outer, inner) = if by_columns { (cols, rows) } else { (rows, cols) };
+    let (step, next) = if by_columns { (from.col, from.row) } else { (from.row, from.col) };
+    let mut to = Vec::with_capacity(outer * inner);
+    for line in 0..outer {
+        to.extend((0..inner).map(|i| {
+            let at = (line * step + i * next) * ty.bytes();
+            // SAFETY: within the extents.
+            unsafe {
+                match ty {
+                    Type::F32 => (from.data.add(at) as *const f32).read_unaligned(),
+                    Type::F16 => (from.data.add(at) as *const half::f16).read_unaligned().to_f32(),
+                    Type::Bf16 => (from.data.add(at) as *const half::bf16).read_unaligned().to_f32(),
+                }
+            }
+        }));
+    }
+    if by_columns { (to, 1, inner) } else { (to, inner, 1) }
+}
+
+/// Writes `from`, by rows without gaps, rounded to nearest even.
+///
+/// # Safety
+/// The pointer covers the extents.
+pub unsafe fn narrow(ty: Type, to: Matrix<*mut u8>, [rows, cols]: [usize; 2], from: &[f32]) {
+    for (row, line) in from.chunks_exact(cols.max(1)).take(rows).enumerate() {
+        for (col, value) in line.iter().enumerate() {
+            let at = (row * to.row + col * to.col) * ty.bytes();
+            // SAFETY: within the extents.
+            unsafe {
+                match ty {
+                    Type::F32 => (to.data.add(at) as *mut f32).write_unaligned(*value),
+                    Type::F16 => (to.data.add(at) as *mut half::f16).write_unaligned(half::f16::from_f32(*value)),
+                    Type::Bf16 => (to.data.add(at) as *mut half::bf16).write_unaligned(half::bf16::from_f32(*value)),
+                }
+            }
+        }
+    }
+}
+
+/// As [`sgemm`], for operands of any type: converted to f32, summed in f32, and rounded once.
+///
+/// # Safety
+/// As [`sgemm`].
+pub unsafe fn gemm(
+    [m, n, k]: [usize; 3],
+    alpha: f32,
+    (a_type, a): (Type, Matrix<*const u8>),
+    (b_type, b): (Type, Matrix<*const u8>),
+    beta: f32,
+    (c_type, c): (Type, Matrix<*mut u8>),
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (mut wide_a, mut wide_b) = (Vec::new(), Vec::new());
+        let operand = |ty: Type, of: Matrix<*const u8>, extents: [usize; 2], wide: &mut Vec<f32>| match ty {
+            Type::F32 => Matrix { data: of.data as *const f32, row: of.row, col: of.col },
+            _ => {
+                let (data, row, col) = widen(ty, of, extents);
+                *wide = data;
+                Matrix { data: wide.as_ptr(), row, col }
+            }
+        };
+        let a = operand(a_type, a, [m, k], &mut wide_a);
+        let b = operand(b_type, b, [k, n], &mut wide_b);
+        if c_type == Type::F32 {
+            return sgemm([m, n, k], alpha, a, b, beta, Matrix { data: c.data as *mut f32, row: c.row, col: c.col });
+        }
+        let mut sums = if beta == 0.0 { vec![0.0; m * n] } else { by_rows(c_type, c, [m, n]) };
+        sgemm([m, n, k], alpha, a, b, beta, Matrix { data: sums.as_mut_ptr(), row: n, col: 1 });
+        narrow(c_type, c, [m, n], &sums);
+    }
+}
+
+/// The elements of a matrix in f32, by rows without gaps, however it lies in memory.
+///
+/// # Safety
+/// The pointer covers the extents.
+pub unsafe fn by_rows(ty: Type, from: Matrix<*mut u8>, [rows, cols]: [usize; 2]) -> Vec<f32> {
+    // SAFETY: the caller's promise.
+    let (data, row, col) = unsafe { widen(ty, Matrix { data: from.data, row: from.row, col: from.col }, [rows, cols]) };
+    if col == 1 {
+        return data;
+    }
+    (0..rows).flat_map(|i| (0..cols).map(move |j| (i, j))).map(|(i, j)| data[i * row + j * col]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Small integers: every product and sum is exact, so the order does not matter.
+    #[test]
+    fn products_are_right_in_every_layout() {
+        for [m, n, k] in [[1, 1, 1], [3, 5, 7], [33, 2, 9], [2, 600, 4], [5, 4, 0]] {
+            let value = |i: usize, j: usize, seed: usize| ((i * 7 + j * 3 + seed) % 11) as f32 - 5.0;
+            for layout in 0..8 {
+                let matrix = |rows: usize, cols: usize, seed: usize, by_columns: bool| {
+                    let (row, col) = if by_columns { (1, rows + 2) } else { (cols + 2, 1) };
+                    let mut data = vec![f32::NAN; (rows + 2) * (cols + 2)];
+                    (0..rows).for_each(|i| (0..cols).for_each(|j| data[i * row + j * col] = value(i, j, seed)));
+                    (data, row, col)
+                };
+                let (a, a_row, a_col) = matrix(m, k, 1, layout & 1 != 0);
+                let (b, b_row, b_col) = matrix(k, n, 2, layout & 2 != 0);
+                let (mut c, row, col) = matrix(m, n, 3, layout & 4 != 0);
+                let (a, b) =
+                    (Matrix { data: a.as_ptr(), row: a_row, col: a_col }, Matrix { data: b.as_ptr(), row: b_row, col: b_col });
+                // SAFETY: the vectors cover the extents.
+                unsafe { sgemm([m, n, k], 2.0, a, b, 3.0, Matrix { data: c.as_mut_ptr(), row, col }) };
+                for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+                    let sum: f32 = (0..k).map(|l| value(i, l, 1) * value(l, j, 2)).sum();
+                    assert_eq!(c[i * row + j * col], 2.0 * sum + 3.0 * value(i, j, 3), "{m}×{n}×{k}, ({i}, {j})");
+                }
+            }
+        }
+    }
+
+    /// Rounding happens once, at the end: the sum of many small numbers is not lost.
+    #[test]
+    fn half_types_are_summed_in_f32() {
+        let (m, n, k) = (2, 3, 4096);
+        let (one, small) = (half::f16::from_f32(1.0), half::f16::from_f32(0.001));
+        let (a, b) = (vec![small; m * k], vec![one; k * n]);
+        let mut c = vec![one; m * n];
+        let a = Matrix { data: a.as_ptr() as *const u8, row: k, col: 1 };
+        let b = Matrix { data: b.as_ptr() as *const u8, row: 1, col: k };
+        let to = Matrix { data: c.as_mut_ptr() as *mut u8, row: 1, col: m };
+        // SAFETY: the vectors cover the extents.
+        unsafe { gemm([m, n, k], 1.0, (Type::F16, a), (Type::F16, b), 1.0, (Type::F16, to)) };
+        let sum = half::f16::from_f32(1.0 + k as f32 * small.to_f32());
+        assert_eq!(c, vec![sum; m * n]);
+    }
+}
