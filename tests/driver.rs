@@ -49,7 +49,8 @@ fn prepared() -> TempDir {
     for (split, pairs) in [("train", 120), ("valid", 9)] {
         let (mut source, mut target) = (String::new(), String::new());
         for pair in 0..pairs {
-            let sentence: Vec<&str> = (0..2 + pair % 5).map(|word| words[(pair * 7 + word * 3) % words.len()]).collect();
+            let sentence: Vec<&str> =
+                (0..2 + pair % 5).map(|word| words[(pair * 7 + word * 3) % words.len()]).collect();
             let backwards: Vec<&str> = sentence.iter().rev().copied().collect();
             source += &format!("{} .\n", sentence.join(" "));
             target += &format!("{} .\n", backwards.join(" "));

@@ -194,8 +194,10 @@ mod tests {
                 let (a, a_row, a_col) = matrix(m, k, 1, layout & 1 != 0);
                 let (b, b_row, b_col) = matrix(k, n, 2, layout & 2 != 0);
                 let (mut c, row, col) = matrix(m, n, 3, layout & 4 != 0);
-                let (a, b) =
-                    (Matrix { data: a.as_ptr(), row: a_row, col: a_col }, Matrix { data: b.as_ptr(), row: b_row, col: b_col });
+                let (a, b) = (
+                    Matrix { data: a.as_ptr(), row: a_row, col: a_col },
+                    Matrix { data: b.as_ptr(), row: b_row, col: b_col },
+                );
                 // SAFETY: the vectors cover the extents.
                 unsafe { sgemm([m, n, k], 2.0, a, b, 3.0, Matrix { data: c.as_mut_ptr(), row, col }) };
                 for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {

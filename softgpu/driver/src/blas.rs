@@ -79,7 +79,7 @@ macro_rules! blas_api {
             let mut code = 0;
             $crate::entry::enter(stringify!($name), || {
                 // SAFETY: the caller's promise.
-                let answer: $crate::blas::Answer = (|| unsafe { $body })();
+                let answer = $crate::blas::call(|| unsafe { $body });
                 code = answer.err().unwrap_or(0);
                 Ok(())
             });
@@ -88,6 +88,11 @@ macro_rules! blas_api {
     )*};
 }
 pub(crate) use blas_api;
+
+/// Runs a body, in which `?` ends the call.
+pub fn call(body: impl FnOnce() -> Answer) -> Answer {
+    body()
+}
 
 /// Writes an output parameter.
 ///

@@ -272,8 +272,10 @@ unsafe fn matmul(
     check_compute(attribute[0] as c_int)?;
     let epilogue = attribute[6] & !1;
     if attribute[1] != 0 || attribute[2] > 1 || attribute[5] != 0 || !EPILOGUES.contains(&epilogue) {
-        say(format!("cublasLt: scale type {}, pointer mode {}, transposed C {} or epilogue {epilogue} is not supported",
-            attribute[1], attribute[2], attribute[5]));
+        say(format!(
+            "cublasLt: scale type {}, pointer mode {}, transposed C {} or epilogue {epilogue} is not supported",
+            attribute[1], attribute[2], attribute[5]
+        ));
         return Err(NOT_SUPPORTED);
     }
     let (ta, tb) = (transposed(attribute[3] as c_int)?, transposed(attribute[4] as c_int)?);
@@ -289,9 +291,10 @@ unsafe fn matmul(
     }
     let bias_type = if attribute[12] == u64::MAX { d.ty } else { type_of(attribute[12] as c_int)? };
     let bias = Operand { at: attribute[7], ty: bias_type, ld: 0, batch_stride: attribute[8] as i64 };
-    let aux = Operand { at: attribute[9], ty: Type::F32, ld: attribute[10] as usize, batch_stride: attribute[11] as i64 };
+    let aux =
+        Operand { at: attribute[9], ty: Type::F32, ld: attribute[10] as usize, batch_stride: attribute[11] as i64 };
     let needs_bias = epilogue & (BIAS | GRADIENT_BIAS | GRADIENT_A | GRADIENT_B) != 0;
-    if needs_bias && bias.at == 0 || epilogue & AUX != 0 && (aux.at == 0 || aux.ld < m || aux.ld % 128 != 0) {
+    if needs_bias && bias.at == 0 || epilogue & AUX != 0 && (aux.at == 0 || aux.ld < m || !aux.ld.is_multiple_of(128)) {
         say("cublasLt: the epilogue needs a bias pointer, or a mask whose leading dimension is a multiple of 128");
         return Err(INVALID_VALUE);
     }
@@ -322,7 +325,8 @@ unsafe fn set(descriptor: Handle, attribute: c_int, from: *const c_void, bytes: 
 /// `to` is valid for `bytes` writes.
 unsafe fn get(descriptor: Handle, attribute: c_int, to: *mut c_void, bytes: usize, written: *mut usize) -> Answer {
     let all = descriptors();
-    let value = all.get(descriptor).map_err(|_| INVALID_VALUE)?.0.get(&attribute).cloned().unwrap_or(vec![0; bytes.min(8)]);
+    let value =
+        all.get(descriptor).map_err(|_| INVALID_VALUE)?.0.get(&attribute).cloned().unwrap_or(vec![0; bytes.min(8)]);
     if to.is_null() || bytes < value.len() {
         return Err(INVALID_VALUE);
     }

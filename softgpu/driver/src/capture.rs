@@ -101,7 +101,8 @@ impl Gpu {
 
     /// Work in the legacy stream would wait for a captured blocking stream.
     pub fn no_implicit_capture(&mut self, context: Handle) -> Result<()> {
-        let found = self.streams.iter().find(|(_, s)| s.context == context && s.kind == Kind::Blocking && s.capture.is_some());
+        let found =
+            self.streams.iter().find(|(_, s)| s.context == context && s.kind == Kind::Blocking && s.capture.is_some());
         let capture = found.and_then(|(_, stream)| stream.capture);
         self.refuse_in(capture, Status::STREAM_CAPTURE_IMPLICIT)
     }
@@ -116,9 +117,10 @@ impl Gpu {
     /// way anywhere, or one of mode thread-local in this thread.
     pub fn no_capture_anywhere(&mut self) -> Result<()> {
         let thread = std::thread::current().id();
-        let found = self.captures.iter().find(|(_, capture)| {
-            capture.mode == GLOBAL || capture.mode == THREAD_LOCAL && capture.thread == thread
-        });
+        let found = self
+            .captures
+            .iter()
+            .find(|(_, capture)| capture.mode == GLOBAL || capture.mode == THREAD_LOCAL && capture.thread == thread);
         let capture = found.map(|(handle, _)| handle);
         self.refuse_in(capture, Status::STREAM_CAPTURE_UNSUPPORTED)
     }
@@ -175,7 +177,11 @@ impl Gpu {
             if !capture.into_existing {
                 self.remove_graph(capture.graph)?;
             }
-            return Err(if capture.broken { Status::STREAM_CAPTURE_INVALIDATED } else { Status::STREAM_CAPTURE_UNJOINED });
+            return Err(if capture.broken {
+                Status::STREAM_CAPTURE_INVALIDATED
+            } else {
+                Status::STREAM_CAPTURE_UNJOINED
+            });
         }
         Ok(capture.graph)
     }

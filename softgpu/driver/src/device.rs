@@ -33,7 +33,8 @@ pub fn total_bytes() -> usize {
             return bytes;
         }
         let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let kib = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
+        let kib =
+            meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
         kib.map_or(4 << 30, |kib: usize| kib * 1024 / 4 * 3).min(40 << 30)
     });
     *TOTAL
@@ -48,53 +49,53 @@ pub fn ordinal(device: c_int) -> Result<()> {
 fn attribute(number: c_int) -> Option<c_int> {
     let [grid_x, grid_y, grid_z] = MAX_GRID.map(|n| n as c_int);
     Some(match number {
-        1 | 2 | 3 => MAX_THREADS as c_int,
+        1..=3 => MAX_THREADS as c_int,
         4 => MAX_BLOCK[2] as c_int,
         5 => grid_x,
         6 => grid_y,
         7 => grid_z,
         8 => SHARED_BYTES as c_int,
-        9 => 65_536,              // constant memory
+        9 => 65_536, // constant memory
         10 => WARP as c_int,
-        11 => i32::MAX,           // pitch
+        11 => i32::MAX, // pitch
         12 | 82 => REGISTERS as c_int,
-        13 => 1_410_000,          // clock, kHz
-        14 | 30 => 512,           // texture and surface alignment
-        15 => 1,                  // overlap of copies and kernels
+        13 => 1_410_000, // clock, kHz
+        14 | 30 => 512,  // texture and surface alignment
+        15 => 1,         // overlap of copies and kernels
         16 => MULTIPROCESSORS as c_int,
-        19 => 1,                  // mapped host memory
+        19 => 1, // mapped host memory
         21 | 22 | 55 => 131_072,
         23 => 65_536,
         24..=26 => 16_384,
         27 | 28 | 42 | 45 | 46 | 52 | 53 | 56 | 57 => 32_768,
         29 | 43 | 62 | 65 => 2_048,
-        31 => 1,                  // concurrent kernels
-        32 => 1,                  // ECC
-        36 => 1_215_000,          // memory clock, kHz
-        37 => 5_120,              // bus width, bits
-        38 => 40 << 20,           // L2
+        31 => 1,         // concurrent kernels
+        32 => 1,         // ECC
+        36 => 1_215_000, // memory clock, kHz
+        37 => 5_120,     // bus width, bits
+        38 => 40 << 20,  // L2
         39 => (MAX_WARPS * WARP) as c_int,
-        40 => 3,                  // copy engines
-        41 => 1,                  // unified addressing: generic copies know a pointer's kind
-        51 => 32,                 // texture pitch alignment
+        40 => 3,  // copy engines
+        41 => 1,  // unified addressing: generic copies know a pointer's kind
+        51 => 32, // texture pitch alignment
         69 => 1 << 28,
         70 => 131_072,
         71 => 65_000,
         72 => 2_097_120,
-        75 => 8,                  // compute capability
+        75 => 8, // compute capability
         76 => 0,
-        78 | 79 | 80 => 1,        // priorities, L1 caching of globals and locals
+        78..=80 => 1, // priorities, L1 caching of globals and locals
         81 => SHARED_PER_MULTIPROCESSOR as c_int,
-        87 => 2,                  // f32 : f64
-        90 => 1,                  // compute preemption
-        95 => 1,                  // cooperative launches
+        87 => 2, // f32 : f64
+        90 => 1, // compute preemption
+        95 => 1, // cooperative launches
         97 => SHARED_OPTIN_BYTES as c_int,
-        99 => 1,                  // host memory can be registered
+        99 => 1, // host memory can be registered
         106 => MAX_BLOCKS as c_int,
         111 => SHARED_RESERVED_BYTES as c_int,
-        115 => 1,                 // memory pools
-        126 => 1,                 // memory synchronisation domains
-        130 | 131 | 134 => -1,    // NUMA: none
+        115 => 1,              // memory pools
+        126 => 1,              // memory synchronisation domains
+        130 | 131 | 134 => -1, // NUMA: none
         // Everything else of the list is absent here: peers, managed and virtual memory, clusters, interprocess, …
         17..=147 => 0,
         _ => return None,

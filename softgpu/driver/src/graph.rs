@@ -204,7 +204,11 @@ unsafe fn instantiate(exec: *mut Handle, graph: Handle, flags: u64) -> Result<()
 
 unsafe fn edges(graph: Handle, from: *mut Handle, to: *mut Handle, count: *mut usize) -> Result<()> {
     let gpu = gpu()?;
-    let all: Vec<(Handle, Handle)> = gpu.graphs.get(graph)?.nodes.iter()
+    let all: Vec<(Handle, Handle)> = gpu
+        .graphs
+        .get(graph)?
+        .nodes
+        .iter()
         .flat_map(|(handle, node)| node.after.iter().map(move |other| (*other, *handle)))
         .collect();
     let (sources, targets): (Vec<Handle>, Vec<Handle>) = all.into_iter().unzip();

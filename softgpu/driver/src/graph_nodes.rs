@@ -261,12 +261,12 @@ api! {
 
     fn cuGraphHostNodeSetParams(node: Handle, params: *const HostParams) {
         let work = host(params)?;
-        set(&mut *current()?.0, node, work)
+        set(&mut current()?.0, node, work)
     }
 
     fn cuGraphExecHostNodeSetParams(exec: Handle, node: Handle, params: *const HostParams) {
         let work = host(params)?;
-        set_exec(&mut *current()?.0, exec, node, work)
+        set_exec(&mut current()?.0, exec, node, work)
     }
 
     fn cuGraphHostNodeGetParams(node: Handle, params: *mut HostParams) {
@@ -276,7 +276,7 @@ api! {
     }
 
     fn cuGraphAddEmptyNode(node: *mut Handle, graph: Handle, after: *const Handle, count: usize) {
-        add(&mut *current()?.0, node, graph, (after, count), Work::Nothing)
+        add(&mut current()?.0, node, graph, (after, count), Work::Nothing)
     }
 
     fn cuGraphAddEventRecordNode(

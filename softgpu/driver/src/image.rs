@@ -223,7 +223,8 @@ fn registers_of(elf: &[u8]) -> Option<HashMap<String, u32>> {
 /// The number after a directive: 82 for `.version 8.2`, 80 for `.target sm_80`.
 fn directive(text: &str, name: &str) -> Option<u32> {
     let line = text.lines().find_map(|line| line.trim_start().strip_prefix(name))?;
-    let digits: String = line.chars().skip_while(|c| !c.is_ascii_digit()).take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+    let digits: String =
+        line.chars().skip_while(|c| !c.is_ascii_digit()).take_while(|c| c.is_ascii_digit() || *c == '.').collect();
     match digits.split_once('.') {
         Some((major, minor)) => Some(10 * major.parse::<u32>().ok()? + minor.parse::<u32>().ok()?),
         None => digits.parse().ok(),
@@ -234,7 +235,8 @@ fn directive(text: &str, name: &str) -> Option<u32> {
 fn block_directive(text: &str, kernel: &str, name: &str) -> Option<[u32; 3]> {
     let start = text.match_indices(".entry").map(|(at, word)| at + word.len()).find(|at| {
         let rest = text[*at..].trim_start();
-        rest.strip_prefix(kernel).is_some_and(|after| !after.starts_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$'))
+        rest.strip_prefix(kernel)
+            .is_some_and(|after| !after.starts_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$'))
     })?;
     let head = &text[start..];
     let head = &head[..head.find('{')?];

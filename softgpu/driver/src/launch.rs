@@ -26,14 +26,9 @@ pub struct KernelLaunch {
     pub args: Vec<Vec<u8>>,
 }
 
-/// What `softgpu exec` asks of every launch: `SOFTGPU_CHECK`, `SOFTGPU_COUNTERS`, `SOFTGPU_SEED`. The one place where
-/// the driver runs a kernel.
+/// Runs a kernel; the report of one that strays is for the context.
 pub fn run_kernel(launch: &KernelLaunch, memory: &Memory) -> std::result::Result<(), Failure> {
-    let args: Vec<&[u8]> = launch.args.iter().map(Vec::as_slice).collect();
-    let (grid, block, shared_bytes) = (launch.grid, launch.block, launch.shared_bytes);
-    let request = softgpu::Launch { grid, block, shared_bytes, args: &args };
-    softgpu::launch(&launch.kernel.module, &launch.kernel.name, memory, &request)
-        .map_err(|error| Failure { status: status_of(&error), report: error.to_string() })
+    crate::tools::run(launch, memory).map_err(|error| Failure { status: status_of(&error), report: error.to_string() })
 }
 
 /// The code that a GPU gives for what a kernel did.
@@ -125,7 +120,10 @@ impl Gpu {
             return invalid(format!("block {block:?}: at most {MAX_BLOCK:?} and {MAX_THREADS} threads are possible"));
         }
         if kernel.required_block.is_some_and(|required| required != *block) {
-            return invalid(format!("block {block:?}, where the kernel's .reqntid asks for {:?}", kernel.required_block));
+            return invalid(format!(
+                "block {block:?}, where the kernel's .reqntid asks for {:?}",
+                kernel.required_block
+            ));
         }
         if *shared_bytes as usize > function.max_dynamic {
             let most = function.max_dynamic;
@@ -141,10 +139,12 @@ impl Gpu {
                 format!("`{name}`: {threads} threads, at most {most} are possible ({registers} registers a thread)"),
             );
         }
-        let resident = u64::from(MULTIPROCESSORS * blocks_per_multiprocessor(kernel, threads as u32, *shared_bytes as usize));
+        let resident =
+            u64::from(MULTIPROCESSORS * blocks_per_multiprocessor(kernel, threads as u32, *shared_bytes as usize));
         let blocks: u64 = grid.iter().map(|n| u64::from(*n)).product();
         if cooperative && blocks > resident {
-            let what = format!("`{name}`: a cooperative launch of {blocks} blocks, {resident} fit on the device at once");
+            let what =
+                format!("`{name}`: a cooperative launch of {blocks} blocks, {resident} fit on the device at once");
             return refuse(Status::COOPERATIVE_LAUNCH_TOO_LARGE, what);
         }
         Ok(())

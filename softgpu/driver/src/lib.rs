@@ -35,6 +35,7 @@ mod refused;
 mod state;
 mod status;
 mod stream;
+mod tools;
 mod types;
 mod work;
 

@@ -115,9 +115,10 @@ unsafe fn address(
         let found = find(&name, version);
         put_if(status, *found.as_ref().map(|_| &FOUND).unwrap_or_else(|status| status));
         match found {
-            Ok(symbol) => {
-                put(function, if flags == PER_THREAD { symbol.per_thread.unwrap_or(symbol.address) } else { symbol.address })
-            }
+            Ok(symbol) => put(
+                function,
+                if flags == PER_THREAD { symbol.per_thread.unwrap_or(symbol.address) } else { symbol.address },
+            ),
             Err(_) => {
                 put(function, std::ptr::null())?;
                 Err(Status::NOT_FOUND)

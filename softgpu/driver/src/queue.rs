@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::entry::IN_CALLBACK;
 use crate::state::{Gpu, Handle, Session, anyway};
-use crate::status::{Result, Status, say};
+use crate::status::{Result, Status};
 use crate::stream::Kind;
+use crate::tools::found;
 use crate::work::{Failure, Work};
 
 /// Number of a piece of work; later work has a larger one.
@@ -97,7 +98,7 @@ impl Gpu {
             && context.failed.is_none()
         {
             context.failed = Some(failure.status);
-            say(failure.report);
+            found(failure.report);
         }
     }
 }
@@ -156,8 +157,10 @@ impl Session {
 
     /// Waits for everything in a context.
     pub fn finish_context(&mut self, context: Handle) -> Result<()> {
-        let ops: Vec<OpId> =
+        let mut ops: Vec<OpId> =
             self.queue.pending.iter().filter(|(_, pending)| pending.context == context).map(|(op, _)| *op).collect();
+        // Streams overtake each other as the seed says: whatever order is left open must not matter.
+        crate::tools::shuffle(&mut ops);
         ops.into_iter().for_each(|op| self.finish(op));
         self.healthy(context)
     }
@@ -165,9 +168,12 @@ impl Session {
     /// Runs one piece of the work that a stream waits for: polling must get somewhere.
     pub fn advance(&mut self, ops: &[OpId]) {
         let Some(mut op) = ops.iter().copied().find(|op| self.queue.is_pending(*op)) else { return };
-        while let Some(before) = self.queue.pending.get(&op).and_then(|pending| {
-            pending.waits_for.iter().copied().find(|op| self.queue.is_pending(*op))
-        }) {
+        while let Some(before) = self
+            .queue
+            .pending
+            .get(&op)
+            .and_then(|pending| pending.waits_for.iter().copied().find(|op| self.queue.is_pending(*op)))
+        {
             op = before;
         }
         self.finish(op);

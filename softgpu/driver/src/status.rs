@@ -124,7 +124,8 @@ statuses! {
 
 static TEXTS: LazyLock<HashMap<i32, (CString, CString)>> = LazyLock::new(|| {
     let text = |text: String| CString::new(text).unwrap_or_default();
-    let rows = ROWS.iter().map(|(name, code, what)| (*code, (text(format!("CUDA_ERROR_{name}")), text(what.to_string()))));
+    let rows =
+        ROWS.iter().map(|(name, code, what)| (*code, (text(format!("CUDA_ERROR_{name}")), text(what.to_string()))));
     rows.chain([(0, (text("CUDA_SUCCESS".into()), text("no error".into())))]).collect()
 });
 

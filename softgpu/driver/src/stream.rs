@@ -38,8 +38,7 @@ pub const PRIORITIES: (i32, i32) = (-5, 0);
 impl Gpu {
     pub fn new_stream(&mut self, context: Handle, kind: Kind, priority: i32) -> Handle {
         let id = self.new_id();
-        let stream =
-            Stream { context, kind, priority, last: None, waits_for: vec![], capture: None, thread: None, id };
+        let stream = Stream { context, kind, priority, last: None, waits_for: vec![], capture: None, thread: None, id };
         self.streams.add(stream)
     }
 

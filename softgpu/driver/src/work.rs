@@ -15,8 +15,10 @@ use crate::status::Status;
 #[derive(Clone)]
 pub struct LibraryCall {
     pub name: &'static str,
-    pub run: Arc<dyn Fn(&Memory) -> Result<(), String> + Send + Sync>,
+    pub run: Arc<Run>,
 }
+
+pub type Run = dyn Fn(&Memory) -> Result<(), String> + Send + Sync;
 
 #[derive(Clone)]
 pub enum Work {
@@ -27,9 +29,16 @@ pub enum Work {
     Fill(Fill),
     Library(LibraryCall),
     /// `cuLaunchHostFunc`.
-    Host { function: HostFunction, data: usize },
+    Host {
+        function: HostFunction,
+        data: usize,
+    },
     /// `cuStreamAddCallback`, called with the stream and the result so far.
-    Callback { function: StreamCallback, stream: Handle, data: usize },
+    Callback {
+        function: StreamCallback,
+        stream: Handle,
+        data: usize,
+    },
     Record(Handle),
     /// In graphs: waits for what the event stands for at the launch.
     WaitEvent(Handle),
@@ -99,9 +108,10 @@ impl At {
             At::Host(address) => Ok((address + offset) as *mut u8),
             At::Staged(data) if offset + bytes <= data.len() => Ok(data.as_ptr().wrapping_add(offset) as *mut u8),
             At::Staged(data) => Err(format!("{bytes} bytes at +{offset} of {} staged ones", data.len())),
-            // SAFETY: used at once, under the lock that every launch and free holds.
-            At::Device(address) => unsafe { memory.host_slice(address + offset as u64, bytes) }
-                .map_err(|error| error.to_string()),
+            At::Device(address) => {
+                // SAFETY: used at once, under the lock that every launch and free holds.
+                unsafe { memory.host_slice(address + offset as u64, bytes) }.map_err(|error| error.to_string())
+            }
         }
     }
 }
@@ -120,10 +130,19 @@ impl Copy {
 
     pub fn run(&self, memory: &Memory) -> Result<(), String> {
         for (to, from) in self.rows() {
-            let to = self.to.at.pointer(memory, to, self.width)?;
-            let from = self.from.at.pointer(memory, from, self.width)?;
-            // SAFETY: device ranges were checked above; host ranges are the caller's promise. They may overlap.
-            unsafe { std::ptr::copy(from, to, self.width) };
+            let source = self.from.at.pointer(memory, from, self.width)?;
+            match (&self.to.at, &self.from.at) {
+                (At::Device(address), At::Host(_) | At::Staged(_)) => {
+                    // SAFETY: a host range of `width` bytes is the caller's promise, a staged one was checked.
+                    let data = unsafe { std::slice::from_raw_parts(source, self.width) };
+                    memory.write(address + to as u64, data).map_err(|error| error.to_string())?;
+                }
+                _ => {
+                    let to = self.to.at.pointer(memory, to, self.width)?;
+                    // SAFETY: device ranges were checked above; host ranges are the caller's promise. They may overlap.
+                    unsafe { std::ptr::copy(source, to, self.width) };
+                }
+            }
         }
         Ok(())
     }
@@ -181,9 +200,7 @@ impl Fill {
 
     /// An error if a row is not inside an allocation.
     pub fn check(&self, memory: &Memory) -> Result<(), String> {
-        (0..self.height).try_for_each(|y| {
-            self.at.pointer(memory, y * self.pitch, self.size * self.width).map(|_| ())
-        })
+        (0..self.height).try_for_each(|y| self.at.pointer(memory, y * self.pitch, self.size * self.width).map(|_| ()))
     }
 }
 

@@ -34,7 +34,8 @@ unsafe extern "C" {
     ) -> c_int;
     fn cublasLtCreate(handle: *mut Handle) -> c_int;
     fn cublasLtMatmulDescCreate(descriptor: *mut Handle, compute: c_int, scale: c_int) -> c_int;
-    fn cublasLtMatmulDescSetAttribute(descriptor: Handle, attribute: c_int, from: *const c_void, bytes: usize) -> c_int;
+    fn cublasLtMatmulDescSetAttribute(descriptor: Handle, attribute: c_int, from: *const c_void, bytes: usize)
+    -> c_int;
     fn cublasLtMatrixLayoutCreate(matrix: *mut Handle, ty: c_int, rows: u64, cols: u64, ld: i64) -> c_int;
     fn cublasLtMatmul(
         handle: Handle,
@@ -166,7 +167,29 @@ fn a_product_past_the_end_of_a_matrix_stops_the_context() {
     let (a, scalar) = (gpu.upload(&[0.0; 15]), one.as_ptr().cast());
     let run = |lda| unsafe {
         cublasGemmStridedBatchedEx(
-            handle, 0, 0, 4, 4, 4, scalar, a, 0, lda, 0, a, 0, 4, 0, scalar, a, 0, 4, 0, 1, COMPUTE_32F, -1,
+            handle,
+            0,
+            0,
+            4,
+            4,
+            4,
+            scalar,
+            a,
+            0,
+            lda,
+            0,
+            a,
+            0,
+            4,
+            0,
+            scalar,
+            a,
+            0,
+            4,
+            0,
+            1,
+            COMPUTE_32F,
+            -1,
         )
     };
     assert_eq!(run(3), 7, "a leading dimension that is too small is seen at once");

@@ -97,9 +97,9 @@ fn arguments_are_counted_and_measured() {
     let missing = [a.pointer(), b.pointer(), null(), null()];
     assert_eq!(launch(missing.as_ptr(), null()), INVALID_VALUE);
     // The same arguments in one buffer: CU_LAUNCH_PARAM_BUFFER_POINTER, _SIZE, _END.
-    let buffer = [a, b, c, 8];
+    let (mark, buffer) = (std::ptr::without_provenance::<c_void>, [a, b, c, 8]);
     for (bytes, expected) in [(24usize, INVALID_VALUE), (28, 0), (32, 0), (48, INVALID_VALUE)] {
-        let extra = [1 as *const c_void, buffer.as_ptr().cast(), 2 as *const c_void, (&raw const bytes).cast(), null()];
+        let extra = [mark(1), buffer.as_ptr().cast(), mark(2), (&raw const bytes).cast(), null()];
         assert_eq!(launch(null(), extra.as_ptr()), expected, "{bytes} bytes");
     }
     assert_eq!(gpu.read(c, 8), [3.0; 8]);

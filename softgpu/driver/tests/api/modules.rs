@@ -135,7 +135,8 @@ fn images_that_cannot_run_are_refused() {
 #[test]
 fn the_jit_says_what_is_wrong_in_its_log() {
     let _gpu = Context::new();
-    let text = c".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k()\n{\n  frobnicate.b32 %r1;\n  ret;\n}\n";
+    let text =
+        c".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k()\n{\n  frobnicate.b32 %r1;\n  ret;\n}\n";
     let mut log = [0u8; 200];
     let (options, mut values) = ([5, 6], [log.as_mut_ptr() as *mut c_void, log.len() as *mut c_void]);
     let mut module = 0;
@@ -176,9 +177,8 @@ fn the_linker_gives_what_loads() {
     ok(unsafe { cuLinkCreate_v2(0, null(), null_mut(), &mut linker) });
     let text = CString::new(PTX).unwrap();
     let length = text.as_bytes_with_nul().len();
-    let add_data = |kind| unsafe {
-        cuLinkAddData_v2(linker, kind, text.as_ptr().cast(), length, null(), 0, null(), null_mut())
-    };
+    let add_data =
+        |kind| unsafe { cuLinkAddData_v2(linker, kind, text.as_ptr().cast(), length, null(), 0, null(), null_mut()) };
     assert_eq!(add_data(3), NO_BINARY, "an object");
     ok(add_data(1));
     ok(unsafe { cuLinkComplete(linker, &mut image, &mut bytes) });

@@ -1,0 +1,85 @@
+//! What `softgpu exec` asks for, through the environment: checkers (`SOFTGPU_CHECK`, a list), counters
+//! (`SOFTGPU_COUNTERS`, a file), the order of blocks and warps (`SOFTGPU_SEED`), and a file that gets a byte for every
+//! finding (`SOFTGPU_REPORT`). The one place where the driver runs a kernel.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use softgpu::{Counters, Error, Launch, Memory, Tools};
+
+use crate::launch::KernelLaunch;
+use crate::status::say;
+
+struct Settings {
+    tools: Tools,
+    counters: Option<PathBuf>,
+    report: Option<PathBuf>,
+}
+
+static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
+    let text = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
+    let tools = Tools::default().check(&text("SOFTGPU_CHECK").unwrap_or_default()).unwrap_or_else(|error| {
+        say(format!("SOFTGPU_CHECK: {error}; no checker is on"));
+        Tools::default()
+    });
+    let seed = text("SOFTGPU_SEED").and_then(|seed| seed.parse().ok()).unwrap_or(0);
+    let counters = text("SOFTGPU_COUNTERS").map(PathBuf::from);
+    let tools = Tools { counters: counters.is_some(), seed, ..tools };
+    Settings { tools, counters, report: text("SOFTGPU_REPORT").map(PathBuf::from) }
+});
+
+fn append(file: &PathBuf, text: &str) {
+    let opened = OpenOptions::new().create(true).append(true).open(file);
+    if let Err(error) = opened.and_then(|mut file| file.write_all(text.as_bytes())) {
+        say(format!("{}: {error}", file.display()));
+    }
+}
+
+/// Notes that something was found, and says it.
+pub fn found(what: impl std::fmt::Display) {
+    say(what);
+    if let Some(report) = &SETTINGS.report {
+        append(report, "x");
+    }
+}
+
+/// Puts pending work in an order that the seed chooses; in the order of asking without one.
+pub fn shuffle(ops: &mut [u64]) {
+    let seed = SETTINGS.tools.seed;
+    if seed != 0 {
+        // SplitMix64's finaliser: neighbouring numbers land far apart.
+        ops.sort_by_cached_key(|op| {
+            let mut x = op.wrapping_add(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            x ^ (x >> 31)
+        });
+    }
+}
+
+/// Runs a kernel under the tools that are on.
+pub fn run(launch: &KernelLaunch, memory: &Memory) -> Result<(), Error> {
+    let args: Vec<&[u8]> = launch.args.iter().map(Vec::as_slice).collect();
+    let (grid, block, shared_bytes) = (launch.grid, launch.block, launch.shared_bytes);
+    let request = Launch { grid, block, shared_bytes, args: &args };
+    let (module, name) = (&launch.kernel.module, &launch.kernel.name);
+    let report = softgpu::launch_with(module, name, memory, &request, &SETTINGS.tools)?;
+    report.findings.iter().for_each(found);
+    if let (Some(file), Some(counters)) = (&SETTINGS.counters, &report.counters) {
+        append(file, &line(launch, counters));
+    }
+    Ok(())
+}
+
+/// One launch as one line of JSON. Names of kernels are identifiers, which need no escapes.
+fn line(launch: &KernelLaunch, counters: &Counters) -> String {
+    let (warps, threads) = counters.executed.iter().fold((0, 0), |sum, (w, t)| (sum.0 + w, sum.1 + t));
+    let KernelLaunch { grid, block, shared_bytes, .. } = launch;
+    format!(
+        "{{\"kernel\":\"{}\",\"grid\":{grid:?},\"block\":{block:?},\"dynamic_shared_bytes\":{shared_bytes},\
+         \"warp_instructions\":{warps},\"thread_instructions\":{threads}}}\n",
+        launch.kernel.name
+    )
+}
