@@ -94,28 +94,37 @@ unsafe fn product<T: Narrow, const M: usize, const N: usize, const K: usize, con
         for tile in 0..of_b {
             T::columns::<FAST>(register(of_d + of_a + tile), b.add(tile * 4 * T::PER_WORD), flags >> FORMAT_B);
         }
+        // Tile by tile of 8 rows and 8 columns.
+        let eights = (0..N / 8).flat_map(|n| (0..M / 8).map(move |m| (m, n)));
         let place = |m: usize, n: usize, half: bool, from: usize| {
-            let block = m / 16 * (N / 8) + n;
-            let at = from + (block * high + m / 8 % high) * if half { 1 } else { 2 };
+            let block = m / 2 * (N / 8) + n;
+            let at = from + (block * high + m % high) * if half { 1 } else { 2 };
             (register(at), register(if half { at } else { at + 1 }))
         };
-        for n in 0..N / 8 {
-            for m in 0..M {
-                let (even, odd) = place(m, n, half_c, of_d + of_a + of_b);
-                *sums.add(n * M + m) = accumulator::<FAST>(even, odd, m % 8, half_c);
+        for (m, n) in eights.clone() {
+            let (even, odd) = place(m, n, half_c, of_d + of_a + of_b);
+            let to = sums.add(n * M + 8 * m);
+            if half_c {
+                (0..8).for_each(|row| *to.add(row) = accumulator::<FAST>(even, odd, row, true));
+            } else {
+                (0..8).for_each(|row| *to.add(row) = accumulator::<FAST>(even, odd, row, false));
             }
         }
+        // Left to itself, the compiler keeps A in vectors and takes values out by shuffles, which cost more than loads.
+        let a = std::hint::black_box(a);
         for n in 0..N / 8 {
             multiply::<T, M, K, FAST>(a, b.add(n * K), sums.add(n * M));
         }
-        for n in 0..N / 8 {
-            for m in 0..M {
-                let (even, odd) = place(m, n, half_d, 0);
-                let mut row = *sums.add(n * M + m);
-                if flags & FINITE != 0 {
-                    row = row.map(|x| finite(x, half_d));
-                }
-                put_accumulator::<FAST>(even, odd, m % 8, half_d, row);
+        if flags & FINITE != 0 {
+            (0..M * N / 8).for_each(|row| *sums.add(row) = (*sums.add(row)).map(|x| finite(x, half_d)));
+        }
+        for (m, n) in eights {
+            let (even, odd) = place(m, n, half_d, 0);
+            let from = sums.add(n * M + 8 * m);
+            if half_d {
+                (0..8).for_each(|row| put_accumulator::<FAST>(even, odd, row, true, *from.add(row)));
+            } else {
+                (0..8).for_each(|row| put_accumulator::<FAST>(even, odd, row, false, *from.add(row)));
             }
         }
     }

@@ -48,21 +48,24 @@ fn tile_of_a(tile: usize, rows: usize, tiles: usize) -> (usize, usize) {
     (16 * (tile / (high * tiles)) + 8 * (tile % high), tile / high % tiles)
 }
 
-/// Reads a tile of 8-bit (or, with K values in K/8 words, 4-bit) integers.
+/// Widens a tile of 8- or 4-bit integers to rows of 16-bit ones.
 #[inline(always)]
-unsafe fn integers<const K: usize, const BITS: usize>(
+fn integers<const K: usize, const BITS: usize>(
     tile: &[u32; LANES],
     out: &mut [[i16; K]],
     row: usize,
     chunk: usize,
     unsigned: bool,
 ) {
-    let per_word = 32 / BITS;
-    for (lane, &word) in tile.iter().enumerate() {
-        for e in 0..per_word {
-            let raw = (word >> (e * BITS)) << (32 - BITS);
-            let value = if unsigned { raw >> (32 - BITS) } else { ((raw as i32) >> (32 - BITS)) as u32 };
-            out[row + lane / 4][(4 * chunk + lane % 4) * per_word + e] = value as i16;
+    let bytes: &[[u8; 16]; 8] = bytemuck::cast_ref(tile);
+    let length = 128 / BITS;
+    let byte = |bytes: &[u8; 16], k: usize| if BITS == 8 { bytes[k] } else { bytes[k / 2] << (4 * (1 - k % 2)) };
+    for (bytes, out) in bytes.iter().zip(&mut out[row..row + 8]) {
+        let out = &mut out[chunk * length..(chunk + 1) * length];
+        if unsigned {
+            out.iter_mut().enumerate().for_each(|(k, out)| *out = (byte(bytes, k) >> (8 - BITS)) as i16);
+        } else {
+            out.iter_mut().enumerate().for_each(|(k, out)| *out = (byte(bytes, k) as i8 >> (8 - BITS)) as i16);
         }
     }
 }
@@ -87,16 +90,20 @@ unsafe fn integer<const K: usize, const BITS: usize, const FAST: bool>(w: &mut W
             let from = &*words(list, r, of_d + of_a + tile);
             integers::<K, BITS>(from, &mut b, 8 * (tile / tiles), tile % tiles, flags & UNSIGNED_B != 0);
         }
-        for m in 0..rows {
-            for n in 0..columns {
-                let mut sum = 0;
+        let high = if rows == 8 { 1 } else { 2 };
+        for register in 0..of_d {
+            // As `element` has it, the other way round.
+            let (block, low) = (register / (2 * high), register / 2 % high);
+            let (first, column) = (16 * (block / (columns / 8)) + 8 * low, 8 * (block % (columns / 8)) + register % 2);
+            let c = &*words(list, r, of_d + of_a + of_b + register);
+            for (lane, sum) in sums[register].iter_mut().enumerate() {
+                let (a, b) = (&a[first + lane / 4], &b[column + lane % 4 * 2]);
+                let mut dot = 0;
                 for k in 0..K {
-                    sum += a[m][k] as i32 * b[n][k] as i32;
+                    dot += a[k] as i32 * b[k] as i32;
                 }
-                let (register, lane) = element(m, n, rows, columns);
-                let c = (*words(list, r, of_d + of_a + of_b + register))[lane] as i32;
-                let d = if flags & SATURATE != 0 { c.saturating_add(sum) } else { c.wrapping_add(sum) };
-                sums[register][lane] = d as u32;
+                let c = c[lane] as i32;
+                *sum = if flags & SATURATE != 0 { c.saturating_add(dot) } else { c.wrapping_add(dot) } as u32;
             }
         }
         (0..of_d).for_each(|at| *words(list, r, at) = sums[at]);

@@ -189,6 +189,10 @@ pub unsafe fn accumulator<const FAST: bool>(even: *const u32, odd: *const u32, r
             }
             return out;
         }
+        #[cfg(target_arch = "x86_64")]
+        if FAST {
+            return x86::from_singles(even.add(4 * row), odd.add(4 * row));
+        }
         let (even, odd) = (*(even.add(4 * row) as *const [f32; 4]), *(odd.add(4 * row) as *const [f32; 4]));
         [even[0], even[1], even[2], even[3], odd[0], odd[1], odd[2], odd[3]]
     }
@@ -219,6 +223,10 @@ pub unsafe fn put_accumulator<const FAST: bool>(
                 *even.add(4 * row + t) = narrow(value[t]) | narrow(value[t + 4]) << 16;
             }
             return;
+        }
+        #[cfg(target_arch = "x86_64")]
+        if FAST {
+            return x86::to_singles(even.add(4 * row), odd.add(4 * row), value);
         }
         for x in &mut value {
             *x = if x.is_nan() { NAN } else { *x };
@@ -256,7 +264,7 @@ pub unsafe fn transpose(rows: [*const u8; 8], to: *mut u32) {
 mod x86 {
     use std::arch::x86_64::*;
 
-    use super::{HALF_NAN, ORDER};
+    use super::{HALF_NAN, NAN, ORDER};
 
     #[target_feature(enable = "avx2,fma,f16c")]
     #[inline]
@@ -312,6 +320,30 @@ mod x86 {
             let low = |k: usize| _mm_unpacklo_epi64(top[k], bottom[k]);
             let high = |k: usize| _mm_unpackhi_epi64(top[k], bottom[k]);
             [low(0), high(0), low(1), high(1), low(2), high(2), low(3), high(3)]
+        }
+    }
+
+    /// Whole vectors, so that what is stored is loaded again at the same width.
+    #[target_feature(enable = "avx2,fma,f16c")]
+    #[inline]
+    pub unsafe fn from_singles(even: *const u32, odd: *const u32) -> [f32; 8] {
+        // SAFETY: the caller's; a plain copy of equal size.
+        unsafe {
+            let (even, odd) = (_mm_loadu_ps(even as *const f32), _mm_loadu_ps(odd as *const f32));
+            std::mem::transmute(_mm256_set_m128(odd, even))
+        }
+    }
+
+    #[target_feature(enable = "avx2,fma,f16c")]
+    #[inline]
+    pub unsafe fn to_singles(even: *mut u32, odd: *mut u32, values: [f32; 8]) {
+        // SAFETY: as above.
+        unsafe {
+            let values: __m256 = std::mem::transmute(values);
+            let nan = _mm256_cmp_ps(values, values, _CMP_UNORD_Q);
+            let values = _mm256_blendv_ps(values, _mm256_set1_ps(NAN), nan);
+            _mm_storeu_ps(even as *mut f32, _mm256_castps256_ps128(values));
+            _mm_storeu_ps(odd as *mut f32, _mm256_extractf128_ps(values, 1));
         }
     }
 
