@@ -310,6 +310,28 @@ fn a_warp_barrier_waits_for_its_members() {
     assert_eq!((got[0][0], got[0][7]), (77, 77));
 }
 
+/// 9.7.13.2: what the members must all execute is a `bar.warp.sync` with their mask, not the same one.
+#[test]
+fn a_warp_barrier_may_be_met_elsewhere() {
+    let body = "mov.u32 %r1, s; mov.u32 %r2, 0; mov.u32 %o0, 0; shl.b32 %r3, %l, 2; add.u32 %r4, %r1, %r3; xor.b32 %r5, %r3, 64; add.u32 %r5, %r1, %r5;
+        setp.lt.u32 %p1, %l, 16; @%p1 bra $B;
+        $A: mad.lo.u32 %r6, %r2, 100, %l; st.shared.u32 [%r4], %r6; bar.warp.sync -1; ld.shared.u32 %r7, [%r5]; add.u32 %o0, %o0, %r7; bar.warp.sync -1;
+        add.u32 %r2, %r2, 1; setp.lt.u32 %p2, %r2, 5; @%p2 bra $A; bra $STORE;
+        $B: mad.lo.u32 %r6, %r2, 1000, %l; st.shared.u32 [%r4], %r6; bar.warp.sync -1; ld.shared.u32 %r7, [%r5]; add.u32 %o0, %o0, %r7; bar.warp.sync -1;
+        add.u32 %r2, %r2, 1; setp.lt.u32 %p2, %r2, 5; @%p2 bra $B;";
+    for level in LEVELS {
+        check(level, &[], body, &|lane| {
+            let (other, step) = if lane < 16 { (lane + 16, 100) } else { (lane - 16, 1000) };
+            vec![5 * other as u32 + 10 * step]
+        });
+    }
+    // Half of them leave instead.
+    let body = "setp.lt.u32 %p1, %l, 16; @%p1 bra $B; bar.warp.sync -1; mov.u32 %o0, 3; bra $STORE; $B: mov.u32 %r1, 4;
+        setp.lt.u32 %p2, %l, 8; @%p2 exit; bar.warp.sync -1; mov.u32 %o0, 4;";
+    let got = run(Level::Avx2, 32, &[], 1, body).unwrap();
+    assert_eq!((got[0][7], got[0][8], got[0][16]), (0, 4, 3));
+}
+
 /// Lanes that have exited are not waited for.
 #[test]
 fn lanes_that_have_exited_are_no_members() {

@@ -128,7 +128,7 @@ fn product<'a>(parts: &[&'a str], (m, n, k): (usize, usize, usize)) -> Option<Pr
     let [d, a, b, c] = types;
     let exact = |wide, imms: Vec<i64>| Some(Product { wide, types, imms });
     let (m_, n_, k_) = (m as i64, n as i64, k as i64);
-    let accumulators = (c == "f16") as i64 * matrix::HALF_C | (d == "f16") as i64 * matrix::HALF_D;
+    let accumulators = ((c == "f16") as i64 * matrix::HALF_C) | ((d == "f16") as i64 * matrix::HALF_D);
     let finite = has("satfinite");
     match a {
         "f64" => exact(&matrix_exact::DOUBLE, vec![0, m_, n_, k_]),
@@ -137,7 +137,7 @@ fn product<'a>(parts: &[&'a str], (m, n, k): (usize, usize, usize)) -> Option<Pr
             let signs = (a.starts_with('u') as i64 * matrix_exact::UNSIGNED_A)
                 | (b.starts_with('u') as i64 * matrix_exact::UNSIGNED_B);
             let wide = matrix_exact::integers_of(bits(a), k)?;
-            exact(wide, vec![finite * matrix_exact::SATURATE | signs, m_, n_, k_])
+            exact(wide, vec![(finite * matrix_exact::SATURATE) | signs, m_, n_, k_])
         }
         "f16" if (m, n, k) == (8, 8, 4) => {
             let columns = |at: usize, flag: i64| (parts[at] == "col") as i64 * flag;
@@ -148,7 +148,7 @@ fn product<'a>(parts: &[&'a str], (m, n, k): (usize, usize, usize)) -> Option<Pr
             let eight = matches!(a, "e4m3" | "e5m2");
             let wide = matrix::floating(if eight { "f8" } else { a }, (m, n, k))?;
             let formats = ((a == "e5m2") as i64) << matrix::FORMAT_A | ((b == "e5m2") as i64) << matrix::FORMAT_B;
-            exact(wide, vec![accumulators | finite * matrix::FINITE | formats])
+            exact(wide, vec![accumulators | (finite * matrix::FINITE) | formats])
         }
     }
 }

@@ -182,6 +182,7 @@ impl<'a> Block<'a> {
             index: index as u32,
             tools: self.job.tools,
             clock: lanes.clock,
+            meets: 0,
             stop: None,
         };
         let barriers = &mut self.barriers;

@@ -2,7 +2,7 @@
 //! PTX ISA 9.0, 9.7.13.
 
 use super::alu::{Source, put, put_mask};
-use super::{Handler, LANES, List, NEXT, Op, Warp, Wide, WideFn, three_levels};
+use super::{Handler, LANES, List, NEXT, Op, WAIT, Warp, Wide, WideFn, three_levels};
 
 const TOGETHER: &str = "the lanes named in the member mask must reach the instruction together: is it inside a branch?";
 const OUTSIDE: &str = "a lane that executes the instruction must name itself in the member mask";
@@ -258,11 +258,19 @@ unsafe fn elect(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
     NEXT
 }
 
-/// `bar.warp.sync members`. Memory needs nothing: what a lane has stored, all others see.
+/// `bar.warp.sync members`. The members may be at other instructions of this kind, which only the scheduler sees. Memory
+/// needs nothing: what a lane has stored, all others see.
 unsafe fn warp_barrier(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
     // SAFETY: as above.
-    unsafe { teams!(w, r, list.regs[0], "bar.warp.sync") };
-    NEXT
+    unsafe {
+        let Err(event) = teams(w, r, list.regs[0], "bar.warp.sync") else { return NEXT };
+        let masks = Source::<u32>::all(r, list.regs[0]);
+        let first = masks[w.mask.trailing_zeros() as usize & 31];
+        if event == WAIT && lanes(w.mask).all(|i| masks[i] == first) {
+            w.meets = first;
+        }
+        event
+    }
 }
 
 /// `fns.b32 d, mask, base, offset`: the bit that is the offset-th set one from bit `base`, upwards or downwards. 9.7.1.

@@ -91,12 +91,12 @@ unsafe fn integer<const K: usize, const BITS: usize, const FAST: bool>(w: &mut W
             integers::<K, BITS>(from, &mut b, 8 * (tile / tiles), tile % tiles, flags & UNSIGNED_B != 0);
         }
         let high = if rows == 8 { 1 } else { 2 };
-        for register in 0..of_d {
+        for (register, sums) in sums.iter_mut().enumerate().take(of_d) {
             // As `element` has it, the other way round.
             let (block, low) = (register / (2 * high), register / 2 % high);
             let (first, column) = (16 * (block / (columns / 8)) + 8 * low, 8 * (block % (columns / 8)) + register % 2);
             let c = &*words(list, r, of_d + of_a + of_b + register);
-            for (lane, sum) in sums[register].iter_mut().enumerate() {
+            for (lane, sum) in sums.iter_mut().enumerate() {
                 let (a, b) = (&a[first + lane / 4], &b[column + lane % 4 * 2]);
                 let mut dot = 0;
                 for k in 0..K {

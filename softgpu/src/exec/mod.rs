@@ -127,6 +127,8 @@ pub struct Warp {
     pub tools: *mut Observer<'static>,
     /// Cycles, as far as anybody looks at them: see [`clock`].
     pub clock: u64,
+    /// After `WAIT`: the members that may meet at this instruction or at another of its kind, wherever that stands; or 0.
+    pub meets: u32,
     /// What went wrong, in which lane, and what to do, after `TRAP` and `WAIT`.
     pub stop: Option<Fault>,
 }

@@ -15,6 +15,8 @@ pub struct Lanes {
     pub groups: Vec<Group>,
     /// Wait before an instruction for other lanes of the warp.
     pub parked: Vec<Group>,
+    /// Those of the parked that go on as soon as all these members are parked: at barriers of the warp.
+    meeting: Vec<(Group, u32)>,
     /// Wait at barriers of the block.
     pub held: Vec<Held>,
     /// Where the group that used up the last turn is to go on.
@@ -129,6 +131,7 @@ impl Lanes {
         self.groups.clear();
         self.groups.push((pc, live));
         self.parked.clear();
+        self.meeting.clear();
         self.held.clear();
         self.tried.clear();
         self.spent = None;
@@ -150,11 +153,29 @@ impl Lanes {
             self.fault = fault;
         }
         self.parked.push((pc, w.mask));
+        let members = std::mem::take(&mut w.meets);
+        if members != 0 {
+            self.meeting.push(((pc, w.mask), members));
+            self.meet(members & w.live, members);
+        }
+    }
+
+    /// Lets go those that wait for these members, if all that live are here.
+    fn meet(&mut self, living: u32, members: u32) {
+        let ours = |meeting: &(Group, u32)| meeting.1 == members;
+        let here = self.meeting.iter().filter(|m| ours(m)).fold(0, |here, ((_, mask), _)| here | mask);
+        if living & !here == 0 {
+            for ((pc, mask), _) in self.meeting.extract_if(.., |m| ours(m)) {
+                self.parked.retain(|&group| group != (pc, mask));
+                self.groups.push((pc + 1, mask));
+            }
+        }
     }
 
     /// Lets parked groups try again, those at one pc together. False if just these have tried already, with nobody
     /// having left since: they wait in vain.
     fn unpark(&mut self) -> bool {
+        self.meeting.clear();
         for (pc, mask) in self.parked.drain(..) {
             match self.groups.iter_mut().find(|(at, _)| *at == pc) {
                 Some((_, group)) => *group |= mask,
