@@ -50,7 +50,10 @@ pub static FORMS: &[Form] = &[
         decode: |d, i, parts| d.carry(i, parts),
     },
     Form {
-        names: &["slct[.ftz](.b16|.u16|.s16|.b32|.u32|.s32|.f32|.b64|.u64|.s64|.f64)(.s32|.f32)"],
+        names: &[
+            "slct(.b16|.u16|.s16|.b32|.u32|.s32|.f32|.b64|.u64|.s64|.f64).s32",
+            "slct[.ftz](.b16|.u16|.s16|.b32|.u32|.s32|.f32|.b64|.u64|.s64|.f64).f32",
+        ],
         decode: |d, i, parts| d.select_by_sign(i, parts),
     },
 ];

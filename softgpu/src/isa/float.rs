@@ -19,8 +19,8 @@ rows! {
     "div.approx.ftz.f32" => f32, (a: f32, b: f32) flush(divide_approx(flush(a), flush(b)));
     "rcp.rn.f32" "rcp.approx.f32" => f32, (a: f32) plain(1.0 / a);
     "rcp.approx.ftz.f32" "rcp.rn.ftz.f32" => f32, (a: f32) plain(flush(1.0 / flush(a)));
-    "sqrt.rn.f32" "sqrt.approx.f32" => f32, (a: f32) plain(a.sqrt());
-    "sqrt.approx.ftz.f32" "sqrt.rn.ftz.f32" => f32, (a: f32) plain(flush(a).sqrt());
+    "sqrt.rn.f32" "sqrt.approx.f32" => f32, (a: f32) root(a);
+    "sqrt.approx.ftz.f32" "sqrt.rn.ftz.f32" => f32, (a: f32) root(flush(a));
     "rsqrt.approx.f32" => f32, (a: f32) plain(1.0 / a.sqrt());
     "rsqrt.approx.ftz.f32" => f32, (a: f32) plain(1.0 / flush(a).sqrt());
     "neg.f32" => f32, (a: f32) -a;
@@ -54,7 +54,7 @@ rows! {
     "fma.rn.f64" "mad.rn.f64" => f64, (a: f64, b: f64, c: f64) plain64(a.mul_add(b, c));
     "div.rn.f64" => f64, (a: f64, b: f64) plain64(a / b);
     "rcp.rn.f64" => f64, (a: f64) plain64(1.0 / a);
-    "sqrt.rn.f64" => f64, (a: f64) plain64(a.sqrt());
+    "sqrt.rn.f64" => f64, (a: f64) root64(a);
     slow "rcp.approx.ftz.f64" => f64, (a: f64) gross(a, |a| 1.0 / a);
     slow "rsqrt.approx.ftz.f64" => f64, (a: f64) gross(a, |a| 1.0 / a.sqrt());
     slow "rsqrt.approx.f64" => f64, (a: f64) plain64(1.0 / a.sqrt());

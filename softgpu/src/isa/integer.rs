@@ -115,6 +115,10 @@ rows! {
     slow "dp2a.hi.s32.s32" => u32, (a: u32, b: u32, c: u32) (0..2).fold(c, |c, i| c.wrapping_add((short(a, i) * byte(b, 2 + i)) as u32));
     slow "dp2a.hi.u32.s32" => u32, (a: u32, b: u32, c: u32) (0..2).fold(c, |c, i| c.wrapping_add(((a >> 16 * i & 0xffff) as i32 * byte(b, 2 + i)) as u32));
     slow "dp2a.hi.s32.u32" => u32, (a: u32, b: u32, c: u32) (0..2).fold(c, |c, i| c.wrapping_add((short(a, i) * (b >> 16 + 8 * i & 255) as i32) as u32));
+    slow "vabsdiff4.u32.u32.u32" => u32, (a: u32, b: u32, _c: u32) (0..4).fold(0, |d, i| d | (a >> 8 * i & 255).abs_diff(b >> 8 * i & 255) << 8 * i);
+    slow "vabsdiff4.u32.s32.s32" => u32, (a: u32, b: u32, _c: u32) (0..4).fold(0, |d, i| d | byte(a, i).abs_diff(byte(b, i)) << 8 * i);
+    slow "vabsdiff4.u32.u32.u32.add" => u32, (a: u32, b: u32, c: u32) (0..4).fold(c, |d, i| d.wrapping_add((a >> 8 * i & 255).abs_diff(b >> 8 * i & 255)));
+    slow "vabsdiff4.u32.s32.s32.add" => u32, (a: u32, b: u32, c: u32) (0..4).fold(c, |d, i| d.wrapping_add(byte(a, i).abs_diff(byte(b, i))));
     slow "~carry.add.32" => bool, (a: u32, b: u32, c: bool) a as u64 + b as u64 + c as u64 > u32::MAX as u64;
     slow "~carry.add.64" => bool, (a: u64, b: u64, c: bool) a as u128 + b as u128 + c as u128 > u64::MAX as u128;
     slow "~carry.sub.32" => bool, (a: u32, b: u32, c: bool) (a as u64) < b as u64 + c as u64;

@@ -17,6 +17,19 @@ pub fn plain64(x: f64) -> f64 {
     if x == x { x } else { f64::from_bits(0xfff8_0000_0000_0000) }
 }
 
+/// √a. NaN is replaced among integers, because the compiler takes all NaN of a float for one.
+#[inline(always)]
+pub fn root(a: f32) -> f32 {
+    let bits = a.sqrt().to_bits();
+    f32::from_bits(if bits & 0x7fff_ffff > 0x7f80_0000 { NAN } else { bits })
+}
+
+#[inline(always)]
+pub fn root64(a: f64) -> f64 {
+    let bits = a.sqrt().to_bits();
+    f64::from_bits(if bits & !(1 << 63) > 0x7ff0_0000_0000_0000 { 0xfff8_0000_0000_0000 } else { bits })
+}
+
 /// The smaller; the number if one is NaN; −0 is below +0. Without branches, so that it stays a vector loop.
 #[inline(always)]
 pub fn float_min(a: f32, b: f32) -> f32 {
@@ -132,6 +145,9 @@ pub fn fma_down(a: f32, b: f32, c: f32) -> f32 {
     let nearest = sum as f32;
     let bits = nearest.to_bits();
     let below = if bits << 1 == 0 { 0x8000_0001 } else { bits.wrapping_add(if nearest > 0.0 { u32::MAX } else { 1 }) };
+    // The zero of operands that cancel is negative; only two positive ones have a positive sum.
+    let zero = if product.to_bits() | c.to_bits() == 0 { 0.0 } else { -0.0 };
+    let nearest = if sum == 0.0 { zero } else { nearest };
     let above = (nearest as f64 > sum) | ((nearest as f64 == sum) & (error < 0.0));
     plain(if above { f32::from_bits(below) } else { nearest })
 }

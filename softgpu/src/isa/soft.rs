@@ -334,8 +334,9 @@ impl Mode {
         }
     }
 
+    /// `.ftz` of a conversion is about f32 alone.
     fn flushes(&self, ty: Type) -> bool {
-        self.ftz && matches!(ty, F32 | F16)
+        self.ftz && (ty == F32 || ty == F16 && self.from == self.to)
     }
 
     fn read(&self, ty: Type, bits: u64) -> Number {
