@@ -34,7 +34,7 @@ impl Gpu {
 impl Copy {
     pub fn flat(to: At, from: At, bytes: usize) -> Copy {
         let end = |at| End { at, pitch: bytes, slice: bytes };
-        Copy { to: end(to), from: end(from), width: bytes, height: 1, depth: 1 }
+        Copy { to: end(to), from: end(from), width: bytes, height: 1, depth: 1, guarded: false }
     }
 }
 
@@ -62,9 +62,13 @@ fn submit(mut gpu: Session, stream: Handle, copy: Copy, waits: bool) -> Result<(
         Some(address) if !to_host && gpu.pinned_at(address).is_none() => copy.stage(&memory).or_else(failed)?,
         _ => copy,
     };
-    if to_host && from_host.is_none() {
-        copy.poison(&memory).or_else(|what| refuse(Status::INVALID_VALUE, what))?;
-    }
+    let copy = match copy.to.at {
+        At::Host(address) if from_host.is_none() && !waits => {
+            copy.poison(&memory).or_else(|what| refuse(Status::INVALID_VALUE, what))?;
+            Copy { guarded: gpu.pinned_at(address).is_none(), ..copy }
+        }
+        _ => copy,
+    };
     gpu.submit(stream, Work::Copy(copy.into()))?;
     if to_host && from_host.is_some() || waits && (to_host || from_host.is_some()) {
         gpu.finish_stream(stream)?;
@@ -141,7 +145,14 @@ pub fn of_2d(gpu: &Gpu, c: &Copy2d) -> Result<Copy> {
         rows: 0,
         start: [c.to_x, c.to_y, 0],
     };
-    Ok(Copy { to: to.end(gpu, width, height)?, from: from.end(gpu, width, height)?, width, height, depth: 1 })
+    Ok(Copy {
+        to: to.end(gpu, width, height)?,
+        from: from.end(gpu, width, height)?,
+        width,
+        height,
+        depth: 1,
+        guarded: false,
+    })
 }
 
 pub fn of_3d(gpu: &Gpu, c: &Copy3d) -> Result<Copy> {
@@ -162,7 +173,14 @@ pub fn of_3d(gpu: &Gpu, c: &Copy3d) -> Result<Copy> {
         rows: c.to_height,
         start: [c.to_x, c.to_y, c.to_z],
     };
-    Ok(Copy { to: to.end(gpu, width, height)?, from: from.end(gpu, width, height)?, width, height, depth })
+    Ok(Copy {
+        to: to.end(gpu, width, height)?,
+        from: from.end(gpu, width, height)?,
+        width,
+        height,
+        depth,
+        guarded: false,
+    })
 }
 
 unsafe fn plane(stream: Handle, copy: *const Copy2d, waits: bool) -> Result<()> {

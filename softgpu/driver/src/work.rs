@@ -1,7 +1,9 @@
 //! What a stream or a graph does, one piece at a time.
 
 use std::ffi::{c_int, c_void};
-use std::sync::Arc;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use softgpu::Memory;
@@ -76,6 +78,8 @@ pub struct Copy {
     pub width: usize,
     pub height: usize,
     pub depth: usize,
+    /// Goes to pageable memory, which holds poison until then.
+    pub guarded: bool,
 }
 
 /// Sets `width` elements of `size` bytes in each of `height` rows.
@@ -145,6 +149,19 @@ impl Copy {
             }
         }
         Ok(())
+    }
+
+    /// Whether a guarded destination still holds the poison that it was given. It is asked of the kernel, not looked at:
+    /// what a program has freed may not be there.
+    fn is_untouched(&self) -> bool {
+        static MEMORY: LazyLock<Option<File>> = LazyLock::new(|| File::open("/proc/self/mem").ok());
+        let At::Host(address) = self.to.at else { return true };
+        let Some(memory) = MEMORY.as_ref() else { return true };
+        let mut row = vec![0; self.width];
+        self.rows().all(|(to, _)| {
+            let read = memory.read_exact_at(&mut row, (address + to) as u64);
+            read.is_ok() && row.iter().all(|byte| *byte == POISON)
+        })
     }
 
     /// An error if a device range is not inside an allocation.
@@ -227,6 +244,11 @@ impl Work {
         let memory = Arc::clone(&gpu.memory);
         match self {
             Work::Launch(launch) => run_kernel(launch, &memory)?,
+            Work::Copy(copy) if copy.guarded && !copy.is_untouched() => crate::tools::found(format!(
+                "an asynchronous copy of {} bytes to host memory is not done: the memory was changed or freed before the \
+                 stream was waited for\n  help: keep the destination as it is until cuStreamSynchronize",
+                copy.bytes()
+            )),
             Work::Copy(copy) => copy.run(&memory).map_err(|what| Failure::address(format!("copy: {what}")))?,
             Work::Fill(fill) => fill.run(&memory).map_err(|what| Failure::address(format!("memset: {what}")))?,
             Work::Library(call) => {

@@ -41,6 +41,23 @@ fn what_is_read_early_is_poison() {
 }
 
 #[test]
+fn a_destination_that_is_changed_early_is_left_alone() {
+    let gpu = Context::new();
+    let (stream, from) = (gpu.stream(0), gpu.upload(&[1.0; 4]));
+    let mut to = vec![0.0f32; 4];
+    ok(unsafe { cuMemcpyDtoHAsync_v2(to.as_mut_ptr().cast(), from, 16, stream) });
+    to[3] = 9.0;
+    ok(unsafe { cuStreamSynchronize(stream) });
+    assert!(to[0].is_nan() && to[3] == 9.0, "{to:?}");
+    // Memory that is gone altogether: larger than what the allocator keeps.
+    let mut gone = vec![0.0f32; 16 << 20];
+    let large = gpu.alloc(16 << 20);
+    ok(unsafe { cuMemcpyDtoHAsync_v2(gone.as_mut_ptr().cast(), large, 64 << 20, stream) });
+    drop(gone);
+    ok(unsafe { cuStreamSynchronize(stream) });
+}
+
+#[test]
 fn new_memory_is_poison() {
     let gpu = Context::new();
     let fresh = gpu.alloc(100);
