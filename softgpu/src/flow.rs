@@ -1,13 +1,17 @@
 //! Control flow and uniformity: which registers hold the same value in every lane (or one that grows by a fixed step
 //! from lane to lane), so that one scalar per warp is all that must be computed and kept.
 //!
-//! A scalar is shared by the lanes, so it may only be written where all live lanes are together. Lanes part at a branch
-//! whose predicate differs among them, and are together again at the branch's post-dominator, because the group at the
-//! lowest pc runs first, provided that every block between the two lies below it. All blocks between are *divergent*.
+//! A scalar is shared by the lanes. Lanes part at a branch whose predicate differs among them, and are together again at
+//! the branch's post-dominator, because the group at the lowest pc runs first, provided that every block between the two
+//! lies below it. All blocks between are *divergent*. There a scalar may be written only if no lanes but those that
+//! write it can read it before they write it too: see [`Flow::bar`].
 
 use crate::decode::{Init, Special};
 use crate::ir::{Code, Inst, Ir, Reg};
 use crate::isa::Row;
+use crate::liveness::{Liveness, Set};
+use crate::plan::LONGEST_LINE;
+use crate::range::{Range, Ranges};
 
 /// How a register's value varies over a warp's lanes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,19 +26,32 @@ pub enum Class {
 pub const UNIFORM: Class = Class::Scalar(0);
 
 /// Half-open ranges of instructions, entered only at the first and left only at the last.
+#[derive(Default)]
 pub struct Flow {
     pub starts: Vec<usize>,
     pub block_of: Vec<usize>,
     pub successors: Vec<Vec<usize>>,
     pub divergent: Vec<bool>,
+    /// Divergent without a place that all lanes wait at for each other: there any may run ahead of any.
+    pub wild: Vec<bool>,
     pub classes: Vec<Class>,
+    pub live: Liveness,
+    pub ranges: Ranges,
+    /// Registers that some lanes may write while others still need what they hold.
+    barred: Set,
 }
 
 impl Flow {
-    /// `rows`: a warp's threads differ in x alone, by one from lane to lane.
+    /// `rows`: a warp's threads differ in x alone, by one from lane to lane, and the launch is one that [`Ranges`] fits.
     pub fn analyse(ir: &Ir, rows: bool) -> Flow {
         let mut flow = Flow::blocks(&ir.insts);
         flow.divergent = vec![false; flow.starts.len()];
+        flow.wild = flow.divergent.clone();
+        flow.barred = Set::new(ir.registers.len());
+        flow.live = Liveness::analyse(ir, &flow);
+        if rows {
+            flow.ranges = Ranges::analyse(ir, &flow);
+        }
         let post = flow.post_dominators();
         loop {
             flow.classify(ir, rows);
@@ -89,7 +106,7 @@ impl Flow {
                 out
             })
             .collect();
-        Flow { starts, block_of, successors, divergent: Vec::new(), classes: Vec::new() }
+        Flow { starts, block_of, successors, ..Flow::default() }
     }
 
     /// The nearest post-dominator of each block; `None`: lanes may leave, or run for ever, without passing one.
@@ -143,17 +160,57 @@ impl Flow {
                 continue;
             }
             let mut region = self.reachable(b, meet);
+            let mut together_at = meet;
             let blocks = || (0..self.starts.len()).filter(|&k| region[k]);
             let waits = |k: usize| ir.insts[self.starts[k]..self.end(k)].iter().any(|i| i.waits() || i.strong());
             if meet.is_none_or(|meet| blocks().any(|k| k > meet || waits(k))) {
                 region = self.reachable(b, None);
+                together_at = None;
             }
-            for (divergent, inside) in self.divergent.iter_mut().zip(region) {
-                changed |= inside && !*divergent;
-                *divergent |= inside;
+            changed |= self.bar(ir, b, together_at, &region);
+            for k in (0..region.len()).filter(|&k| region[k]) {
+                changed |= !self.divergent[k];
+                self.divergent[k] = true;
+                self.wild[k] |= together_at.is_none();
             }
         }
         changed
+    }
+
+    /// Bars from being scalars what the lanes that part at the end of block `b` write in `region`, unless it is safe until
+    /// they meet: it never outlives a block, or nothing needs it where they meet and only one of the two sides has it.
+    /// Without a place to meet, lanes may come anywhere at any time; but not into the middle of a block that is short
+    /// enough to run in one go. True if there are new ones.
+    fn bar(&mut self, ir: &Ir, b: usize, meet: Option<usize>, region: &[bool]) -> bool {
+        let insts = |k: usize| &ir.insts[self.starts[k]..self.end(k)];
+        let touched = |&side: &usize| {
+            let mut touched = Set::new(ir.registers.len());
+            if Some(side) == meet {
+                return touched;
+            }
+            let mut inside = self.reachable(side, meet);
+            inside[side] = true;
+            for k in (0..inside.len()).filter(|&k| inside[k]) {
+                touched.add(&self.live.live_in[k]);
+                insts(k).iter().flat_map(|i| i.defs().chain(i.uses())).for_each(|r| touched.insert(r));
+            }
+            touched
+        };
+        let sides: Vec<Set> = self.successors[b].iter().map(touched).collect();
+        let safe = |r: Reg| match meet {
+            _ if self.live.local.has(r) => true,
+            Some(meet) => !self.live.live_in[meet].has(r) && sides.iter().filter(|side| side.has(r)).count() < 2,
+            None => false,
+        };
+        let blocks = (0..region.len()).filter(|&k| region[k]);
+        let barred = |k: usize| {
+            let long = meet.is_none() && insts(k).len() > LONGEST_LINE;
+            insts(k).iter().flat_map(Inst::defs).filter(move |&r| long || !safe(r))
+        };
+        let barred: Vec<Reg> = blocks.flat_map(barred).collect();
+        let before = self.barred.clone();
+        barred.into_iter().for_each(|r| self.barred.insert(r));
+        self.barred != before
     }
 
     fn classify(&mut self, ir: &Ir, rows: bool) {
@@ -163,9 +220,18 @@ impl Flow {
         while changed {
             changed = false;
             for (at, inst) in ir.insts.iter().enumerate() {
-                let together = !self.divergent[self.block_of[at]]
-                    && inst.guard.is_none_or(|(p, _)| matches!(self.class(p), UNIFORM | Class::Unknown));
-                let result = if together { self.result(ir, inst) } else { Class::Vector };
+                let apart = self.divergent[self.block_of[at]];
+                let barred = |flow: &Flow| {
+                    // A vote writes the bits of the lanes that take part, a scalar predicate those of all.
+                    inst.defs().any(|d| flow.barred.has(d)) || matches!(inst.code, Code::Vote(_))
+                };
+                let guarded = inst.guard.is_some_and(|(p, _)| !matches!(self.class(p), UNIFORM | Class::Unknown));
+                let mut result =
+                    if guarded || apart && barred(self) { Class::Vector } else { self.result(ir, at, inst) };
+                // The values of one load are scalars together.
+                if matches!(inst.code, Code::Load(_)) && inst.defs().any(|d| self.class(d) == Class::Vector) {
+                    result = Class::Vector;
+                }
                 for (nth, def) in inst.defs().enumerate() {
                     // A shuffle's predicate and all its kin stay vectors.
                     let new = if nth > 0 && matches!(inst.code, Code::Shuffle(_)) { Class::Vector } else { result };
@@ -188,7 +254,7 @@ impl Flow {
         }
     }
 
-    fn result(&self, ir: &Ir, inst: &Inst) -> Class {
+    fn result(&self, ir: &Ir, at: usize, inst: &Inst) -> Class {
         let mut classes = inst.used_fields().iter().map(|&f| self.class(inst.s[f]));
         match inst.code {
             Code::Vote("ballot") | Code::Shuffle(_) | Code::Lop3 | Code::Prmt => Class::Vector,
@@ -212,7 +278,7 @@ impl Flow {
                 } else if classes.all(|c| c == UNIFORM) {
                     UNIFORM
                 } else {
-                    self.affine(ir, inst, row).map_or(Class::Vector, Class::Scalar)
+                    self.affine(ir, at, inst, row).map_or(Class::Vector, Class::Scalar)
                 }
             }
             _ => Class::Vector,
@@ -220,8 +286,8 @@ impl Flow {
     }
 
     /// The stride of a result whose operands are all scalars. Arithmetic modulo 2^32 (or 2^64) keeps strides exactly;
-    /// what widens a register does only if no lane wraps, which is known of thread numbers alone.
-    fn affine(&self, ir: &Ir, inst: &Inst, row: &Row) -> Option<i32> {
+    /// what widens a register does only if no lane wraps.
+    fn affine(&self, ir: &Ir, at: usize, inst: &Inst, row: &Row) -> Option<i32> {
         let stride = |field: usize| match self.class(inst.s[field]) {
             Class::Scalar(stride) => stride as i64,
             _ => 0,
@@ -230,16 +296,23 @@ impl Flow {
             Some(Init::Bits(bits)) => Some(bits),
             _ => None,
         };
-        let small = |field: usize| {
+        const SIGNED: Range = (i32::MIN as i64, i32::MAX as i64);
+        // Above the signed ones nothing is known.
+        const UNSIGNED: Range = (0, i32::MAX as i64);
+        let within = |field: usize, bounds: Range| {
             let init = ir.registers[inst.s[field] as usize].init;
-            stride(field) == 0 || matches!(init, Some(Init::Special(Special::Thread(0) | Special::Lane)))
+            stride(field) == 0
+                || matches!(init, Some(Init::Special(Special::Thread(0) | Special::Lane)))
+                || self.ranges.holds(at, field, stride(field), bounds)
         };
         let factor = |field: usize| constant(field).map(|bits| bits as u32 as i32 as i64);
         let product = |a: usize, b: usize| match (stride(a), stride(b)) {
+            (0, 0) => Some(0),
             (s, 0) => Some(s * factor(b)?),
             (0, s) => Some(s * factor(a)?),
             _ => None,
         };
+        let positive = || [1, 2].into_iter().all(|field| constant(field).is_none_or(|c| c < 1 << 31));
         let (wide, stride) = match row.names[0] {
             "mov.b32" => (false, stride(1)),
             "mov.b64" => (true, stride(1)),
@@ -254,15 +327,14 @@ impl Flow {
             "mul.lo.u64" => (true, product(1, 2).filter(|_| constant(1).or(constant(2)).is_some_and(|c| c < 1 << 31))?),
             "mad.lo.u32" => (false, product(1, 2)? + stride(3)),
             "cvt.u32.u64" => (false, stride(1)),
-            "cvt.u64.u32" | "cvt.s64.s32" if small(1) => (true, stride(1)),
-            // The factor is below 2^20, a thread number below 2^10: no sign, no wrap.
-            "mul.wide.u32" | "mul.wide.s32" if small(1) && small(2) => {
-                (true, product(1, 2).filter(|_| constant(1).or(constant(2)).is_some_and(|c| c < 1 << 20))?)
-            }
-            "mad.wide.u32" | "mad.wide.s32" if small(1) && small(2) => {
-                let product = if stride(1) == 0 && stride(2) == 0 { Some(0) } else { product(1, 2) };
-                let bounded = constant(1).or(constant(2)).is_some_and(|c| c < 1 << 20);
-                (true, product.filter(|&p| p == 0 || bounded)? + stride(3))
+            "cvt.s64.s32" if within(1, SIGNED) => (true, stride(1)),
+            "cvt.u64.u32" if within(1, UNSIGNED) => (true, stride(1)),
+            "mul.wide.s32" if within(1, SIGNED) && within(2, SIGNED) => (true, product(1, 2)?),
+            "mad.wide.s32" if within(1, SIGNED) && within(2, SIGNED) => (true, product(1, 2)? + stride(3)),
+            // A factor that is a negative number when signed is not what `product` takes it for.
+            "mul.wide.u32" if within(1, UNSIGNED) && within(2, UNSIGNED) && positive() => (true, product(1, 2)?),
+            "mad.wide.u32" if within(1, UNSIGNED) && within(2, UNSIGNED) && positive() => {
+                (true, product(1, 2)? + stride(3))
             }
             _ => return None,
         };

@@ -154,6 +154,11 @@ impl Inst {
         }
     }
 
+    /// Runs from a list of operands, and may write some before it has read all.
+    pub fn is_wide(&self) -> bool {
+        matches!(self.code, Code::Wide(_))
+    }
+
     /// Fields of `s` that are read; the guard comes on top.
     pub fn used_fields(&self) -> &'static [usize] {
         match self.code {

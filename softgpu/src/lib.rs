@@ -14,10 +14,12 @@ mod inspect;
 mod ir;
 mod isa;
 mod lex;
+mod liveness;
 mod memory;
 mod parse;
 mod plan;
 mod print;
+mod range;
 mod tools;
 mod trap;
 mod variables;
@@ -77,7 +79,7 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
-    /// The program for a launch whose warps are rows in x, or not.
+    /// The program for a launch that [`Program::fits`] rows, or does not.
     pub(crate) fn program(&self, rows: bool, watched: bool) -> &Program {
         match (watched, rows) {
             (false, true) => &self.rows,

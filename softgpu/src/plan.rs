@@ -2,10 +2,11 @@
 
 use crate::decode::{Decoded, Init, Special};
 use crate::exec::mem::{self, Form};
-use crate::exec::{Level, List, Op, WideFn, collective, expand_handlers, warp};
+use crate::exec::{Handler, Level, List, Op, WideFn, collective, compare_handlers, expand_handlers, warp};
 use crate::flow::{Class, Flow, UNIFORM};
 use crate::ir::{Access, Code, Inst, Ir, Reg, VALUES};
 use crate::isa::Kind;
+use crate::range::{BLOCKS, SIZE};
 
 /// A kernel ready to run.
 pub struct Program {
@@ -14,15 +15,30 @@ pub struct Program {
     pub entry: u32,
     /// Operands of barriers and wide instructions.
     pub lists: Vec<List>,
-    /// Whether an op is only ever reached by all live lanes together.
+    /// Whether no lanes may come to an op while others are behind it.
     pub together: Vec<bool>,
     /// Index into the decoded kernel's places for each op.
     pub places: Vec<u32>,
     /// Size of a warp's register file, a multiple of 128.
     pub bytes: usize,
-    /// What no instruction writes; and such as changes from block to block.
+    /// What no instruction writes: place and value.
     pub inits: Vec<(usize, Home, Init)>,
-    pub block_inits: Vec<(usize, Home, Init)>,
+    /// Such as changes from block to block: place, and axis of the block's index.
+    pub block_inits: Vec<(usize, Home, usize)>,
+    /// Parameters, by their offsets, that [`crate::range`] assumes something of.
+    assumed: Vec<usize>,
+}
+
+impl Program {
+    /// Whether a launch is one that a plan for rows was made for.
+    pub fn fits(&self, grid: [u32; 3], block: [u32; 3], params: &[u8]) -> bool {
+        let rows = block[0].is_multiple_of(32) || block[1] == 1 && block[2] == 1;
+        let small = |&at: &usize| {
+            let value = params.get(at..at + 4).map_or([0; 4], |bytes| [bytes[0], bytes[1], bytes[2], bytes[3]]);
+            (-SIZE..=SIZE).contains(&i32::from_le_bytes(value))
+        };
+        rows && grid[0] <= BLOCKS && self.assumed.iter().all(small)
+    }
 }
 
 /// How a register lies in the register file.
@@ -57,7 +73,7 @@ pub struct Mode {
 /// No op: never read.
 const NOWHERE: u32 = u32::MAX;
 /// At most so many ops run without returning to the loop in `sched`.
-const LONGEST_LINE: usize = 128;
+pub const LONGEST_LINE: usize = 128;
 
 struct Planner<'a> {
     ir: &'a Ir,
@@ -103,7 +119,7 @@ pub fn plan(decoded: &Decoded, level: Level, mode: Mode) -> Program {
         patches: Vec::new(),
     };
     p.choose();
-    let bytes = p.lay_out();
+    let bytes = p.lay_out(&flow.live.spans(ir, &flow));
     let stops = p.stops();
     let mut line = 0;
     for (at, inst) in ir.insts.iter().enumerate() {
@@ -123,16 +139,22 @@ pub fn plan(decoded: &Decoded, level: Level, mode: Mode) -> Program {
             Field::E => p.ops[op].e = pc,
         }
     }
-    let of_block =
-        |init: &(usize, Home, Init)| matches!(init.2, Init::Special(Special::Block(_) | Special::Multiprocessor));
-    let (block_inits, inits) = p.inits().into_iter().partition(of_block);
+    let (mut inits, mut block_inits) = (Vec::new(), Vec::new());
+    for (at, home, init) in p.inits() {
+        match init {
+            Init::Special(Special::Block(axis)) => block_inits.push((at, home, axis)),
+            Init::Special(Special::Multiprocessor) => block_inits.push((at, home, 3)),
+            _ => inits.push((at, home, init)),
+        }
+    }
     let entry = p.starts[decoded.entry];
     let mut together = vec![true; p.ops.len()];
     for (inst, &start) in p.starts.iter().enumerate() {
         let end = p.starts.get(inst + 1).map_or(p.ops.len(), |&end| end as usize);
-        together[start as usize..end].fill(!flow.divergent[flow.block_of[inst]]);
+        together[start as usize..end].fill(!flow.wild[flow.block_of[inst]]);
     }
-    Program { ops: p.ops, entry, lists: p.lists, together, places: p.places, bytes, inits, block_inits }
+    let (ops, lists, places) = (p.ops, p.lists, p.places);
+    Program { ops, entry, lists, together, places, bytes, inits, block_inits, assumed: flow.ranges.assumed }
 }
 
 impl Planner<'_> {
@@ -157,6 +179,16 @@ impl Planner<'_> {
         }
     }
 
+    /// A comparison of scalars that comes out differently from lane to lane.
+    fn compares(&self, inst: &Inst) -> Option<[Handler; 3]> {
+        let Code::Row(row) = inst.code else { return None };
+        let of_scalars = || inst.uses().all(|r| self.scalar[r as usize]) && inst.guard.is_none();
+        if self.is_scalar(inst) || !of_scalars() {
+            return None;
+        }
+        compare_handlers(row.names[0])
+    }
+
     fn form(&self, access: Access, inst: &Inst) -> Form {
         match self.stride(inst.s[1]) {
             _ if self.watched || !access.is_plain() => Form::Vector,
@@ -171,7 +203,7 @@ impl Planner<'_> {
     fn reads_cell(&self, inst: &Inst, field: usize) -> bool {
         match inst.code {
             Code::Load(access) | Code::Store(access) => field == 1 && self.form(access, inst) != Form::Vector,
-            _ => self.is_scalar(inst),
+            _ => self.is_scalar(inst) || self.compares(inst).is_some(),
         }
     }
 
@@ -193,10 +225,22 @@ impl Planner<'_> {
                 inst.more.iter().flat_map(|more| &more.uses).for_each(|&r| vector[r as usize] = true);
             }
             // The values of one load are scalars together.
-            for inst in self.ir.insts.iter().filter(|i| matches!(i.code, Code::Load(_))) {
-                if inst.defs().any(|d| cell[d as usize]) {
-                    inst.defs().for_each(|d| cell[d as usize] |= self.scalar[d as usize]);
+            let loads = || self.ir.insts.iter().filter(|i| matches!(i.code, Code::Load(_)));
+            let mixed = |cell: &[bool]| {
+                let part = |i: &&Inst| {
+                    let mut defs = i.defs().map(|d| cell[d as usize]);
+                    let first = defs.next();
+                    defs.any(|other| Some(other) != first)
+                };
+                loads().filter(part).flat_map(|i| i.defs()).collect::<Vec<_>>()
+            };
+            cell.iter_mut().zip(&self.scalar).for_each(|(cell, scalar)| *cell &= scalar);
+            loop {
+                let more = mixed(&cell);
+                if more.is_empty() {
+                    break;
                 }
+                more.into_iter().for_each(|d| cell[d as usize] = true);
             }
             let next: Vec<bool> = (0..n).map(|r| self.scalar[r] && cell[r]).collect();
             let stable = next == self.scalar;
@@ -208,18 +252,40 @@ impl Planner<'_> {
         }
     }
 
-    /// Gives every register its place; the size of the register file.
-    fn lay_out(&mut self) -> usize {
+    /// Gives every register its place; the size of the register file. Vectors that are not needed at the same time lie
+    /// in the same place, so that the file of a large kernel stays in the cache; constants keep theirs.
+    fn lay_out(&mut self, spans: &[Option<(u32, u32)>]) -> usize {
         let mut end = 0;
         let mut place = |home: Home| {
             end += home.bytes();
             (end - home.bytes()) as u32
         };
         for (kind, home) in [(Kind::D, Home::Doubles), (Kind::W, Home::Words), (Kind::P, Home::Mask)] {
-            for (r, register) in self.ir.registers.iter().enumerate().filter(|(_, register)| register.kind == kind) {
-                if self.vector[r] || register.kind == Kind::P {
-                    self.vectors[r] = place(home);
+            let of_kind = |r: &usize| self.ir.registers[*r].kind == kind && (self.vector[*r] || kind == Kind::P);
+            let mut passing = Vec::new();
+            for r in (0..self.vectors.len()).filter(of_kind) {
+                match spans[r] {
+                    Some(span) if kind != Kind::P && self.ir.registers[r].init.is_none() => passing.push((span, r)),
+                    _ => self.vectors[r] = place(home),
                 }
+            }
+            passing.sort_unstable();
+            // Last point of use of each place handed out so far.
+            let mut taken: Vec<(u32, u32)> = Vec::new();
+            for ((from, to), r) in passing {
+                // The one that was used last is the one most likely to be in the cache.
+                let free = taken.iter_mut().filter(|(last, _)| *last < from).max_by_key(|(last, _)| *last);
+                self.vectors[r] = match free {
+                    Some(slot) => {
+                        slot.0 = to;
+                        slot.1
+                    }
+                    None => {
+                        let at = place(home);
+                        taken.push((to, at));
+                        at
+                    }
+                };
             }
         }
         let odd = end % Home::Cell.bytes();
@@ -268,6 +334,9 @@ impl Planner<'_> {
             let returns = matches!(inst.code, Code::Branch | Code::Barrier(_));
             stops[at + 1] &= !(returns || inst.code == Code::Exit && inst.guard.is_none());
         }
+        // Lines count from the start of a wild block, so that none ends inside a short one: see `Flow::bar`.
+        let wild = (0..self.flow.starts.len()).filter(|&block| self.flow.wild[block]);
+        wild.for_each(|block| stops[self.flow.starts[block]] = true);
         stops
     }
 
@@ -277,7 +346,7 @@ impl Planner<'_> {
         target.code == Code::Exit && target.guard.is_none()
     }
 
-    fn push(&mut self, inst: &Inst, handlers: [crate::exec::Handler; 3], [d, a, b, c, e]: [u32; 5], imm: u32) {
+    fn push(&mut self, inst: &Inst, handlers: [Handler; 3], [d, a, b, c, e]: [u32; 5], imm: u32) {
         self.ops.push(Op { run: handlers[self.level as usize], d, a, b, c, e, imm });
         self.places.push(inst.place);
     }
@@ -351,6 +420,10 @@ impl Planner<'_> {
         for (def, field) in inst.defs().zip(VALUES) {
             let cell = scalar && self.kind(def) != Kind::P;
             s[field] = if cell { self.cells[def as usize] } else { self.vectors[def as usize] };
+        }
+        if let Some(handlers) = self.compares(inst) {
+            let [of_a, of_b] = [1, 2].map(|field| self.stride(inst.s[field]).unwrap_or(0) as u32);
+            return self.push(inst, handlers, [s[0], s[1], s[2], 0, of_b], of_a);
         }
         let (handlers, imm) = match inst.code {
             Code::Row(row) if scalar => (row.scalar, 0),

@@ -64,11 +64,11 @@ pub unsafe fn put<T: Lane>(w: &Warp, r: *mut u8, at: u32, values: &[T; LANES]) {
     unsafe {
         let to = r.add(at as usize);
         if let Kind::P = T::KIND {
-            let mut bits = 0;
-            for (i, v) in values.iter().enumerate() {
-                bits |= v.bit() << i;
+            let mut bytes = [0; LANES];
+            for (byte, v) in bytes.iter_mut().zip(values) {
+                *byte = v.bit() as u8;
             }
-            put_mask(w, r, at, bits);
+            put_mask(w, r, at, gather(&bytes));
             return;
         }
         let mut raw = [T::Raw::default(); LANES];
@@ -76,13 +76,36 @@ pub unsafe fn put<T: Lane>(w: &Warp, r: *mut u8, at: u32, values: &[T; LANES]) {
             *raw = v.to_raw();
         }
         let to = to as *mut [T::Raw; LANES];
-        if w.mask != w.live {
+        if !w.is_whole() {
             let old = *to;
             for (i, (raw, old)) in raw.iter_mut().zip(old).enumerate() {
                 *raw = T::blend(w.mask >> i & 1, *raw, old);
             }
         }
         *to = raw; // lanes that have exited hold rubbish, unread
+    }
+}
+
+/// One bit of each lane, 0 or 1, as a predicate.
+#[inline(always)]
+fn gather(bytes: &[u8; LANES]) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::*;
+        // SAFETY: SSE2 is in every x86-64; both halves lie inside the array.
+        let half = |at: usize| unsafe {
+            let lanes = _mm_loadu_si128(bytes.as_ptr().add(at).cast());
+            _mm_movemask_epi8(_mm_slli_epi16::<7>(lanes)) as u32
+        };
+        half(0) | half(16) << 16
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        let mut bits = 0;
+        for (i, byte) in bytes.iter().enumerate() {
+            bits |= (*byte as u32) << i;
+        }
+        bits
     }
 }
 
@@ -191,4 +214,65 @@ unsafe fn expand<const WIDE: bool>(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
 
 pub fn expand_handlers(wide: bool) -> [Handler; 3] {
     if wide { three_levels!(expand::<true>) } else { three_levels!(expand::<false>) }
+}
+
+const LT: u8 = 0;
+const LE: u8 = 1;
+const GT: u8 = 2;
+const GE: u8 = 3;
+const EQ: u8 = 4;
+const NE: u8 = 5;
+
+/// Predicate `d` = cell `a` + lane · stride `imm` compared with cell `b` + lane · stride `e`, as 32-bit integers: the
+/// bounds check of nearly every kernel, nearly always true, or false, in all lanes.
+#[inline(always)]
+unsafe fn compare<const CMP: u8, const SIGNED: bool>(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
+    // SAFETY: the plan has chosen cells.
+    let (a, b) = unsafe { (cell::<u32>(r, op.a), cell::<u32>(r, op.b)) };
+    let holds = |x: i64, y: i64| match CMP {
+        LT => x < y,
+        LE => x <= y,
+        GT => x > y,
+        GE => x >= y,
+        EQ => x == y,
+        _ => x != y,
+    };
+    let value = |x: u32| if SIGNED { x as i32 as i64 } else { x as i64 };
+    // Where no lane wraps, the difference grows evenly: what holds at both ends holds between.
+    let (first, last) =
+        ([value(a), value(b)], [(a, op.imm), (b, op.e)].map(|(x, by)| value(x) + 31 * by as i32 as i64));
+    let fits = |x: i64| if SIGNED { x as i32 as i64 == x } else { x as u32 as i64 == x };
+    let ends = [holds(first[0], first[1]), holds(last[0], last[1])];
+    // SAFETY: `d` is a predicate.
+    unsafe {
+        if CMP < EQ && ends[0] == ends[1] && fits(last[0]) && fits(last[1]) {
+            put_mask(w, r, op.d, 0u32.wrapping_sub(ends[0] as u32));
+            return NEXT;
+        }
+        let mut bytes = [0; LANES];
+        for (i, byte) in bytes.iter_mut().enumerate() {
+            let x = a.wrapping_add(op.imm.wrapping_mul(i as u32));
+            let y = b.wrapping_add(op.e.wrapping_mul(i as u32));
+            *byte = holds(value(x), value(y)) as u8;
+        }
+        put_mask(w, r, op.d, gather(&bytes));
+    }
+    NEXT
+}
+
+/// The handlers of a comparison of scalars whose strides may differ, by its name in the table.
+pub fn compare_handlers(name: &str) -> Option<[Handler; 3]> {
+    Some(match name {
+        "setp.lt.s32" => three_levels!(compare::<LT, true>),
+        "setp.le.s32" => three_levels!(compare::<LE, true>),
+        "setp.gt.s32" => three_levels!(compare::<GT, true>),
+        "setp.ge.s32" => three_levels!(compare::<GE, true>),
+        "setp.lt.u32" => three_levels!(compare::<LT, false>),
+        "setp.le.u32" => three_levels!(compare::<LE, false>),
+        "setp.gt.u32" => three_levels!(compare::<GT, false>),
+        "setp.ge.u32" => three_levels!(compare::<GE, false>),
+        "setp.eq.u32" => three_levels!(compare::<EQ, false>),
+        "setp.ne.u32" => three_levels!(compare::<NE, false>),
+        _ => return None,
+    })
 }

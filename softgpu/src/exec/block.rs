@@ -2,7 +2,7 @@
 
 use super::launch::Job;
 use super::sched::{Arrival, Lanes, Outcome, run};
-use super::{Fault, LANES, List, Op, Warp};
+use super::{Fault, LANES, List, Op, Warp, fill};
 use crate::decode::{Init, MULTIPROCESSORS, Order, Special};
 use crate::ir::BarrierMode;
 use crate::plan::Home;
@@ -77,7 +77,7 @@ impl<'a> Block<'a> {
             budget: 0,
         };
         for warp in 0..warps {
-            block.constants(warp, false);
+            block.constants(warp);
         }
         block
     }
@@ -95,12 +95,18 @@ impl<'a> Block<'a> {
             }
         }
         self.place = [index % gx, index / gx % gy, index / (gx * gy)].map(|i| i as u32);
+        let [x, y, z] = self.place;
+        let of_block = [x, y, z, (index % MULTIPROCESSORS as u64) as u32];
         self.budget = self.job.budget;
         self.barriers = Default::default();
         // Shared memory starts as NaN everywhere: a kernel that reads what nobody wrote gets the same wrong answer always.
         self.shared.fill(Slot([u32::MAX; LANES]));
         for warp in 0..self.warps.len() {
-            self.constants(warp, true);
+            // SAFETY: the register file of this warp, and nobody else's.
+            unsafe {
+                let file = self.registers.as_mut_ptr().cast::<u8>().add(warp * self.job.program.bytes);
+                fill::of_block(self.job.program, file, of_block);
+            }
             let threads = (self.job.threads - warp * LANES).min(LANES);
             let live = if threads == LANES { u32::MAX } else { (1 << threads) - 1 };
             self.warps[warp].start(self.job.program.entry, live);
@@ -285,12 +291,12 @@ impl<'a> Block<'a> {
         })
     }
 
-    /// Fills the slots that no instruction writes: literals, parameters, special registers. With `block_only`, just
-    /// those that change from block to block.
-    fn constants(&mut self, warp: usize, block_only: bool) {
+    /// Fills the slots that no instruction writes: literals, parameters, special registers. What changes from block to
+    /// block is filled by [`fill::of_block`].
+    fn constants(&mut self, warp: usize) {
         let program = self.job.program;
-        let (grid, threads, block) = (self.job.launch.grid, self.job.launch.block, self.place);
-        for &(at, home, init) in if block_only { &program.block_inits } else { &program.inits } {
+        let (grid, threads) = (self.job.launch.grid, self.job.launch.block);
+        for &(at, home, init) in &program.inits {
             let value = |lane: usize| -> u64 {
                 let t = (warp * LANES + lane) as u32;
                 match init {
@@ -306,12 +312,12 @@ impl<'a> Block<'a> {
                             Special::Thread(0) => t % threads[0],
                             Special::Thread(1) => t / threads[0] % threads[1],
                             Special::Thread(_) => t / (threads[0] * threads[1]),
-                            Special::Block(axis) => block[axis],
+                            // Filled per block.
+                            Special::Block(_) | Special::Multiprocessor => 0,
                             Special::Threads(axis) => threads[axis],
                             Special::Blocks(axis) => grid[axis],
                             Special::Lane => lane as u32,
                             Special::Warp => warp as u32,
-                            Special::Multiprocessor => (self.index % MULTIPROCESSORS as u64) as u32,
                             Special::Lanes(Order::Equal) => 1 << lane,
                             Special::Lanes(Order::Less) => (1 << lane) - 1,
                             Special::Lanes(Order::LessOrEqual) => u32::MAX >> (31 - lane),

@@ -3,7 +3,6 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::LANES;
 use super::block::{Block, Turn};
 use crate::Module;
 use crate::decode::Decoded;
@@ -54,8 +53,7 @@ pub fn launch_with(
     let count = check(launch, decoded.shared_bytes).map_err(refuse)?;
     let variables = module.variables.place(memory)?;
     let blocks = memory.snapshot();
-    let [x, y, z] = launch.block;
-    let rows = x.is_multiple_of(LANES as u32) || y == 1 && z == 1;
+    let rows = kernel.rows.fits(launch.grid, launch.block, &params);
     let mut observer = tools.any().then(|| Observer::new(*tools, decoded, launch));
     let job = Job {
         decoded,

@@ -68,6 +68,24 @@ enum Range {
     Same(*mut u8),
 }
 
+/// How far ahead of a row the cache is asked for what the warps to come will want, in bytes: measured, 1 KiB was better
+/// than 2 and 4 by 3 to 20 %.
+const AHEAD: usize = 1024;
+
+/// Asks for the bytes that lie [`AHEAD`] of a row in global memory. The processor would ask for them too, but a few
+/// hundred instructions later than in a compiled loop.
+#[inline(always)]
+fn ask_ahead<const SPACE: u8, const BYTES: usize>(p: *mut u8) {
+    #[cfg(target_arch = "x86_64")]
+    if SPACE == GLOBAL {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        for line in (0..BYTES * LANES).step_by(64) {
+            // SAFETY: SSE is in every x86-64, and a prefetch may be of any address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(AHEAD + line) as *const i8) };
+        }
+    }
+}
+
 /// The address that lane `i` computes.
 ///
 /// # Safety
@@ -274,12 +292,14 @@ unsafe fn load<T: Lane, const V: usize, const SPACE: u8, const WIDE: bool, const
                 }
             }
             Some(Range::Row(p)) if V == 4 && BYTES == 16 => {
+                ask_ahead::<SPACE, BYTES>(p);
                 let parts = transpose::load(p as *const [u32; 4]);
                 for (part, at) in parts.iter().zip(values(op)) {
                     put::<u32>(w, r, at, part);
                 }
             }
             Some(Range::Row(p)) => {
+                ask_ahead::<SPACE, BYTES>(p);
                 for v in 0..V {
                     let mut part = [T::default(); LANES];
                     for (i, part) in part.iter_mut().enumerate() {
@@ -340,6 +360,7 @@ unsafe fn store<T: Lane, const V: usize, const SPACE: u8, const WIDE: bool, cons
     unsafe {
         match range::<SPACE, WIDE, BYTES, FORM>(w, op, r) {
             Some(Range::Row(p)) if w.mask == u32::MAX => {
+                ask_ahead::<SPACE, BYTES>(p);
                 if V == 4 && BYTES == 16 {
                     let part = |v: usize| r.add(values(op)[v] as usize) as *const [u32; LANES];
                     transpose::store(p as *mut [u32; 4], [part(0), part(1), part(2), part(3)]);

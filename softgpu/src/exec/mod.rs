@@ -12,6 +12,7 @@ pub mod alu;
 pub mod atomic;
 mod block;
 pub mod collective;
+mod fill;
 mod launch;
 pub mod ldmatrix;
 pub mod matrix;
@@ -22,7 +23,7 @@ mod tile;
 pub mod warp;
 pub mod wmma;
 
-pub use alu::expand_handlers;
+pub use alu::{compare_handlers, expand_handlers};
 pub use launch::{Launch, launch, launch_with};
 pub use warp::clock;
 
@@ -141,6 +142,14 @@ pub struct Fault {
 }
 
 impl Warp {
+    /// All lanes that live execute.
+    #[inline(always)]
+    pub fn is_whole(&self) -> bool {
+        // Two loads: LLVM would make one of them, which waits for the two stores before it to leave the core.
+        // SAFETY: a field of `self`.
+        self.mask == unsafe { std::ptr::read_volatile(&self.live) }
+    }
+
     /// Shows the tools, if there are any, an access that comes next: [`NEXT`], or a trap.
     pub fn show(&mut self, access: &Access, addresses: &[u64; LANES]) -> u32 {
         // SAFETY: the tools outlive the launch, which runs on one thread with them.
