@@ -29,6 +29,8 @@ pub struct Block<'a> {
     local: Vec<u64>,
     warps: Vec<Lanes>,
     barriers: [Barrier; BARRIERS],
+    /// A thread has come to a barrier since the block started.
+    met: bool,
     /// The order of the warps in a round.
     order: Vec<usize>,
     /// Branches left before the block is stopped as one that never ends.
@@ -67,7 +69,8 @@ impl<'a> Block<'a> {
             job,
             position: 0,
             index: 0,
-            order: Vec::new(),
+            order: (0..warps).collect(),
+            met: false,
             place: [0; 3],
             registers: vec![Slot([0; LANES]); warps * (program.bytes / size_of::<Slot>())],
             shared: vec![Slot([0; LANES]); job.shared.div_ceil(4 * LANES)],
@@ -86,8 +89,8 @@ impl<'a> Block<'a> {
     pub fn start(&mut self, position: u64, index: u64) {
         let [gx, gy, _] = self.job.launch.grid.map(u64::from);
         (self.position, self.index) = (position, index);
-        self.order = (0..self.warps.len()).collect();
         if self.job.seed != 0 {
+            self.order = (0..self.warps.len()).collect();
             let mut state = self.job.seed ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15);
             for left in (1..self.order.len()).rev() {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -98,7 +101,9 @@ impl<'a> Block<'a> {
         let [x, y, z] = self.place;
         let of_block = [x, y, z, (index % MULTIPROCESSORS as u64) as u32];
         self.budget = self.job.budget;
-        self.barriers = Default::default();
+        if std::mem::take(&mut self.met) {
+            self.barriers = Default::default();
+        }
         // Shared memory starts as NaN everywhere: a kernel that reads what nobody wrote gets the same wrong answer always.
         self.shared.fill(Slot([u32::MAX; LANES]));
         for warp in 0..self.warps.len() {
@@ -146,7 +151,7 @@ impl<'a> Block<'a> {
                 Outcome::Trap(pc) => return Err(self.report(warp, pc, fault)),
             }
         }
-        let opened = self.open();
+        let opened = if self.met { self.open() } else { 0 };
         if done == self.warps.len() {
             self.observe(|tools| tools.block_ends(self.index));
             return Ok((Turn::Ended, spent));
@@ -191,10 +196,13 @@ impl<'a> Block<'a> {
             meets: 0,
             stop: None,
         };
-        let barriers = &mut self.barriers;
+        let (barriers, met) = (&mut self.barriers, &mut self.met);
         let mut turn = branches;
-        // SAFETY: the list is a barrier's, of this program, whose register file `file` is.
-        let mut arrive = |w: &mut Warp, _: &Op, list: &List| unsafe { arrive(barriers, index, w, list, file) };
+        let mut arrive = |w: &mut Warp, _: &Op, list: &List| {
+            *met = true;
+            // SAFETY: the list is a barrier's, of this program, whose register file `file` is.
+            unsafe { arrive(barriers, index, w, list, file) }
+        };
         let outcome = run(program, lanes, &mut w, file, &mut turn, &mut arrive);
         lanes.live = w.live;
         lanes.clock = w.clock;

@@ -175,6 +175,7 @@ const TURN: u64 = 1 << 16;
 
 /// One thread's share of a launch: takes blocks until there are no more, `chunk` at a time. Once a block has strayed,
 /// only those before it go on, so that the one reported does not depend on the threads.
+#[expect(clippy::vec_box, reason = "blocks are moved often, and large")]
 fn work(
     job: &Job,
     next: &AtomicU64,
@@ -194,7 +195,8 @@ fn work(
         from = (from + 1).min(until);
         (index < until && (index % 16 != 0 && index + chunk != until || index < stray())).then_some(index)
     };
-    let (mut resident, mut spare) = (Vec::<Block>::new(), vec![Block::new(job)]);
+    // Boxed: a block moves from list to list once per launch of a few hundred instructions.
+    let (mut resident, mut spare) = (Vec::<Box<Block>>::new(), vec![Box::new(Block::new(job))]);
     let (mut turns, mut more) = (0, true);
     loop {
         let wanted = match resident.len() {
@@ -207,7 +209,7 @@ fn work(
                 more = false;
                 break;
             };
-            let mut block = spare.pop().unwrap_or_else(|| Block::new(job));
+            let mut block = spare.pop().unwrap_or_else(|| Box::new(Block::new(job)));
             block.start(position, order(position));
             resident.push(block);
         }
