@@ -69,7 +69,9 @@ pub fn run(
 ) -> Outcome {
     let ops = program.ops.as_slice();
     loop {
-        let Some((mut pc, behind)) = lanes.choose(program) else {
+        // Nearly always all lanes are together.
+        let only = if lanes.groups.len() == 1 && lanes.spent.is_none() { lanes.groups.pop() } else { None };
+        let Some((mut pc, behind)) = only.map(|(pc, _)| (pc, false)).or_else(|| lanes.choose(program)) else {
             // Those that a barrier holds may be the ones that the parked wait for.
             if !lanes.held.is_empty() {
                 return Outcome::Held;
@@ -83,7 +85,7 @@ pub fn run(
             }
             continue;
         };
-        let mut mask = 0;
+        let mut mask = only.map_or(0, |(_, mask)| mask);
         lanes.groups.retain(|&(at, group)| {
             mask |= if at == pc { group } else { 0 };
             at != pc

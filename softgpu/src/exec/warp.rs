@@ -161,10 +161,30 @@ const IDX: u8 = 3;
 unsafe fn shuffle<const MODE: u8>(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
     // SAFETY: the decoder has checked the slots.
     unsafe {
-        let (a, b, c) = (Source::<u32>::all(r, op.a), Source::<u32>::all(r, op.b), Source::<u32>::all(r, op.c));
         if let Err(event) = teams(w, r, op.e, "shfl.sync") {
             return event;
         }
+        let lanes = |at: u32| &*(r.add(at as usize) as *const [u32; LANES]);
+        let Some((out, inside)) = fixed::<MODE>(lanes(op.a), lanes(op.b), lanes(op.c)) else {
+            return any_shuffle::<MODE>(w, op, r);
+        };
+        put(w, r, op.d, &out);
+        if op.imm != 0 {
+            put_mask(w, r, op.imm - 1, inside);
+        }
+    }
+    NEXT
+}
+
+/// As PTX has it, lane by lane.
+///
+/// # Safety
+/// As [`shuffle`].
+#[inline(never)]
+unsafe fn any_shuffle<const MODE: u8>(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
+    // SAFETY: the decoder has checked the slots.
+    unsafe {
+        let (a, b, c) = (Source::<u32>::all(r, op.a), Source::<u32>::all(r, op.b), Source::<u32>::all(r, op.c));
         let (mut out, mut inside) = ([0; LANES], [false; LANES]);
         for i in 0..LANES as u32 {
             let (b, clamp, segment) = (b[i as usize] & 31, c[i as usize] & 31, c[i as usize] >> 8 & 31);
@@ -187,6 +207,55 @@ unsafe fn shuffle<const MODE: u8>(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
         }
     }
     NEXT
+}
+
+/// A shuffle over the whole warp by a power of two, or from one lane, the same for all: the steps of every reduction
+/// and broadcast, as moves of vectors. The values, and the lanes whose source was in range.
+#[inline(always)]
+fn fixed<const MODE: u8>(a: &[u32; LANES], b: &[u32; LANES], c: &[u32; LANES]) -> Option<([u32; LANES], u32)> {
+    let mut differ = 0;
+    for i in 0..LANES {
+        differ |= (b[i] ^ b[0]) | (c[i] ^ c[0]);
+    }
+    let (b, clamp, segment) = (b[0] & 31, c[0] & 31, c[0] >> 8 & 31);
+    // Any width is as good as the whole warp for a butterfly that does not leave it.
+    let whole = match MODE {
+        UP => clamp == 0 && segment == 0,
+        BFLY => clamp == 31 && segment & b == 0,
+        _ => clamp == 31 && segment == 0,
+    };
+    if differ != 0 || !whole {
+        return None;
+    }
+    if MODE == IDX {
+        return Some(([a[b as usize]; LANES], u32::MAX));
+    }
+    match b {
+        1 => Some(step::<MODE, 1>(a)),
+        2 => Some(step::<MODE, 2>(a)),
+        4 => Some(step::<MODE, 4>(a)),
+        8 => Some(step::<MODE, 8>(a)),
+        16 => Some(step::<MODE, 16>(a)),
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn step<const MODE: u8, const B: usize>(a: &[u32; LANES]) -> ([u32; LANES], u32) {
+    let mut out = [0; LANES];
+    for i in 0..LANES {
+        out[i] = match MODE {
+            UP => a[if i >= B { i - B } else { i }],
+            DOWN => a[if i + B < LANES { i + B } else { i }],
+            _ => a[i ^ B],
+        };
+    }
+    let inside = match MODE {
+        UP => u32::MAX << B,
+        DOWN => u32::MAX >> B,
+        _ => u32::MAX,
+    };
+    (out, inside)
 }
 
 /// The modes of `shfl.sync`; `None` for an unknown one.
