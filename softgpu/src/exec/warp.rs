@@ -1,6 +1,6 @@
 //! Control flow, barriers and shuffles.
 
-use super::alu::{Source, put, vector3};
+use super::alu::{Source, put, put_mask, vector3};
 use super::collective::teams;
 use super::{BARRIER, DIVERGED, EXIT, Handler, LANES, List, NEXT, Op, Warp, one_level, three_levels};
 
