@@ -1,7 +1,7 @@
 //! Arithmetic that is put together from several rows, or computed by `isa::soft`: PTX ISA 9.0, 9.7.1 to 9.7.4.
 
 use super::{Decoder, Init, Result, unsupported};
-use crate::ast::{Instruction, Operand};
+use crate::ast::Instruction;
 use crate::ir::{Code, Reg};
 use crate::isa::soft::{Mode, Round, Type, What};
 use crate::isa::{self, Form, Kind};
@@ -74,7 +74,7 @@ impl<'a> Decoder<'_, 'a> {
     }
 
     /// The result of a row in a register of its own; never guarded, since nobody sees it.
-    pub fn derive(&mut self, i: &Instruction<'a>, name: &str, sources: &[Reg]) -> Result<Reg> {
+    pub fn derive(&mut self, i: &Instruction, name: &str, sources: &[Reg]) -> Result<Reg> {
         let Some(row) = isa::row(name) else { return unsupported(i, name) };
         let to = self.new_slot(row.kinds[0]);
         let regs: Vec<Reg> = std::iter::once(to).chain(sources.iter().copied()).collect();
@@ -133,6 +133,7 @@ impl<'a> Decoder<'_, 'a> {
                 "relu" => mode.relu = true,
                 "NaN" => mode.nan = true,
                 "xorsign" => mode.xorsign = true,
+                "satfinite" => mode.satfinite = true,
                 "abs" => {}
                 round => match Round::of(round) {
                     Some(round) => mode.round = round,
@@ -201,16 +202,5 @@ impl<'a> Decoder<'_, 'a> {
         let zero = self.literal(0, Kind::W);
         let p = self.derive(i, &format!("setp.ge.{by}"), &[c, zero])?;
         self.emit_row(i, if kind == Kind::D { "selp.b64" } else { "selp.b32" }, &[d, a, b, p])
-    }
-
-    /// A predicate operand, which may be negated.
-    pub fn predicate(&mut self, i: &Instruction<'a>, operand: &Operand) -> Result<Reg> {
-        match operand {
-            Operand::Not(p) => {
-                let p = self.slot(i, p, Kind::P)?;
-                self.derive(i, "not.pred", &[p])
-            }
-            p => self.slot(i, p, Kind::P),
-        }
     }
 }

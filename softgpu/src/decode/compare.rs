@@ -60,6 +60,9 @@ impl<'a> Decoder<'_, 'a> {
             Operand::Pair(p, q) => (&**p, Some(&**q)),
             p => (p, None),
         };
+        if q.is_some() && matches!(*ty, "f16" | "bf16") {
+            return unsupported(i, "a second destination, which halves do not have");
+        }
         let found = match ty.strip_suffix("x2") {
             Some(half) => {
                 let low = self.condition(i, &comparison, half, a, b, c)?;
@@ -101,7 +104,7 @@ impl<'a> Decoder<'_, 'a> {
             _ => return unsupported(i, "these operands"),
         };
         let kind = if i.opcode.ends_with("64") { Kind::D } else { Kind::W };
-        let c = c.map(|c| self.predicate(i, c)).transpose()?;
+        let c = c.map(|c| self.slot(i, c, Kind::P)).transpose()?;
         Ok((self.slot(i, a, kind)?, self.slot(i, b, kind)?, c))
     }
 

@@ -261,7 +261,9 @@ impl<'m, 'a> Decoder<'m, 'a> {
                 Operand::Address { base, offset } if i.opcode.starts_with("ld.param.") => {
                     self.parameter(i, base, *offset, class).map(Source::Constant)
                 }
-                other if i.opcode.starts_with("mov.") => self.constant(other).map(Source::Constant),
+                other if i.opcode.starts_with("mov.") => {
+                    self.constant_of(other, kind_of_class(class)).map(Source::Constant)
+                }
                 _ => None,
             };
             if let Some(source) = source {
@@ -309,6 +311,15 @@ impl<'m, 'a> Decoder<'m, 'a> {
         })
     }
 
+    /// A constant for a register of that kind: a float literal of the other width is converted (PTX ISA 9.0, 4.5.2).
+    pub fn constant_of(&self, operand: &Operand, kind: Kind) -> Option<Init> {
+        match (operand, kind) {
+            (Operand::Float32(bits), Kind::D) => Some(Init::Bits((f32::from_bits(*bits) as f64).to_bits())),
+            (Operand::Float64(bits), Kind::W) => Some(Init::Bits((f64::from_bits(*bits) as f32).to_bits() as u64)),
+            _ => self.constant(operand),
+        }
+    }
+
     pub fn constant_slot(&mut self, init: Init, kind: Kind) -> Reg {
         if let Some(slot) = self.constants.get(&(init, kind as Kind2)) {
             return *slot;
@@ -354,12 +365,22 @@ impl<'m, 'a> Decoder<'m, 'a> {
             }
             return Ok(self.register_slot(*r));
         }
+<<<<<<< HEAD
         match (self.constant(operand), operand) {
             (Some(init), _) => Ok(self.constant_slot(init, kind)),
             (None, Operand::Symbol(name)) if !name.starts_with('%') => {
                 unsupported(i, &format!("`{name}`: the module does not define it (softgpu links no modules)"))
             }
             _ => unsupported(i, &format!("the operand {operand:?}")),
+=======
+        if let (Operand::Not(p), Kind::P) = (operand, kind) {
+            let p = self.slot(i, p, kind)?;
+            return self.derive(i, "not.pred", &[p]);
+        }
+        match self.constant_of(operand, kind) {
+            Some(init) => Ok(self.constant_slot(init, kind)),
+            None => unsupported(i, &format!("the operand {operand:?}")),
+>>>>>>> a71e782 (Keep to the spellings that ptxas accepts; add satfinite and cvt.pack)
         }
     }
 

@@ -10,6 +10,7 @@ use crate::isa::{Form, Kind};
 pub static FORMS: &[Form] = &[
     Form { names: &["lop3.b32", "lop3(.or|.and).b32"], decode: |d, i, parts| d.lop3(i, parts) },
     Form { names: &["prmt.b32[.f4e|.b4e|.rc8|.ecl|.ecr|.rc16]"], decode: |d, i, parts| d.permute(i, parts.get(2)) },
+    Form { names: &["mov.v4(.u32|.u16)"], decode: |d, i, _| d.coordinates(i) },
 ];
 
 static CLOCK: Wide = Wide { name: "mov", run: [clock; 3], waits: false, strong: false };
@@ -25,6 +26,12 @@ const CLOCKS: [(&str, i64, i64); 6] = [
 ];
 /// Nanoseconds at the start of a launch, from 1970: any will do, but the same for every run.
 const EPOCH: i64 = 1_700_000_000_000_000_000;
+
+#[rustfmt::skip]
+const COORDINATES: [&str; 12] = [
+    "%tid.x", "%tid.y", "%tid.z", "%ntid.x", "%ntid.y", "%ntid.z",
+    "%ctaid.x", "%ctaid.y", "%ctaid.z", "%nctaid.x", "%nctaid.y", "%nctaid.z",
+];
 
 /// Does the operand name a special register that changes?
 pub fn changes(operand: &Operand) -> bool {
@@ -56,7 +63,7 @@ impl<'a> Decoder<'_, 'a> {
         self.emit(&free, Code::Lop3, [found, a, b, c, 0], *table as u32);
         let zero = self.literal(0, Kind::W);
         let any = self.derive(i, "setp.ne.u32", &[found, zero])?;
-        let q = self.predicate(i, q)?;
+        let q = self.slot(i, q, Kind::P)?;
         let both = self.derive(i, &format!("{combine}.pred"), &[any, q])?;
         self.emit_row(i, "mov.b32", &[d, found])?;
         let p = self.slot(i, p, Kind::P)?;
@@ -130,6 +137,25 @@ impl<'a> Decoder<'_, 'a> {
             }
             _ => unsupported(i, "these operands"),
         }
+    }
+
+    /// `mov.v4.u32 {x, y, z, w}, %tid` and the other coordinates, w being 0.
+    fn coordinates(&mut self, i: &Instruction<'a>) -> Result<()> {
+        let [Operand::Vector(parts), Operand::Symbol(name)] = i.operands.as_slice() else {
+            return unsupported(i, "these operands");
+        };
+        if parts.len() != 4 || !matches!(*name, "%tid" | "%ntid" | "%ctaid" | "%nctaid") {
+            return unsupported(i, "this vector");
+        }
+        for (part, axis) in parts.iter().zip([".x", ".y", ".z", ""]).filter(|(part, _)| **part != Operand::Symbol("_"))
+        {
+            let coordinate = match axis {
+                "" => Operand::Integer(0),
+                axis => Operand::Symbol(COORDINATES.iter().find(|c| **c == format!("{name}{axis}")).unwrap_or(name)),
+            };
+            self.row(i, "mov.b32", &[part, &coordinate])?;
+        }
+        Ok(())
     }
 
     /// `mov d, %clock`: a count of the warp's own, which goes on with every look at it.

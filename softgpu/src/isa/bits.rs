@@ -1,7 +1,5 @@
 //! Bits counted, found, cut out and put in: PTX ISA 9.0, 9.7.1 and 9.7.8.
 
-#![expect(clippy::precedence, reason = "shifts and masks as the PTX ISA writes them")]
-
 #[rustfmt::skip]
 rows! {
     "popc.b32" => u32, (a: u32) a.count_ones();

@@ -1,7 +1,5 @@
 //! Moves, logic, shifts and bit fields: PTX ISA 9.0, 9.7.1 and 9.7.8 to 9.7.9.
 
-#![expect(clippy::precedence, reason = "shifts and masks as the PTX ISA writes them")]
-
 use super::Bits;
 
 #[rustfmt::skip]
@@ -44,6 +42,6 @@ rows! {
     "~pack.b32" => u32, (a: u16, b: u16) (b as u32) << 16 | a as u32;
     "~unpack.low.b32" => u16, (a: u32) a as u16;
     "~unpack.high.b32" => u16, (a: u32) (a >> 16) as u16;
-    "selp.b32" "selp(.u32|.s32|.f32|.b16|.u16|.s16|.f16|.bf16|.f16x2|.bf16x2)" => u32, (a: u32, b: u32, p: bool) b ^ (a ^ b) & 0u32.wrapping_sub(p as u32);
+    "selp.b32" "selp(.u32|.s32|.f32|.b16|.u16|.s16)" => u32, (a: u32, b: u32, p: bool) b ^ (a ^ b) & 0u32.wrapping_sub(p as u32);
     "selp.b64" "selp.u64" "selp.s64" "selp.f64" => u64, (a: u64, b: u64, p: bool) b ^ (a ^ b) & 0u64.wrapping_sub(p as u64);
 }

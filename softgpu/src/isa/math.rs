@@ -253,5 +253,5 @@ pub fn gross(a: f64, f: impl Fn(f64) -> f64) -> f64 {
     if r != r {
         return f64::from_bits(0x7fff_ffff_0000_0000);
     }
-    f64::from_bits(if r.is_infinite() { r.to_bits() } else { r.to_bits() + 0x8000_0000 & !0xffff_ffff })
+    f64::from_bits(if r.is_infinite() { r.to_bits() } else { (r.to_bits() + 0x8000_0000) & !0xffff_ffff })
 }

@@ -164,6 +164,8 @@ pub struct Mode {
     pub nan: bool,
     /// `.xorsign.abs`.
     pub xorsign: bool,
+    /// What is above the largest number is that number.
+    pub satfinite: bool,
     /// Two halves in a word.
     pub pair: bool,
 }
@@ -172,11 +174,23 @@ impl Mode {
     pub fn new(what: What, ty: Type) -> Mode {
         let off = false;
         let round = Nearest;
-        Mode { what, to: ty, from: ty, round, ftz: off, sat: off, relu: off, nan: off, xorsign: off, pair: off }
+        Mode {
+            what,
+            to: ty,
+            from: ty,
+            round,
+            ftz: off,
+            sat: off,
+            relu: off,
+            nan: off,
+            xorsign: off,
+            satfinite: off,
+            pair: off,
+        }
     }
 
     pub fn word(self) -> u32 {
-        let flags = [self.ftz, self.sat, self.relu, self.nan, self.xorsign, self.pair];
+        let flags = [self.ftz, self.sat, self.relu, self.nan, self.xorsign, self.satfinite, self.pair];
         let flags = flags.iter().enumerate().fold(0, |word, (bit, &on)| word | (on as u32) << bit);
         self.what as u32 | (self.to as u32) << 4 | (self.from as u32) << 8 | (self.round as u32) << 12 | flags << 16
     }
@@ -194,7 +208,8 @@ impl Mode {
             relu: flag(2),
             nan: flag(3),
             xorsign: flag(4),
-            pair: flag(5),
+            satfinite: flag(5),
+            pair: flag(6),
         }
     }
 }
@@ -288,7 +303,7 @@ fn quotient(a: Number, b: Number) -> Number {
         (_, Infinite(_)) | (Finite(_, _, 0), _) => Finite(negative, 0, 0),
         (Finite(_, ea, ma), Finite(_, eb, mb)) => {
             let (ea, ma) = normalised(ea, ma, 126);
-            Finite(negative, ea - eb, ma / mb | (ma % mb != 0) as u128)
+            Finite(negative, ea - eb, (ma / mb) | (ma % mb != 0) as u128)
         }
     }
 }
@@ -356,13 +371,14 @@ impl Mode {
 
     /// Rounded to the result's type, with what is done to results.
     fn write(&self, value: Number) -> u64 {
+        let (ty, sign) = (self.to, |negative: bool| if negative { self.to.sign() } else { 0 });
         let value = match value {
             Nan if self.sat => Finite(false, 0, 0),
             Finite(true, ..) | Infinite(true) if self.sat || self.relu => Finite(false, 0, 0),
             Infinite(false) if self.sat => Finite(false, 0, 1),
+            Infinite(negative) if self.satfinite => return sign(negative) | self.largest(),
             other => other,
         };
-        let (ty, sign) = (self.to, |negative: bool| if negative { self.to.sign() } else { 0 });
         let (negative, e, m) = match value {
             Nan => return ty.nan(),
             Infinite(negative) => return sign(negative) | ty.infinity(),
@@ -409,11 +425,16 @@ impl Mode {
         };
         if bits < infinity {
             bits
-        } else if finite {
-            infinity - (1 << short)
+        } else if finite || self.satfinite {
+            self.largest()
         } else {
             infinity
         }
+    }
+
+    /// The largest number.
+    fn largest(&self) -> u64 {
+        self.to.infinity() - if self.to == Tf32 { 1 << 13 } else { 1 }
     }
 
     /// Minimum or maximum: the number if one is NaN (unless `.NaN`); −0 is below +0.
@@ -444,7 +465,7 @@ impl Mode {
                 let v = extended(self.from, a);
                 self.write(Finite(v < 0, 0, v.unsigned_abs()))
             }
-            (true, false) => self.to_integer(self.read(self.from, a)),
+            (true, false) => self.integer_of(self.read(self.from, a)),
             (true, true) => match self.read(self.from, a) {
                 Finite(negative, e, m) if self.round.is_integer() => {
                     // From 2^107 on, every number of the format is an integer.
@@ -463,7 +484,7 @@ impl Mode {
     }
 
     /// Out of range: the nearest limit. NaN: zero, but 1 << (width − 1) from f64 or to 64 bits (PTX ISA 9.0, 9.7.9.21).
-    fn to_integer(&self, value: Number) -> u64 {
+    fn integer_of(&self, value: Number) -> u64 {
         let (low, high) = limits(self.to);
         let v = match value {
             Nan if self.from == F64 || self.to.bits() == 64 => 1i128 << (self.to.bits() - 1),

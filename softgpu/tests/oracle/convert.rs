@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use crate::case::{Case, Ty, Want, float_type};
-use crate::exact::{F32, F64, Format, TF32, rounded_sum, sign_of_sum};
+use crate::exact::{BF16, F16, F32, F64, Format, TF32, rounded_sum, sign_of_sum};
 use crate::float::{finish, flushed, format, nan, rounding};
 use crate::integer::{integer, value, wrap};
 
@@ -40,6 +40,9 @@ fn to_integer(m: i128, e: i32, how: &str) -> i128 {
 
 fn convert(opcode: &str, parts: Vec<&'static str>) -> Option<Case> {
     let [.., to, from] = parts[..] else { return None };
+    if parts[1] == "pack" {
+        return pack(opcode, parts);
+    }
     if to.ends_with("x2") {
         let single = format!("cvt.{}.{}.f32", parts[1..parts.len() - 2].join("."), to.trim_end_matches("x2"));
         let half = convert(&single, crate::case::words(&single))?;
@@ -113,12 +116,26 @@ fn convert(opcode: &str, parts: Vec<&'static str>) -> Option<Case> {
                 };
                 // `.ftz` is about f32 alone.
                 let modifiers: Vec<_> = parts.iter().copied().filter(|p| *p != "ftz" || to == F32).collect();
+                let largest = if parts.contains(&"satfinite") { to.infinity() - 1 } else { to.infinity() };
+                let bits = if to.is_infinite(bits) { bits & to.sign() | largest } else { bits };
                 let bits = finish(to, &modifiers, bits);
                 // tf32 lies in the upper bits of a word.
                 Want::Bits(if to == TF32 { if to.is_nan(bits) { 0x7fff_ffff } else { bits << 13 } } else { bits })
             })
         }
     })
+}
+
+/// `cvt.pack.sat.type.s32[.b32]`: c's low bits, then a, then b, from the top.
+fn pack(opcode: &str, parts: Vec<&'static str>) -> Option<Case> {
+    let (w, s) = integer(parts[3])?;
+    let n = if parts.len() == 6 { 3 } else { 2 };
+    Some(Case::bits(opcode, Ty::I(32), vec![Ty::I(32); n], move |x| {
+        let (low, high) = if s { (-(1i128 << (w - 1)), (1i128 << (w - 1)) - 1) } else { (0, (1i128 << w) - 1) };
+        let field = |at: usize| value(x[at], 32, true).clamp(low, high).rem_euclid(1 << w) as u64;
+        let c = x.get(2).map_or(0, |c| c << (2 * w) & 0xffff_ffff);
+        c | field(0) << w | field(1)
+    }))
 }
 
 /// Does `a cmp b` hold? `None` for an unordered pair.
@@ -221,12 +238,16 @@ fn compare(opcode: &str, parts: Vec<&'static str>, set: bool) -> Option<Case> {
         let first = joined(truths[0], c);
         let second = match truths.get(1) {
             Some(upper) => joined(*upper, c),
+            None if matches!(ty, Ty::F(F16 | BF16)) => 1 - first,
             None => joined(!truths[0], c),
         };
         vec![Want::Bits(first), Want::Bits(second), Want::Bits(joined(truths[0], 1 - c.min(1)))]
     };
-    if matches!(ty, Ty::Pair(_)) {
-        text = text.replace(" d2, ", " d2|_, ");
+    match ty {
+        Ty::Pair(_) => text = text.replace(" d2, ", " d2|_, "),
+        // Halves have no second destination.
+        Ty::F(F16 | BF16) => text = text.replace(" d0|d1, ", " d0, ") + " not.pred d1, d0;",
+        _ => {}
     }
     Some(Case { text, inputs, outputs: vec![Ty::P; 3], expect: Box::new(expect) })
 }

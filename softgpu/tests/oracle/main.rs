@@ -136,6 +136,18 @@ fn kernel(case: &Case, alone: bool) -> String {
 
 /// Runs the records through a kernel: the outputs, record by record.
 fn run(ptx: &str, level: Level, case: &Case, records: &[Vec<u64>], alone: bool) -> Result<Vec<u64>, String> {
+    let (grid, block) = if alone { (records.len(), 32) } else { (records.len() / THREADS, THREADS) };
+    run_blocks(ptx, level, case, records, grid, block)
+}
+
+fn run_blocks(
+    ptx: &str,
+    level: Level,
+    case: &Case,
+    records: &[Vec<u64>],
+    grid: usize,
+    block: usize,
+) -> Result<Vec<u64>, String> {
     let module = Module::load_for(ptx, level).map_err(|e| format!("{e}\n{ptx}"))?;
     let (ins, outs, n) = (case.inputs.len(), case.outputs.len(), records.len());
     let memory = Memory::new();
@@ -145,9 +157,8 @@ fn run(ptx: &str, level: Level, case: &Case, records: &[Vec<u64>], alone: bool) 
     let flat: Vec<u8> = records.iter().flatten().flat_map(|v| v.to_le_bytes()).collect();
     slice(input, flat.len()).copy_from_slice(&flat);
     slice(output, 8 * n * outs).fill(0);
-    let (grid, block) = if alone { (n as u32, 32) } else { ((n / THREADS) as u32, THREADS as u32) };
     let (a, b) = (input.to_le_bytes(), output.to_le_bytes());
-    let shape = Launch { grid: [grid, 1, 1], block: [block, 1, 1], shared_bytes: 0, args: &[&a, &b] };
+    let shape = Launch { grid: [grid as u32, 1, 1], block: [block as u32, 1, 1], shared_bytes: 0, args: &[&a, &b] };
     launch(&module, "k", &memory, &shape).map_err(|e| format!("{e}\n{ptx}"))?;
     Ok(slice(output, 8 * n * outs).chunks(8).map(|c| u64::from_le_bytes(c.try_into().unwrap())).collect())
 }
@@ -312,6 +323,32 @@ fn errors() {
             }
         }
         println!("{opcode}: relative 2^{:.2}, absolute 2^{:.2}", relative.log2(), absolute.log2());
+    }
+}
+
+/// Prints what a warp's instruction costs, on every level: `… times -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn times() {
+    let names = softgpu::rows().map(|names| names[0]).filter(|name| !name.starts_with('~'));
+    for opcode in names.filter(|opcode| !opcode.ends_with("pred")) {
+        let mut case = case(opcode).unwrap();
+        // One result, found over and over.
+        let body: String = (0..64).map(|_| format!("{}\n", case.text)).collect();
+        case.text = format!(
+            ".reg .pred more; .reg .u32 left; mov.u32 left, 2000;\nagain:\n{body}sub.u32 left, left, 1; \
+             setp.ne.u32 more, left, 0; @more bra again;"
+        );
+        let records = records(&case, 5, THREADS);
+        let records = &records[records.len() - 32..];
+        print!("{opcode:24}");
+        for level in [Level::Baseline, Level::Avx2, Level::Avx512] {
+            let text = kernel(&case, false).replace("mov.u32 n, %ntid.x;", "mov.u32 n, 32;");
+            let start = std::time::Instant::now();
+            run_blocks(&text, level, &case, records, 1, 32).unwrap();
+            print!("{:8.1}", start.elapsed().as_nanos() as f64 / (64.0 * 2000.0));
+        }
+        println!(" ns");
     }
 }
 

@@ -42,6 +42,23 @@ pub fn cases() -> Vec<Case> {
             vec![0x7f80_0000, 0xff80_0000]
         }),
         case("mov.b16 d0, 0x3C00; add.f16 d0, d0, d0;", &[w], &[Ty::F(F16)], |_| vec![0x4000]),
+        // Float literals of the other width are converted; predicates may be negated, or literals.
+        case(
+            "add.f64 d0, 0f3F800000, 0d3FF0000000000000; mul.f32 d1, 0d4000000000000000, 0f3F800000;",
+            &[w],
+            &[Ty::F(F64), Ty::F(F32)],
+            |_| vec![2f64.to_bits(), 2f32.to_bits() as u64],
+        ),
+        case("mov.f64 d0, 0f3F800000; mov.f32 d1, 0d3FF0000000000000;", &[w], &[Ty::F(F64), Ty::F(F32)], |_| {
+            vec![1f64.to_bits(), 1f32.to_bits() as u64]
+        }),
+        case(
+            "selp.u32 d0, a0, a1, !a2; mov.pred d1, !a2; mov.pred d2, 1; and.pred d2, d2, !d1; selp.u32 d3, 1, 2, 1;",
+            &[w, w, p],
+            &[w, p, p, w],
+            |x| vec![if x[2] == 0 { x[0] } else { x[1] }, 1 - x[2], x[2], 1],
+        ),
+        case("mov.v4.u32 {_, d0, d1, d2}, %ntid;", &[w], &[w; 3], |_| vec![1, 1, 0]),
         // Registers wider than the type: PTX ISA 9.0, 9.4.1.
         case("cvt.u16.u32 d0, a0; cvt.s8.s32 d1, a0;", &[w], &[w, w], move |x| {
             vec![part(x[0], 0, 16), x[0] as i8 as u32 as u64]
