@@ -3,7 +3,7 @@
 //! A tile is 8 rows of 16 bytes anywhere in shared memory; lane 8·t + row gives the address of a row of tile t.
 
 use super::alu::Source;
-use super::matrix::collective;
+use super::matrix::{collective, wide_levels};
 use super::mem::{GENERIC, SHARED, resolve, stray};
 use super::tile::{transpose, whole};
 use super::{LANES, List, NEXT, Warp, Wide, WideFn};
@@ -46,28 +46,60 @@ unsafe fn rows<const SPACE: u8>(
 }
 
 /// `ldmatrix.xN`: N registers, then the address.
-unsafe fn load<const SPACE: u8>(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
+#[inline(always)]
+unsafe fn load<const SPACE: u8, const FAST: bool>(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
     if let Some(event) = whole(w, "ldmatrix") {
         return event;
     }
     let count = list.regs.len() - 1;
+    let at = list.regs[count];
     // SAFETY: the decoder has given words, and an address; each row has its 16 bytes.
     unsafe {
-        let rows = match rows::<SPACE>(w, list, r, list.regs[count], count) {
+        if SPACE == SHARED && list.imms[2] == 0 {
+            // Words are tested all at once, and the rows go straight from there.
+            let (mut addresses, offset) = (*(r.add(at as usize) as *const [u32; LANES]), list.imms[1] as u32);
+            let (mut low, mut high) = (0, 0);
+            for tile in addresses.chunks_exact_mut(8).take(count) {
+                for address in tile {
+                    *address = address.wrapping_add(offset);
+                    low |= *address;
+                    high = high.max(*address);
+                }
+            }
+            if low as u64 % ROW_BYTES == 0 && high as u64 + ROW_BYTES <= w.shared_bytes {
+                for tile in 0..count {
+                    fill(list, r, tile, |k| w.shared.add(addresses[(8 * tile + k) & 31] as usize));
+                }
+                return NEXT;
+            }
+        }
+        let rows = match rows::<SPACE>(w, list, r, at, count) {
             Ok(rows) => rows,
             Err(trap) => return trap,
         };
         for tile in 0..count {
-            let to = r.add(list.regs[tile] as usize) as *mut [u32; 4];
-            let row = |k: usize| rows[8 * tile + k] as *const u8;
-            if list.imms[0] != 0 {
-                transpose([row(0), row(1), row(2), row(3), row(4), row(5), row(6), row(7)], to as *mut u32);
-            } else {
-                (0..8).for_each(|k| *to.add(k) = (row(k) as *const [u32; 4]).read_unaligned());
-            }
+            fill(list, r, tile, |k| rows[8 * tile + k]);
         }
     }
     NEXT
+}
+
+/// Fills a register with the tile whose rows are there.
+///
+/// # Safety
+/// As in `load`.
+#[inline(always)]
+unsafe fn fill(list: &List, r: *mut u8, tile: usize, row: impl Fn(usize) -> *mut u8) {
+    // SAFETY: the caller's.
+    unsafe {
+        let to = r.add(list.regs[tile] as usize) as *mut [u32; 4];
+        if list.imms[0] != 0 {
+            let rows = [row(0), row(1), row(2), row(3), row(4), row(5), row(6), row(7)];
+            transpose(rows.map(|row| row as *const u8), to as *mut u32);
+        } else {
+            (0..8).for_each(|k| *to.add(k) = (row(k) as *const [u32; 4]).read_unaligned());
+        }
+    }
 }
 
 /// `stmatrix.xN`: the address, then N registers. Rows at the same place are written in order.
@@ -118,7 +150,10 @@ pub static MOVE: Wide = of("movmatrix", moved);
 
 /// `ldmatrix`, or `stmatrix`, with addresses in shared memory or generic ones.
 pub fn matrices(is_load: bool, space: u8) -> &'static Wide {
-    static LOADS: [Wide; 2] = [of("ldmatrix", load::<SHARED>), of("ldmatrix", load::<GENERIC>)];
+    static LOADS: [Wide; 2] = [
+        collective("ldmatrix", wide_levels!(load [] [SHARED])),
+        collective("ldmatrix", wide_levels!(load [] [GENERIC])),
+    ];
     static STORES: [Wide; 2] = [of("stmatrix", store::<SHARED>), of("stmatrix", store::<GENERIC>)];
     let generic = (space == GENERIC) as usize;
     if is_load { &LOADS[generic] } else { &STORES[generic] }
