@@ -66,7 +66,7 @@ unsafe fn load<const SPACE: u8, const FAST: bool>(w: &mut Warp, list: &List, r: 
                     high = high.max(*address);
                 }
             }
-            if low as u64 % ROW_BYTES == 0 && high as u64 + ROW_BYTES <= w.shared_bytes {
+            if low.is_multiple_of(ROW_BYTES as u32) && high as u64 + ROW_BYTES <= w.shared_bytes {
                 for tile in 0..count {
                     fill(list, r, tile, |k| w.shared.add(addresses[(8 * tile + k) & 31] as usize));
                 }

@@ -20,7 +20,13 @@ fn of_a((m, _, k): Shape, ty: &str, lane: usize, i: usize) -> (usize, usize) {
         (64, 8, 4) => (g, t),
         (64, 16, 4) => (if i == 0 { g } else { g + 8 }, t),
         (64, 16, 8) => (if i == 0 || i == 2 { g } else { g + 8 }, if i < 2 { t } else { t + 4 }),
-        (64, 16, 16) => (if i % 2 == 0 { g } else { g + 8 }, if i % 2 == 0 { i * 2 + t } else { i * 2 - 2 + t }),
+        (64, 16, 16) => {
+            if i & 1 == 0 {
+                (g, i * 2 + t)
+            } else {
+                (g + 8, i * 2 - 2 + t)
+            }
+        }
         (8, 8, 16) => (g, t * 4 + i),
         (8, 16, 16) => (if i < 4 { g } else { g + 8 }, t * 4 + (i & 3)),
         (8, 16, 32) => {
