@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{c_int, c_uint};
+use std::sync::Arc;
 
 use crate::entry::{api, put, put_if};
 use crate::state::{CURRENT, Context, Gpu, Handle, Session, current, current_handle, gpu};
@@ -49,7 +50,15 @@ impl Gpu {
         let _ = self.contexts.remove(context);
         self.streams.retain(|stream| stream.context != context);
         self.events.retain(|event| event.context != context);
+        let images: Vec<_> =
+            self.modules.iter().filter(|(_, m)| m.context == context).map(|(_, m)| m.image.clone()).collect();
         self.modules.retain(|module| module.context != context);
+        for image in images {
+            // A library's module goes on elsewhere.
+            if !self.libraries.iter().any(|(_, library)| Arc::ptr_eq(&library.image, &image)) {
+                self.unload(&image.module);
+            }
+        }
         self.functions.retain(|function| function.context != Some(context));
         let lost: Vec<u64> =
             self.places.iter().filter(|(_, place)| place.context == context).map(|(address, _)| *address).collect();

@@ -16,8 +16,9 @@ pub struct Kernel {
     pub name: String,
     pub module: Arc<softgpu::Module>,
     pub signature: softgpu::Signature,
-    /// Of sm_80, where the image has its cubin.
+    /// Of sm_80, where the image has its cubin; else what is assumed.
     pub registers: u32,
+    pub known_registers: Option<u32>,
     /// Threads a block may have, by `.maxntid`, `.reqntid` and registers.
     pub max_threads: u32,
     /// `.reqntid`.
@@ -28,6 +29,7 @@ pub struct Kernel {
 }
 
 pub struct Image {
+    pub module: Arc<softgpu::Module>,
     pub kernels: BTreeMap<String, Arc<Kernel>>,
     /// Names in the order of the text.
     pub order: Vec<String>,
@@ -257,10 +259,11 @@ pub fn load(text: &str, registers: &HashMap<String, u32>) -> std::result::Result
     }
     let module = softgpu::Module::load(text).map_err(|error| (Status::INVALID_PTX, error.to_string()))?;
     let (module, order) = (Arc::new(module), Vec::new());
-    let mut image = Image { kernels: BTreeMap::new(), order };
+    let mut image = Image { module: Arc::clone(&module), kernels: BTreeMap::new(), order };
     for name in module.entries() {
         let Some(signature) = module.signature(name) else { continue };
-        let registers = registers.get(name).copied().unwrap_or(USUAL_REGISTERS);
+        let known_registers = registers.get(name).copied();
+        let registers = known_registers.unwrap_or(USUAL_REGISTERS);
         let required_block = block_directive(text, name, ".reqntid");
         let bound = required_block.or_else(|| block_directive(text, name, ".maxntid"));
         // A warp's registers come in units of 256, and four warps share an allocation.
@@ -272,6 +275,7 @@ pub fn load(text: &str, registers: &HashMap<String, u32>) -> std::result::Result
             module: Arc::clone(&module),
             signature,
             registers,
+            known_registers,
             max_threads,
             required_block,
             ptx_version: target,

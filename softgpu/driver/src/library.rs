@@ -9,7 +9,7 @@ use crate::entry::{api, put, put_if, string};
 use crate::image::{self, Image};
 use crate::module::{Function, Library, load, name_of, parameter, read_file};
 use crate::state::{Gpu, Handle, current, gpu};
-use crate::status::{Result, Status, refuse};
+use crate::status::{Result, Status};
 
 impl Gpu {
     fn add_library(&mut self, image: Arc<Image>) -> Handle {
@@ -57,7 +57,8 @@ api! {
             // Its failure, if any, shows in its own calls.
             let _ = gpu.finish_context(context);
         }
-        let module = gpu.libraries.remove(library)?.module;
+        let Library { image, module, .. } = gpu.libraries.remove(library)?;
+        gpu.unload(&image.module);
         gpu.functions.retain(|f| f.library != Some(library) && (module.is_none() || f.module != module));
         if let Some(module) = module {
             // Gone already if its context is.
@@ -101,13 +102,14 @@ api! {
         put(module, handle)
     }
 
-    /// As `cuModuleGetGlobal`.
+    /// As `cuModuleGetGlobal`, but one variable for all contexts.
     fn cuLibraryGetGlobal(pointer: *mut u64, bytes: *mut usize, library: Handle, name: *const c_char) {
-        gpu()?.libraries.get(library)?;
-        put_if(pointer, 0);
-        put_if(bytes, 0);
-        let name = string(name)?;
-        refuse(Status::NOT_FOUND, format!("cuLibraryGetGlobal: softgpu does not give the address of `{name}`"))
+        let (mut gpu, context) = current()?;
+        let image = Arc::clone(&gpu.libraries.get(library)?.image);
+        let (address, size) = gpu.variable(context, &image.module, &string(name)?)?;
+        put_if(pointer, address);
+        put_if(bytes, size);
+        Ok(())
     }
 
     fn cuLibraryGetManaged(_pointer: *mut u64, _bytes: *mut usize, library: Handle, _name: *const c_char) {

@@ -18,7 +18,7 @@ pub struct Place {
     pub host: Option<usize>,
     /// A stream-ordered free is pending.
     pub freed: bool,
-    /// Belongs to a module or a library: not for `cuMemFree`.
+    /// A variable of a module: not for `cuMemFree`, and not counted as used.
     pub fixed: bool,
     pub id: u64,
 }
@@ -58,7 +58,7 @@ impl Gpu {
 
     /// Gives an allocation back; does nothing for an address that is none.
     pub fn release(&mut self, address: u64) {
-        if let Some(place) = self.places.remove(&address) {
+        if let Some(place) = self.places.remove(&address).filter(|place| !place.fixed) {
             self.used_bytes -= place.bytes;
             if let Some(host) = place.host {
                 self.pinned.remove(&host);
@@ -70,6 +70,24 @@ impl Gpu {
             let freed = self.memory.free(address);
             debug_assert!(freed.is_ok());
         }
+    }
+
+    /// Address and bytes of a module's variable, which is a place from now on.
+    pub fn variable(&mut self, context: Handle, module: &softgpu::Module, name: &str) -> Result<(u64, usize)> {
+        let found = module.global(&self.memory, name).map_err(|_| Status::OUT_OF_MEMORY)?;
+        let (address, bytes) = found.ok_or(Status::NOT_FOUND)?;
+        let id = self.new_id();
+        let place = Place { context, bytes, pool: None, host: None, freed: false, fixed: true, id };
+        self.places.entry(address).or_insert(place);
+        Ok((address, bytes))
+    }
+
+    /// Frees a module's variables.
+    pub fn unload(&mut self, module: &softgpu::Module) {
+        module.unload(&self.memory);
+        let memory = &self.memory;
+        // SAFETY: only the check is wanted.
+        self.places.retain(|at, place| !place.fixed || unsafe { memory.host_slice(*at, place.bytes) }.is_ok());
     }
 
     /// The allocation around an address.

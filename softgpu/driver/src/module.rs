@@ -179,7 +179,8 @@ api! {
         let (mut gpu, context) = current()?;
         gpu.modules.get(module)?;
         gpu.finish_context(context)?;
-        gpu.modules.remove(module)?;
+        let image = gpu.modules.remove(module)?.image;
+        gpu.unload(&image.module);
         gpu.functions.retain(|function| function.module != Some(module));
         Ok(())
     }
@@ -210,14 +211,14 @@ api! {
         Ok(())
     }
 
-    /// Module variables are not reachable through softgpu's interface yet.
     fn cuModuleGetGlobal_v2(pointer: *mut u64, bytes: *mut usize, module: Handle, name: *const c_char) {
-        let (gpu, _) = current()?;
-        gpu.modules.get(module)?;
-        let name = string(name)?;
-        put_if(pointer, 0);
-        put_if(bytes, 0);
-        refuse(Status::NOT_FOUND, format!("cuModuleGetGlobal: softgpu does not give the address of `{name}`"))
+        let (mut gpu, _) = current()?;
+        let LoadedModule { context, image, .. } = gpu.modules.get(module)?;
+        let (context, image) = (*context, Arc::clone(image));
+        let (address, size) = gpu.variable(context, &image.module, &string(name)?)?;
+        put_if(pointer, address);
+        put_if(bytes, size);
+        Ok(())
     }
 
     fn cuFuncGetAttribute(value: *mut c_int, attribute: c_int, function: Handle) {

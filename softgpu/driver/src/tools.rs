@@ -1,5 +1,5 @@
 //! What `softgpu exec` asks for, through the environment: checkers (`SOFTGPU_CHECK`, a list), counters
-//! (`SOFTGPU_COUNTERS`, a file), the order of blocks and warps (`SOFTGPU_SEED`), and a file that gets a byte for every
+//! (`SOFTGPU_COUNTERS`, a file that gets a line of JSON for every launch), the order of blocks and warps (`SOFTGPU_SEED`), and a file that gets a byte for every
 //! finding (`SOFTGPU_REPORT`). The one place where the driver runs a kernel.
 
 use std::fs::OpenOptions;
@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use softgpu::{Counters, Error, Launch, Memory, Tools};
+use softgpu::{Error, Launch, Memory, Tools};
 
 use crate::launch::KernelLaunch;
 use crate::status::say;
@@ -68,18 +68,8 @@ pub fn run(launch: &KernelLaunch, memory: &Memory) -> Result<(), Error> {
     let report = softgpu::launch_with(module, name, memory, &request, &SETTINGS.tools)?;
     report.findings.iter().for_each(found);
     if let (Some(file), Some(counters)) = (&SETTINGS.counters, &report.counters) {
-        append(file, &line(launch, counters));
+        // A line for each launch; the program may have many.
+        append(file, &format!("{}\n", counters.json(launch.kernel.known_registers)));
     }
     Ok(())
-}
-
-/// One launch as one line of JSON. Names of kernels are identifiers, which need no escapes.
-fn line(launch: &KernelLaunch, counters: &Counters) -> String {
-    let (warps, threads) = counters.executed.iter().fold((0, 0), |sum, (w, t)| (sum.0 + w, sum.1 + t));
-    let KernelLaunch { grid, block, shared_bytes, .. } = launch;
-    format!(
-        "{{\"kernel\":\"{}\",\"grid\":{grid:?},\"block\":{block:?},\"dynamic_shared_bytes\":{shared_bytes},\
-         \"warp_instructions\":{warps},\"thread_instructions\":{threads}}}\n",
-        launch.kernel.name
-    )
 }

@@ -11,6 +11,7 @@ unsafe extern "C" {
         values: *mut *mut c_void,
     ) -> c_int;
     fn cuModuleUnload(module: Handle) -> c_int;
+    fn cuModuleGetGlobal_v2(pointer: *mut u64, bytes: *mut usize, module: Handle, name: *const c_char) -> c_int;
     fn cuFuncGetAttribute(value: *mut c_int, attribute: c_int, function: Handle) -> c_int;
     fn cuFuncGetParamInfo(function: Handle, index: usize, offset: *mut usize, bytes: *mut usize) -> c_int;
     fn cuOccupancyMaxActiveBlocksPerMultiprocessor(
@@ -186,6 +187,22 @@ fn the_linker_gives_what_loads() {
     ok(unsafe { cuModuleLoadData(&mut module, image) });
     ok(unsafe { cuModuleGetFunction(&mut function, module, c"add".as_ptr()) });
     drop(gpu);
+}
+
+#[test]
+fn variables_have_addresses_and_values() {
+    let gpu = Context::new();
+    let text =
+        c".version 8.0\n.target sm_80\n.address_size 64\n.visible .global .align 4 .f32 table[3] = {1.0, 2.0, 3.0};\n";
+    let (code, module) = load(text.to_bytes_with_nul());
+    ok(code);
+    let (mut at, mut bytes) = (0, 0);
+    ok(unsafe { cuModuleGetGlobal_v2(&mut at, &mut bytes, module, c"table".as_ptr()) });
+    assert_eq!((bytes, gpu.read(at, 3)), (12, vec![1.0, 2.0, 3.0]));
+    assert_eq!(unsafe { cuModuleGetGlobal_v2(&mut at, &mut bytes, module, c"chair".as_ptr()) }, NOT_FOUND);
+    assert_eq!(unsafe { cuMemFree_v2(at) }, INVALID_VALUE, "it is the module's");
+    ok(unsafe { cuModuleUnload(module) });
+    assert_eq!(unsafe { cuMemsetD32_v2(at, 0, 1) }, INVALID_VALUE);
 }
 
 #[test]

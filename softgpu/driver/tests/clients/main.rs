@@ -50,7 +50,7 @@ fn numba_runs_its_examples() {
         }
     };
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/numba_examples.py");
-    let examples = ["vector_add", "shared_matmul", "reduction", "streams_and_events"];
+    let examples = ["vector_add", "shared_matmul", "reduction", "streams_and_events", "atomics", "warp_shuffle"];
     let output = Command::new(python).arg(script).args(examples).env("LD_LIBRARY_PATH", libraries()).output().unwrap();
     let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}{complained}");
