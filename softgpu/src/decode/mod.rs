@@ -365,22 +365,16 @@ impl<'m, 'a> Decoder<'m, 'a> {
             }
             return Ok(self.register_slot(*r));
         }
-<<<<<<< HEAD
-        match (self.constant(operand), operand) {
+        if let (Operand::Not(p), Kind::P) = (operand, kind) {
+            let p = self.slot(i, p, kind)?;
+            return self.derive(i, "not.pred", &[p]);
+        }
+        match (self.constant_of(operand, kind), operand) {
             (Some(init), _) => Ok(self.constant_slot(init, kind)),
             (None, Operand::Symbol(name)) if !name.starts_with('%') => {
                 unsupported(i, &format!("`{name}`: the module does not define it (softgpu links no modules)"))
             }
             _ => unsupported(i, &format!("the operand {operand:?}")),
-=======
-        if let (Operand::Not(p), Kind::P) = (operand, kind) {
-            let p = self.slot(i, p, kind)?;
-            return self.derive(i, "not.pred", &[p]);
-        }
-        match self.constant_of(operand, kind) {
-            Some(init) => Ok(self.constant_slot(init, kind)),
-            None => unsupported(i, &format!("the operand {operand:?}")),
->>>>>>> a71e782 (Keep to the spellings that ptxas accepts; add satfinite and cvt.pack)
         }
     }
 

@@ -97,7 +97,11 @@ impl<'a> Block<'a> {
                 self.order.swap(left, (state >> 33) as usize % (left + 1));
             }
         }
-        self.place = [index % gx, index / gx % gy, index / (gx * gy)].map(|i| i as u32);
+        // Divisions are slow, and most grids are a line.
+        self.place = match gx > index {
+            true => [index as u32, 0, 0],
+            false => [index % gx, index / gx % gy, index / (gx * gy)].map(|i| i as u32),
+        };
         let [x, y, z] = self.place;
         let of_block = [x, y, z, (index % MULTIPROCESSORS as u64) as u32];
         self.budget = self.job.budget;
@@ -206,7 +210,8 @@ impl<'a> Block<'a> {
         let outcome = run(program, lanes, &mut w, file, &mut turn, &mut arrive);
         lanes.live = w.live;
         lanes.clock = w.clock;
-        (outcome, w.stop)
+        let fault = if let Outcome::Trap(_) = outcome { w.stop.take() } else { None };
+        (outcome, fault)
     }
 
     /// Opens the barriers that are complete; how many.
