@@ -14,7 +14,7 @@ lint: toolchain
 	cargo clippy --workspace --all-targets --release -- -D warnings
 
 bench: toolchain
-	cargo bench
+	cargo bench --workspace
 
 demo: toolchain
 	@sh data/demo.sh
