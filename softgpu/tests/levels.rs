@@ -8,6 +8,7 @@ use softgpu::{Launch, Level, Memory, Module, launch};
 const PTX: &str = include_str!("../benches/kernels.ptx");
 const LEVELS: [Level; 3] = [Level::Baseline, Level::Avx2, Level::Avx512];
 
+#[expect(clippy::mut_from_ref, reason = "every call makes a buffer of its own")]
 fn fill(memory: &Memory, len: usize, seed: u32) -> (u64, &mut [f32]) {
     let address = memory.alloc(4 * len).unwrap();
     // SAFETY: freed with `memory`; no launch runs while a slice is used.

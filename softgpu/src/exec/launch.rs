@@ -175,7 +175,6 @@ const TURN: u64 = 1 << 16;
 
 /// One thread's share of a launch: takes blocks until there are no more, `chunk` at a time. Once a block has strayed,
 /// only those before it go on, so that the one reported does not depend on the threads.
-#[expect(clippy::vec_box, reason = "blocks are moved often, and large")]
 fn work(
     job: &Job,
     next: &AtomicU64,
