@@ -53,6 +53,7 @@ pub struct Module {
     pub(crate) kernels: Vec<Kernel>,
     pub(crate) variables: Variables,
     pub(crate) budget: u64,
+    pub(crate) deferred: bool,
 }
 
 /// What a kernel takes and reserves.
@@ -109,12 +110,18 @@ impl Module {
         };
         let variables = Variables::of(&module)?;
         let kernels = module.kernels.iter().map(kernel).collect::<Result<_, LoadError>>()?;
-        Ok(Module { kernels, variables, budget: BUDGET })
+        Ok(Module { kernels, variables, budget: BUDGET, deferred: false })
     }
 
     /// Stops a warp that branches more often than this between two barriers.
     pub fn with_budget(self, budget: u64) -> Module {
         Module { budget, ..self }
+    }
+
+    /// Makes copies of `cp.async` at the wait for them instead of at once, their destination holding NaN until then: a
+    /// kernel that forgets to wait gives wrong results here too.
+    pub fn with_deferred_copies(self, deferred: bool) -> Module {
+        Module { deferred, ..self }
     }
 
     /// Address and bytes of the module's `.global` or `.const` variable of that name in `memory`, which gets the

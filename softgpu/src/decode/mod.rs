@@ -5,6 +5,7 @@
 
 pub mod address;
 pub mod arith;
+pub mod async_copy;
 pub mod atomic;
 pub mod compare;
 pub mod control;

@@ -1,5 +1,6 @@
 //! A block: its warps, its shared memory, and its barriers.
 
+use super::async_copy::Copies;
 use super::launch::Job;
 use super::sched::{Arrival, Lanes, Outcome, run};
 use super::{Fault, LANES, List, Op, Warp, fill};
@@ -33,6 +34,7 @@ pub struct Block<'a> {
     met: bool,
     /// The order of the warps in a round.
     order: Vec<usize>,
+    copies: Copies,
     /// Branches left before the block is stopped as one that never ends.
     budget: u64,
 }
@@ -77,6 +79,7 @@ impl<'a> Block<'a> {
             local: vec![0; (warps * LANES * job.decoded.local_bytes).div_ceil(8)],
             warps: (0..warps).map(|_| Lanes::default()).collect(),
             barriers: Default::default(),
+            copies: Copies::default(),
             budget: 0,
         };
         for warp in 0..warps {
@@ -108,6 +111,7 @@ impl<'a> Block<'a> {
         if std::mem::take(&mut self.met) {
             self.barriers = Default::default();
         }
+        self.copies.start(self.warps.len() * LANES);
         // Shared memory starts as NaN everywhere: a kernel that reads what nobody wrote gets the same wrong answer always.
         self.shared.fill(Slot([u32::MAX; LANES]));
         for warp in 0..self.warps.len() {
@@ -192,6 +196,8 @@ impl<'a> Block<'a> {
             constant_bytes: self.job.constants.bytes,
             params: self.job.params.as_ptr(),
             param_bytes: self.job.params.len() as u64,
+            copies: &mut self.copies,
+            deferred: self.job.deferred,
             lists: program.lists.as_ptr(),
             block: self.index,
             index: index as u32,

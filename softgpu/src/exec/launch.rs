@@ -69,6 +69,7 @@ pub fn launch_with(
         seed: tools.seed,
         // The lifetime is that of the launch; a warp must not name it.
         tools: observer.as_mut().map_or(std::ptr::null_mut(), |o| (o as *mut Observer).cast()),
+        deferred: module.deferred || tools.any(),
     };
     let stray = match observer {
         Some(_) => watched(&job, count),
@@ -161,6 +162,7 @@ pub struct Job<'a> {
     pub seed: u64,
     /// Null, or the one thread's that runs all blocks.
     pub tools: *mut Observer<'static>,
+    pub deferred: bool,
 }
 
 // SAFETY: `tools` is null when blocks are spread over threads.

@@ -9,6 +9,7 @@
 pub mod access;
 pub mod address;
 pub mod alu;
+pub mod async_copy;
 pub mod atomic;
 mod block;
 pub mod collective;
@@ -17,6 +18,7 @@ mod launch;
 pub mod ldmatrix;
 pub mod matrix;
 pub mod matrix_exact;
+pub mod mbarrier;
 pub mod mem;
 mod sched;
 mod tile;
@@ -29,6 +31,7 @@ pub use warp::clock;
 
 use crate::memory::Block;
 use crate::tools::{Access, Observer};
+use async_copy::Copies;
 
 pub const LANES: usize = 32;
 /// Program counters from here on are events, not instructions.
@@ -119,6 +122,9 @@ pub struct Warp {
     pub constant_bytes: u64,
     pub params: *const u8,
     pub param_bytes: u64,
+    /// What the block's threads have under way, and whether it is held back until a wait.
+    pub copies: *mut Copies,
+    pub deferred: bool,
     /// Operands of the program's wide instructions.
     pub lists: *const List,
     /// The block's number in the grid, and the warp's in the block.

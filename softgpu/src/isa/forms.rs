@@ -2,7 +2,9 @@
 
 use crate::LoadError;
 use crate::ast::Instruction;
-use crate::decode::{Decoder, address, arith, atomic, compare, control, convert, matrix, memory, pack, warp};
+use crate::decode::{
+    Decoder, address, arith, async_copy, atomic, compare, control, convert, matrix, memory, pack, warp,
+};
 
 /// An instruction with a decoder of its own.
 pub struct Form {
@@ -16,7 +18,7 @@ pub type DecodeFn =
     for<'m, 'a, 'i> fn(&mut Decoder<'m, 'a>, &'i Instruction<'a>, &'i [&'a str]) -> Result<(), LoadError>;
 
 pub fn all() -> impl Iterator<Item = &'static Form> {
-    let memory = [address::FORMS, atomic::FORMS, memory::FORMS];
+    let memory = [address::FORMS, async_copy::FORMS, atomic::FORMS, memory::FORMS];
     let arithmetic = [arith::FORMS, compare::FORMS, convert::FORMS, pack::FORMS];
     memory.into_iter().chain(arithmetic).chain([control::FORMS, matrix::FORMS, warp::FORMS]).flatten()
 }

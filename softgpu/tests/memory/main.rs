@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used)] // a panic in a test is its report
 
 mod access;
+mod async_copy;
 mod atomic;
+mod variables;
 
 use softgpu::{Launch, Memory, Module, launch};
 
@@ -44,6 +46,7 @@ impl Run<'_> {
     /// Runs on a copy of `data`, and gives back what has become of it.
     pub fn go(&self, data: &[u8]) -> Result<Vec<u8>, String> {
         let module = Module::load(&self.text()).map_err(|e| format!("{e}\n{}", self.body))?;
+        let module = module.with_deferred_copies(self.deferred);
         self.launch(&module, data)
     }
 
