@@ -44,18 +44,24 @@ pub struct Flow {
 impl Flow {
     /// `rows`: a warp's threads differ in x alone, by one from lane to lane, and the launch is one that [`Ranges`] fits.
     pub fn analyse(ir: &Ir, rows: bool) -> Flow {
-        let mut flow = Flow::blocks(&ir.insts);
-        flow.divergent = vec![false; flow.starts.len()];
+        let mut flow = Flow::blocks(ir);
+        let waits = flow.waits(ir);
+        // Nobody knows who else is inside a function, or who runs ahead while some are: with calls, all are vectors.
+        let calls = !ir.functions.is_empty();
+        flow.divergent = vec![calls; flow.starts.len()];
         flow.wild = flow.divergent.clone();
         flow.barred = Set::new(ir.registers.len());
+        if calls {
+            (0..ir.registers.len() as Reg).for_each(|r| flow.barred.insert(r));
+        }
         flow.live = Liveness::analyse(ir, &flow);
-        if rows {
+        if rows && !calls {
             flow.ranges = Ranges::analyse(ir, &flow);
         }
         let post = flow.post_dominators();
         loop {
             flow.classify(ir, rows);
-            if !flow.spread(ir, &post) {
+            if !flow.spread(ir, &post, &waits) {
                 return flow;
             }
         }
@@ -69,17 +75,23 @@ impl Flow {
         self.classes[register as usize]
     }
 
-    fn blocks(insts: &[Inst]) -> Flow {
+    fn blocks(ir: &Ir) -> Flow {
+        let insts = ir.insts.as_slice();
         let n = insts.len();
         let mut leader = vec![false; n + 1];
         leader[0] = true;
+        ir.functions.iter().chain([&ir.entry]).for_each(|&start| leader[start] = true);
         for (at, inst) in insts.iter().enumerate() {
             match inst.code {
                 Code::Branch => {
                     leader[inst.imm as usize] = true;
                     leader[at + 1] = true;
                 }
-                Code::Exit | Code::Barrier(_) => leader[at + 1] = true,
+                Code::Switch => {
+                    inst.targets().for_each(|target| leader[target] = true);
+                    leader[at + 1] = true;
+                }
+                Code::Exit | Code::Barrier(_) | Code::Call | Code::Return | Code::Yield => leader[at + 1] = true,
                 _ => {}
             }
         }
@@ -99,7 +111,14 @@ impl Flow {
                 if inst.code == Code::Branch && !leaves(inst.imm as usize) {
                     out.push(block_of[inst.imm as usize]);
                 }
-                let falls = !(matches!(inst.code, Code::Branch | Code::Exit) && inst.guard.is_none());
+                if inst.code == Code::Switch {
+                    inst.targets().for_each(|target| out.push(block_of[target]));
+                    out.sort_unstable();
+                    out.dedup();
+                }
+                // A call comes back, as far as its function knows.
+                let ends = matches!(inst.code, Code::Switch | Code::Return);
+                let falls = !(ends || matches!(inst.code, Code::Branch | Code::Exit) && inst.guard.is_none());
                 if falls && last + 1 < n && !out.contains(&block_of[last + 1]) {
                     out.push(block_of[last + 1]);
                 }
@@ -150,20 +169,48 @@ impl Flow {
         seen
     }
 
+    /// Blocks in which lanes may be held until others come, or another thread may be waited for: here, or in a function
+    /// that is called.
+    fn waits(&self, ir: &Ir) -> Vec<bool> {
+        let blocks = self.starts.len();
+        let own = |b: usize| ir.insts[self.starts[b]..self.end(b)].iter().any(|i| i.waits() || i.strong());
+        let mut waits: Vec<bool> = (0..blocks).map(own).collect();
+        // A function's blocks lie together, up to the next function's.
+        let function_of = |at: usize| ir.functions.partition_point(|&start| start <= at);
+        let calls: Vec<usize> = (0..blocks).filter(|&b| ir.insts[self.end(b) - 1].code == Code::Call).collect();
+        let mut changed = !calls.is_empty();
+        while changed {
+            changed = false;
+            let mut functions = vec![false; ir.functions.len() + 1];
+            for (b, &start) in self.starts.iter().enumerate().filter(|(_, start)| **start < ir.entry) {
+                functions[function_of(start)] |= waits[b];
+            }
+            for &b in &calls {
+                let new = ir.insts[self.end(b) - 1].targets().any(|target| functions[function_of(target)]);
+                changed |= new && !waits[b];
+                waits[b] |= new;
+            }
+        }
+        waits
+    }
+
     /// Marks the blocks between divergent branches and where their lanes meet. True if there are new ones.
-    fn spread(&mut self, ir: &Ir, post: &[Option<usize>]) -> bool {
+    fn spread(&mut self, ir: &Ir, post: &[Option<usize>], waits: &[bool]) -> bool {
         let mut changed = false;
         for (b, &meet) in post.iter().enumerate() {
             let last = &ir.insts[self.end(b) - 1];
-            let parts = last.code == Code::Branch && last.guard.is_some_and(|(p, _)| self.class(p) != UNIFORM);
+            let parts = match (last.code, last.guard) {
+                (Code::Branch, Some((p, _))) => self.class(p) != UNIFORM,
+                (Code::Switch, _) => last.uses().any(|index| self.class(index) != UNIFORM),
+                _ => false,
+            };
             if !parts || self.successors[b].len() < 2 {
                 continue;
             }
             let mut region = self.reachable(b, meet);
             let mut together_at = meet;
             let blocks = || (0..self.starts.len()).filter(|&k| region[k]);
-            let waits = |k: usize| ir.insts[self.starts[k]..self.end(k)].iter().any(|i| i.waits() || i.strong());
-            if meet.is_none_or(|meet| blocks().any(|k| k > meet || waits(k))) {
+            if meet.is_none_or(|meet| blocks().any(|k| k > meet || waits[k])) {
                 region = self.reachable(b, None);
                 together_at = None;
             }

@@ -32,6 +32,16 @@ pub enum Code {
     /// To instruction `imm`: always, or where `guard` holds.
     Branch,
     Exit,
+    /// To a function. Constants: its first instruction, or -1 if register `uses[0]` holds its address; how many doubles,
+    /// words and predicates are saved (the definitions, which are the last uses too); and, for each function that a
+    /// pointer may lead to, its number and first instruction.
+    Call,
+    /// From a function to after the call.
+    Return,
+    /// To the instruction that `uses[0]` chooses among the constants.
+    Switch,
+    /// Gives way to others.
+    Yield,
     /// Of the whole block; operands as in [`BarrierMode`].
     Barrier(BarrierMode),
     /// Operands in `more`.
@@ -110,7 +120,12 @@ pub struct Inst {
 
 pub struct Ir {
     pub registers: Vec<Register>,
+    /// Functions first, then the kernel.
     pub insts: Vec<Inst>,
+    /// First instructions of the functions, in order.
+    pub functions: Vec<usize>,
+    /// The kernel's first instruction.
+    pub entry: usize,
 }
 
 /// Fields of the values of a load or store.
@@ -145,6 +160,19 @@ impl Inst {
         }
     }
 
+    /// Instructions that it goes to, apart from the next: those of a call are the functions' first.
+    pub fn targets(&self) -> impl Iterator<Item = usize> {
+        let imms = self.more.as_ref().map_or(&[][..], |more| &more.imms[..]);
+        let (branch, (first, rest)) = match self.code {
+            Code::Branch => (Some(self.imm as i64), (&[][..], &[][..])),
+            Code::Switch => (None, (imms, &[][..])),
+            Code::Call => (None, (&imms[..1], &imms[4..])),
+            _ => (None, (&[][..], &[][..])),
+        };
+        let all = branch.into_iter().chain(first.iter().copied()).chain(rest.iter().copied().skip(1).step_by(2));
+        all.filter(|&at| at >= 0).map(|at| at as usize)
+    }
+
     /// Lanes may be held here until others come.
     pub fn waits(&self) -> bool {
         match self.code {
@@ -172,7 +200,8 @@ impl Inst {
             Code::Shuffle(_) => &[1, 2, 3, 4],
             Code::Vote(_) => &[1, 2],
             Code::Lop3 | Code::Prmt => &[1, 2, 3],
-            Code::Branch | Code::Exit | Code::Barrier(_) | Code::Wide(_) | Code::Nothing => &[],
+            Code::Branch | Code::Exit | Code::Call | Code::Return | Code::Switch | Code::Yield => &[],
+            Code::Barrier(_) | Code::Wide(_) | Code::Nothing => &[],
         }
     }
 }

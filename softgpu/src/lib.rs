@@ -24,13 +24,14 @@ mod tools;
 mod trap;
 mod variables;
 
-pub use exec::{Launch, Level, launch, launch_with};
+pub use exec::{Launch, Level, Sink, launch, launch_with};
 pub use inspect::{Inspection, inspect};
 pub use isa::{coverage, coverage_page, rows, spellings};
 pub use memory::Memory;
 pub use tools::{Report, Tools, chips, counters};
 pub use trap::{Error, LoadError, Stop};
 
+use std::io::Write;
 use std::sync::OnceLock;
 
 use decode::Decoded;
@@ -54,6 +55,7 @@ pub struct Module {
     pub(crate) variables: Variables,
     pub(crate) budget: u64,
     pub(crate) deferred: bool,
+    pub(crate) output: Sink,
 }
 
 /// What a kernel takes and reserves.
@@ -68,6 +70,12 @@ pub struct Signature {
 
 /// Branches that a warp may take before it is stopped as one that never ends: minutes of work.
 const BUDGET: u64 = 20_000_000_000;
+
+/// A kernel's `printf` has nobody to tell that it failed.
+fn to_stdout(text: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text).and_then(|()| out.flush());
+}
 
 /// One kernel, planned for blocks whose warps are rows in x, and for any other.
 pub(crate) struct Kernel {
@@ -110,7 +118,7 @@ impl Module {
         };
         let variables = Variables::of(&module)?;
         let kernels = module.kernels.iter().map(kernel).collect::<Result<_, LoadError>>()?;
-        Ok(Module { kernels, variables, budget: BUDGET, deferred: false })
+        Ok(Module { kernels, variables, budget: BUDGET, deferred: false, output: Box::new(to_stdout) })
     }
 
     /// Stops a warp that branches more often than this between two barriers.
@@ -122,6 +130,12 @@ impl Module {
     /// kernel that forgets to wait gives wrong results here too.
     pub fn with_deferred_copies(self, deferred: bool) -> Module {
         Module { deferred, ..self }
+    }
+
+    /// Has `sink` take what kernels print, in place of standard output. It gets whole strings, at the end of a launch, in
+    /// the order of the blocks.
+    pub fn with_output(self, sink: impl Fn(&[u8]) + Send + Sync + 'static) -> Module {
+        Module { output: Box::new(sink), ..self }
     }
 
     /// Address and bytes of the module's `.global` or `.const` variable of that name in `memory`, which gets the

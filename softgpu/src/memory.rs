@@ -19,6 +19,9 @@ pub(crate) const SHARED_WINDOW: u64 = 1 << OFFSET_BITS;
 pub(crate) const LOCAL_WINDOW: u64 = 2 << OFFSET_BITS;
 pub(crate) const CONST_WINDOW: u64 = 1 << 63;
 pub(crate) const PARAM_WINDOW: u64 = 3 << 62;
+/// Addresses of functions, which nothing can be read or written at.
+const FUNCTION_WINDOW: u64 = 3 << OFFSET_BITS;
+const FUNCTION_BYTES: u64 = 16;
 /// So many allocations stay clear of the windows.
 const MOST: usize = 1 << 26;
 const ALIGN: usize = 256;
@@ -34,6 +37,17 @@ pub(crate) struct Block {
 unsafe impl Send for Block {}
 // SAFETY: as above.
 unsafe impl Sync for Block {}
+
+/// The address of a module's function by its number.
+pub(crate) fn function_address(number: usize) -> u64 {
+    FUNCTION_WINDOW + number as u64 * FUNCTION_BYTES
+}
+
+/// The number of the function at an address.
+pub(crate) fn function_at(address: u64) -> Option<u64> {
+    let offset = address.checked_sub(FUNCTION_WINDOW).filter(|offset| *offset < 1 << OFFSET_BITS)?;
+    offset.is_multiple_of(FUNCTION_BYTES).then_some(offset / FUNCTION_BYTES)
+}
 
 /// The memory of one device.
 #[derive(Default)]

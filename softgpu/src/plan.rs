@@ -2,7 +2,7 @@
 
 use crate::decode::{Decoded, Init, Special};
 use crate::exec::mem::{self, Form};
-use crate::exec::{Handler, Level, List, Op, WideFn, collective, compare_handlers, expand_handlers, warp};
+use crate::exec::{Handler, Level, List, Op, WideFn, call, collective, compare_handlers, expand_handlers, warp};
 use crate::flow::{Class, Flow, UNIFORM};
 use crate::ir::{Access, Code, Inst, Ir, Reg, VALUES};
 use crate::isa::Kind;
@@ -91,6 +91,8 @@ struct Planner<'a> {
     /// First op of each instruction, and fields of ops that are to hold such a pc: (op, field, instruction).
     starts: Vec<u32>,
     patches: Vec<(usize, Field, usize)>,
+    /// Constants of lists that are to hold such a pc: (list, constant).
+    list_patches: Vec<(u32, usize)>,
 }
 
 #[derive(Clone, Copy)]
@@ -117,9 +119,12 @@ pub fn plan(decoded: &Decoded, level: Level, mode: Mode) -> Program {
         places: Vec::new(),
         starts: Vec::new(),
         patches: Vec::new(),
+        list_patches: Vec::new(),
     };
     p.choose();
-    let bytes = p.lay_out(&flow.live.spans(ir, &flow));
+    // What a caller keeps is not among what its functions know of: with calls, nothing shares a place.
+    let spans = if ir.functions.is_empty() { flow.live.spans(ir, &flow) } else { vec![Some((0, u32::MAX)); n] };
+    let bytes = p.lay_out(&spans);
     let stops = p.stops();
     let mut line = 0;
     for (at, inst) in ir.insts.iter().enumerate() {
@@ -146,6 +151,10 @@ pub fn plan(decoded: &Decoded, level: Level, mode: Mode) -> Program {
             Init::Special(Special::Multiprocessor) => block_inits.push((at, home, 3)),
             _ => inits.push((at, home, init)),
         }
+    }
+    for &(list, at) in &p.list_patches {
+        let pc = &mut p.lists[list as usize].imms[at];
+        *pc = p.starts.get(*pc as usize).map_or(-1, |&pc| pc as i64);
     }
     let entry = p.starts[decoded.entry];
     let mut together = vec![true; p.ops.len()];
@@ -322,6 +331,9 @@ impl Planner<'_> {
     fn stops(&self) -> Vec<bool> {
         let insts = &self.ir.insts;
         let mut stops = vec![false; insts.len() + 1];
+        for inst in insts.iter().filter(|inst| inst.code == Code::Switch) {
+            inst.targets().for_each(|target| stops[target] = true);
+        }
         for (at, inst) in insts.iter().enumerate().filter(|(_, inst)| inst.code == Code::Branch) {
             let uniform = inst.guard.is_none_or(|(p, _)| self.flow.class(p) == UNIFORM);
             if !uniform || self.flow.divergent[self.flow.block_of[at]] {
@@ -331,7 +343,8 @@ impl Planner<'_> {
         }
         // After these, the loop in `sched` has control anyway.
         for (at, inst) in insts.iter().enumerate() {
-            let returns = matches!(inst.code, Code::Branch | Code::Barrier(_));
+            let calls = matches!(inst.code, Code::Call | Code::Return | Code::Switch | Code::Yield);
+            let returns = calls || matches!(inst.code, Code::Branch | Code::Barrier(_));
             stops[at + 1] &= !(returns || inst.code == Code::Exit && inst.guard.is_none());
         }
         // Lines count from the start of a wild block, so that none ends inside a short one: see `Flow::bar`.
@@ -389,6 +402,23 @@ impl Planner<'_> {
                 self.patches.push((self.ops.len(), Field::E, after));
                 self.push(inst, warp::branch_handlers(), [0, a, 0, c, 0], 0);
             }
+            Code::Call | Code::Switch => {
+                self.patches.push((self.ops.len(), Field::E, after));
+                let list = self.list(inst, [], call::no_wide);
+                let count = self.lists[list as usize].imms.len();
+                let pcs: Vec<usize> = match inst.code {
+                    Code::Switch => (0..count).collect(),
+                    _ => std::iter::once(0).chain((5..count).step_by(2)).collect(),
+                };
+                self.list_patches.extend(pcs.into_iter().map(|at| (list, at)));
+                let handlers = if inst.code == Code::Call { call::call_handlers() } else { call::switch_handlers() };
+                self.push(inst, handlers, [0; 5], list);
+            }
+            Code::Return => self.push(inst, call::return_handlers(), [0; 5], 0),
+            Code::Yield => {
+                self.patches.push((self.ops.len(), Field::E, after));
+                self.push(inst, call::yield_handlers(), [0; 5], 0);
+            }
             Code::Barrier(mode) => {
                 self.patches.push((self.ops.len(), Field::E, after));
                 let list = self.list(inst, [mode as i64], warp::no_wide);
@@ -438,7 +468,7 @@ impl Planner<'_> {
             Code::Vote(mode) => (collective::vote_handlers(mode), inst.imm),
             Code::Lop3 => (warp::lop3_handlers(), inst.imm),
             Code::Prmt => (warp::prmt_handlers(), 0),
-            Code::Branch | Code::Exit | Code::Barrier(_) | Code::Nothing => (warp::nothing_handlers(), 0),
+            _ => (warp::nothing_handlers(), 0),
         };
         // The shuffle's second destination is in `imm`.
         if matches!(inst.code, Code::Shuffle(_)) {

@@ -198,9 +198,20 @@ impl<'a> Decoder<'_, 'a> {
     }
 
     /// `ld` and `st`.
-    fn memory(&mut self, i: &Instruction, parts: &[&str], load: bool) -> Result<()> {
+    pub fn memory(&mut self, i: &Instruction<'a>, parts: &[&str], load: bool) -> Result<()> {
         let Some((ty, modifiers)) = parts.split_last() else { return unsupported(i, "an access without a type") };
-        let m = Modifiers::read(modifiers);
+        let mut m = Modifiers::read(modifiers);
+        if m.space.starts_with("param") {
+            if self.promoted(i, load)? {
+                return Ok(());
+            }
+            // A function's own parameters and those that it passes lie in local memory.
+            let kernels = |base: &Operand| self.calls.current.is_none() && !matches!(base, Operand::Variable(_));
+            let own = |o: &Operand| matches!(o, Operand::Address { base, .. } if !kernels(base));
+            if !load || i.operands.iter().any(own) {
+                m.space = "local";
+            }
+        }
         let operands = match i.operands.as_slice() {
             [rest @ .., policy] if m.policy => {
                 self.slot(i, policy, Kind::D)?;

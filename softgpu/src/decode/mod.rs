@@ -7,6 +7,7 @@ pub mod address;
 pub mod arith;
 pub mod async_copy;
 pub mod atomic;
+pub mod calls;
 pub mod compare;
 pub mod control;
 pub mod convert;
@@ -17,8 +18,9 @@ pub mod warp;
 
 use std::collections::HashMap;
 
+use self::calls::{Calls, Graph, Home};
 use crate::LoadError;
-use crate::ast::{Class, Function, Instruction, Module, Operand, Register, Variable};
+use crate::ast::{Class, Function, Held, Instruction, Module, Operand, Register};
 use crate::exec::Wide;
 use crate::ir::{self, Code, Inst, Ir, More, Reg};
 use crate::isa::{self, Entry, Kind, Row};
@@ -109,6 +111,7 @@ enum Source {
 /// Decodes one kernel; what the forms of the instruction table work on.
 pub struct Decoder<'m, 'a> {
     module: &'m Module<'a>,
+    /// The function that is decoded now: the kernel, or one that it calls.
     kernel: &'m Function<'a>,
     aliases: HashMap<Register, Source>,
     slot_of: HashMap<Register, Reg>,
@@ -118,14 +121,18 @@ pub struct Decoder<'m, 'a> {
     registers: Vec<ir::Register>,
     /// Variables and parameters: the address in their own space, and the space.
     addresses: HashMap<&'a str, (Init, &'static str)>,
-    /// The same of the function's own variables.
-    locals: Vec<Option<(Init, &'static str)>>,
+    /// Of the current function's variables.
+    homes: Vec<Home>,
+    calls: Calls,
     insts: Vec<Inst>,
     places: Vec<Place>,
     /// Index of what each PTX instruction became; branches are patched with it at the end.
     starts: Vec<u32>,
     serial: bool,
 }
+
+/// Inlined calls that a report names at most.
+const DEEPEST: usize = 32;
 
 /// `Kind` as a key.
 type Kind2 = u8;
@@ -147,14 +154,14 @@ pub fn decode_all(module: &Module, kernel: &Function) -> (Decoded, Vec<LoadError
         carry_flag: None,
         registers: Vec::new(),
         addresses: HashMap::new(),
-        locals: vec![None; kernel.variables.len()],
+        homes: Vec::new(),
+        calls: Calls::new(Graph::of(module, kernel)),
         insts: Vec::new(),
         places: Vec::new(),
         starts: Vec::new(),
         serial: false,
     };
-    let shared_bytes = d.lay_out("shared", module.variables.iter());
-    let local_bytes = d.lay_out("local", [].iter());
+    let shared_bytes = d.lay_out();
     for (v, index, at) in variables::indices(module) {
         let address = match v.space {
             ".const" => (Init::Bits(at as u64), "const"),
@@ -163,27 +170,30 @@ pub fn decode_all(module: &Module, kernel: &Function) -> (Decoded, Vec<LoadError
         d.addresses.entry(v.name).or_insert(address);
     }
     d.addresses.extend(kernel.parameters.iter().map(|p| (p.name, (Init::Bits(p.offset as u64), "param"))));
-    d.find_aliases();
     let mut errors = Vec::new();
-    for instruction in &kernel.body {
-        d.starts.push(d.insts.len() as u32);
-        errors.extend(d.instruction(instruction).err());
+    let local_bytes = d.calls.local_bytes.next_multiple_of(16);
+    if local_bytes > calls::MOST_LOCAL {
+        let what =
+            format!("`{}` takes {local_bytes} bytes of local memory, {} are possible", kernel.name, calls::MOST_LOCAL);
+        errors.push(LoadError::at(kernel.line, what));
     }
-    d.starts.push(d.insts.len() as u32);
-    let end = Instruction { opcode: "ret", guard: None, operands: vec![], line: 0, loc: None };
-    errors.extend(d.instruction(&end).err());
-    for inst in d.insts.iter_mut().filter(|inst| inst.code == Code::Branch) {
-        inst.imm = d.starts[inst.imm as usize];
+    for f in d.calls.graph.order.clone() {
+        d.decode_function(Some(f), &mut errors);
     }
+    let entry = d.insts.len();
+    d.decode_function(None, &mut errors);
+    d.link();
+    let mut functions: Vec<usize> = d.calls.starts.into_values().collect();
+    functions.sort_unstable();
     let parameters = kernel.parameters.iter().map(|p| (p.offset, p.bytes)).collect();
     let decoded = Decoded {
         name: kernel.name.to_string(),
-        ir: Ir { registers: d.registers, insts: d.insts },
+        ir: Ir { registers: d.registers, insts: d.insts, functions, entry },
         places: d.places,
         parameters,
-        entry: 0,
+        entry,
         shared_bytes,
-        local_bytes: local_bytes.next_multiple_of(16),
+        local_bytes,
         serial: d.serial,
     };
     (decoded, errors)
@@ -194,13 +204,26 @@ fn writes_nothing(opcode: &str) -> bool {
     let word = opcode.split('.').next().unwrap_or_default();
     // `bar.red` and `barrier.red` have a result.
     !opcode.contains(".red.")
-        && matches!(word, "st" | "bra" | "ret" | "exit" | "bar" | "barrier" | "membar" | "fence" | "prefetch" | "trap")
+        && matches!(
+            word,
+            "st" | "bra"
+                | "brx"
+                | "ret"
+                | "exit"
+                | "bar"
+                | "barrier"
+                | "membar"
+                | "fence"
+                | "prefetch"
+                | "trap"
+                | "nanosleep"
+        )
 }
 
 fn destinations(operand: &Operand, out: &mut Vec<Register>) {
     match operand {
         Operand::Register(r) => out.push(*r),
-        Operand::Vector(parts) => parts.iter().for_each(|p| destinations(p, out)),
+        Operand::Vector(parts) | Operand::List(parts) => parts.iter().for_each(|p| destinations(p, out)),
         Operand::Pair(a, b) => {
             destinations(a, out);
             destinations(b, out);
@@ -218,31 +241,14 @@ fn kind_of_class(class: Class) -> Kind {
 }
 
 impl<'m, 'a> Decoder<'m, 'a> {
-    /// Addresses of the variables of one space, the function's first; its size. A variable sized by the launch comes
-    /// after all others.
-    fn lay_out(&mut self, space: &'static str, module: impl Iterator<Item = &'m Variable<'a>>) -> usize {
-        let own = self.kernel.variables.iter().enumerate().map(|(at, v)| (Some(at), v));
-        let all: Vec<_> =
-            own.chain(module.map(|v| (None, v))).filter(|(_, v)| v.space.trim_start_matches('.') == space).collect();
-        let mut end = 0;
-        for pass in [false, true] {
-            for &(own, v) in all.iter().filter(|(_, v)| v.external == pass) {
-                let at = usize::next_multiple_of(end, if pass { 16 } else { v.align });
-                match own {
-                    Some(own) => self.locals[own] = Some((Init::Bits(at as u64), space)),
-                    None => {
-                        self.addresses.insert(v.name, (Init::Bits(at as u64), space));
-                    }
-                }
-                end = at + v.bytes;
-            }
-        }
-        end
-    }
-
     fn find_aliases(&mut self) {
         let mut writes: HashMap<Register, usize> = HashMap::new();
         let mut found = Vec::new();
+        for p in &self.kernel.parameters {
+            if let Held::Register(register) = p.held {
+                *writes.entry(register).or_default() += 1;
+            }
+        }
         for i in self.kernel.body.iter().filter(|i| !writes_nothing(i.opcode)) {
             found.clear();
             i.operands.first().into_iter().for_each(|o| destinations(o, &mut found));
@@ -307,7 +313,7 @@ impl<'m, 'a> Decoder<'m, 'a> {
                 Init::Variable { index, offset: at } => Init::Variable { index, offset: at.wrapping_add(*offset) },
                 _ => return None,
             },
-            Operand::Variable(index) => self.locals.get(*index)?.as_ref()?.0,
+            Operand::Variable(v) => Init::Bits(self.own_address(*v)?),
             _ => return None,
         })
     }
@@ -370,6 +376,13 @@ impl<'m, 'a> Decoder<'m, 'a> {
             let p = self.slot(i, p, kind)?;
             return self.derive(i, "not.pred", &[p]);
         }
+        let (inner, addend) =
+            if let Operand::Sum(inner, addend) = operand { (&**inner, *addend) } else { (operand, 0) };
+        if let Operand::Variable(v) = inner
+            && let Some(sum) = self.frame_address(i, *v, addend, kind)?
+        {
+            return Ok(sum);
+        }
         match (self.constant_of(operand, kind), operand) {
             (Some(init), _) => Ok(self.constant_slot(init, kind)),
             (None, Operand::Symbol(name)) if !name.starts_with('%') => {
@@ -405,7 +418,7 @@ impl<'m, 'a> Decoder<'m, 'a> {
         let text = format!("{}{}", if i.guard.is_some() { "@p " } else { "" }, i.opcode);
         self.places.push(Place { line: i.line, source, inlined, text });
         let mut guard = i.guard.map(|(register, negated)| (self.register_slot(register), negated));
-        if inst.waits()
+        if (inst.waits() || inst.code == Code::Yield)
             && let Some((p, negated)) = guard.take()
         {
             // `starts` has this instruction's entry already: its length is the number of the next one.
@@ -419,7 +432,7 @@ impl<'m, 'a> Decoder<'m, 'a> {
     /// Lines of the `.cu` text that an instruction comes from, innermost first. Line 0 is nobody's.
     fn sources(&self, i: &Instruction) -> Vec<(String, u32)> {
         let (mut lines, mut next) = (Vec::new(), i.loc);
-        while let Some(loc) = next.and_then(|at| self.kernel.locs.get(at as usize)) {
+        while let Some(loc) = next.filter(|_| lines.len() < DEEPEST).and_then(|at| self.kernel.locs.get(at as usize)) {
             let (file, line) = loc.at;
             if line > 0 || lines.is_empty() {
                 lines.push((self.module.files.get(&file).map_or("?", |path| short(path)).to_string(), line));
@@ -487,8 +500,8 @@ impl<'m, 'a> Decoder<'m, 'a> {
 }
 
 /// The address of a function, for those that are called through a pointer.
-pub fn function_address(_: &Module, _: &str) -> Option<u64> {
-    None // functions have no addresses yet
+pub fn function_address(module: &Module, name: &str) -> Option<u64> {
+    module.function(name).filter(|&f| module.functions[f].defined).map(crate::memory::function_address)
 }
 
 /// Special registers that hold still while a block runs: PTX ISA 9.0, 10. Clusters have one block.

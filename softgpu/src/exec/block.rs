@@ -142,13 +142,13 @@ impl<'a> Block<'a> {
         let (mut done, mut spent) = (0, 0);
         for k in 0..self.order.len() {
             let warp = self.order[k];
-            let (outcome, fault) = self.warp(warp, branches);
+            let (outcome, used, fault) = self.warp(warp, branches);
             match outcome {
                 Outcome::Done => done += 1,
                 Outcome::Held => {}
                 Outcome::Spent => {
                     spent += 1;
-                    self.budget = self.budget.saturating_sub(branches);
+                    self.budget = self.budget.saturating_sub(used);
                     if self.budget == 0 {
                         let lane = self.warps[warp].groups.last().map_or(0, |g| g.1.trailing_zeros());
                         let pc = self.warps[warp].groups.last().map_or(0, |g| g.0);
@@ -170,7 +170,7 @@ impl<'a> Block<'a> {
         Ok((Turn::Goes, spent))
     }
 
-    fn warp(&mut self, index: usize, branches: u64) -> (Outcome, Option<Fault>) {
+    fn warp(&mut self, index: usize, branches: u64) -> (Outcome, u64, Option<Fault>) {
         let program = self.job.program;
         let lanes = &mut self.warps[index];
         let local_bytes = self.job.decoded.local_bytes;
@@ -204,6 +204,7 @@ impl<'a> Block<'a> {
             tools: self.job.tools,
             clock: lanes.clock,
             meets: 0,
+            printed: Vec::new(),
             stop: None,
         };
         let (barriers, met) = (&mut self.barriers, &mut self.met);
@@ -216,8 +217,11 @@ impl<'a> Block<'a> {
         let outcome = run(program, lanes, &mut w, file, &mut turn, &mut arrive);
         lanes.live = w.live;
         lanes.clock = w.clock;
+        if !w.printed.is_empty() {
+            self.job.output.add(self.index, &mut w.printed);
+        }
         let fault = if let Outcome::Trap(_) = outcome { w.stop.take() } else { None };
-        (outcome, fault)
+        (outcome, branches - turn, fault)
     }
 
     /// Opens the barriers that are complete; how many.

@@ -55,6 +55,7 @@ pub fn launch_with(
     let blocks = memory.snapshot();
     let rows = kernel.rows.fits(launch.grid, launch.block, &params);
     let mut observer = tools.any().then(|| Observer::new(*tools, decoded, launch));
+    let output = Output::new(&module.output);
     let job = Job {
         decoded,
         program: kernel.program(rows, observer.is_some()),
@@ -66,6 +67,7 @@ pub fn launch_with(
         shared: decoded.shared_bytes + launch.shared_bytes as usize,
         threads: launch.block.iter().product::<u32>() as usize,
         budget: module.budget,
+        output: &output,
         seed: tools.seed,
         // The lifetime is that of the launch; a warp must not name it.
         tools: observer.as_mut().map_or(std::ptr::null_mut(), |o| (o as *mut Observer).cast()),
@@ -75,6 +77,7 @@ pub fn launch_with(
         Some(_) => watched(&job, count),
         None => spread(&job, count),
     };
+    output.flush();
     match (stray, observer) {
         (Some(stop), _) => Err(Error::Stopped(Box::new(stop))),
         (None, observer) => Ok(observer.map(Observer::report).unwrap_or_default()),
@@ -147,6 +150,48 @@ fn pack(decoded: &Decoded, launch: &Launch) -> Result<Vec<u8>, String> {
     Ok(params)
 }
 
+/// What a launch's `printf` calls have printed: written at its end, block by block in the order of the grid, so that it
+/// does not depend on the threads; before, if it has become much.
+pub struct Output<'a> {
+    sink: &'a Sink,
+    pending: Mutex<(usize, Vec<(u64, Vec<u8>)>)>,
+}
+
+/// Takes what kernels print.
+pub type Sink = Box<dyn Fn(&[u8]) + Send + Sync>;
+
+/// Bytes that wait for the end of a launch.
+const MOST_PENDING: usize = 16 << 20;
+
+impl Output<'_> {
+    fn new(sink: &Sink) -> Output<'_> {
+        Output { sink, pending: Mutex::default() }
+    }
+
+    /// Takes what the block has printed since the last time.
+    pub fn add(&self, block: u64, text: &mut Vec<u8>) {
+        let mut pending = self.pending.lock().unwrap_or_else(|e| e.into_inner());
+        pending.0 += text.len();
+        match pending.1.last_mut() {
+            Some((last, all)) if *last == block => all.append(text),
+            _ => pending.1.push((block, std::mem::take(text))),
+        }
+        if pending.0 > MOST_PENDING {
+            self.write(&mut pending);
+        }
+    }
+
+    fn flush(&self) {
+        self.write(&mut self.pending.lock().unwrap_or_else(|e| e.into_inner()));
+    }
+
+    fn write(&self, pending: &mut (usize, Vec<(u64, Vec<u8>)>)) {
+        pending.0 = 0;
+        pending.1.sort_by_key(|(block, _)| *block);
+        pending.1.drain(..).for_each(|(_, text)| (self.sink)(&text));
+    }
+}
+
 /// A launch, as its blocks see it.
 pub struct Job<'a> {
     pub decoded: &'a Decoded,
@@ -159,6 +204,7 @@ pub struct Job<'a> {
     pub shared: usize,
     pub threads: usize,
     pub budget: u64,
+    pub output: &'a Output<'a>,
     pub seed: u64,
     /// Null, or the one thread's that runs all blocks.
     pub tools: *mut Observer<'static>,

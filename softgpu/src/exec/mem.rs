@@ -62,6 +62,11 @@ pub fn resolve<const SPACE: u8>(w: &Warp, lane: usize, address: u64, bytes: u64)
     }
 }
 
+/// The host pointer of what a lane sees at a generic address.
+pub fn generic(w: &Warp, lane: usize, address: u64, bytes: u64) -> Option<*mut u8> {
+    resolve::<GENERIC>(w, lane, address, bytes)
+}
+
 /// Where the lanes in the mask point: the place of lane 0 in a row, or one place that all share.
 enum Range {
     Row(*mut u8),

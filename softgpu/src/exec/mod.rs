@@ -12,8 +12,10 @@ pub mod alu;
 pub mod async_copy;
 pub mod atomic;
 mod block;
+pub mod call;
 pub mod collective;
 mod fill;
+mod format;
 mod launch;
 pub mod ldmatrix;
 pub mod matrix;
@@ -26,7 +28,7 @@ pub mod warp;
 pub mod wmma;
 
 pub use alu::{compare_handlers, expand_handlers};
-pub use launch::{Launch, launch, launch_with};
+pub use launch::{Launch, Sink, launch, launch_with};
 pub use warp::clock;
 
 use crate::memory::Block;
@@ -44,6 +46,11 @@ pub const DIVERGED: u32 = EVENT + 3;
 pub const WAIT: u32 = EVENT + 4;
 /// What a handler's body returns to go on with the next op.
 pub const NEXT: u32 = EVENT + 5;
+/// For the loop in `sched` to see to; the op's `imm` is its list, `e` the pc after it.
+pub const CALL: u32 = EVENT + 8;
+pub const RETURN: u32 = EVENT + 9;
+pub const SWITCH: u32 = EVENT + 10;
+pub const YIELD: u32 = EVENT + 11;
 
 /// Runs one instruction and those that follow, and says where to go on: the next pc, or an event (`Warp::at` then names
 /// the op). The pointer is the warp's register file.
@@ -136,6 +143,8 @@ pub struct Warp {
     pub clock: u64,
     /// After `WAIT`: the members that may meet at this instruction or at another of its kind, wherever that stands; or 0.
     pub meets: u32,
+    /// What `printf` has printed in this turn.
+    pub printed: Vec<u8>,
     /// What went wrong, in which lane, and what to do, after `TRAP` and `WAIT`.
     pub stop: Option<Fault>,
 }

@@ -1,7 +1,8 @@
 //! A warp: groups of lanes at their program counters. The group at the lowest one runs first, and groups that meet run
 //! on as one.
 
-use super::{BARRIER, DIVERGED, EVENT, EXIT, Fault, List, Op, TRAP, WAIT, Warp};
+use super::call::{Frames, switch};
+use super::{BARRIER, CALL, DIVERGED, EVENT, EXIT, Fault, List, Op, RETURN, SWITCH, TRAP, WAIT, Warp, YIELD};
 use crate::plan::Program;
 
 /// Lanes at one pc.
@@ -23,6 +24,7 @@ pub struct Lanes {
     spent: Option<u32>,
     /// Parked groups and live lanes when those last tried in vain; what the first of them has to say.
     tried: Vec<Group>,
+    calls: Frames,
     pub fault: Option<Fault>,
     /// See [`clock`](super::clock).
     pub clock: u64,
@@ -119,6 +121,22 @@ pub fn run(
                 WAIT => lanes.park(at, w),
                 TRAP => return Outcome::Trap(at),
                 DIVERGED => lanes.groups.extend([(op.imm, w.taken), (op.e, w.mask & !w.taken)]),
+                CALL | RETURN | SWITCH => {
+                    if lanes.jump(next, program, op, w, file).is_err() {
+                        return Outcome::Trap(at);
+                    }
+                    // These come without an end in a recursion or a loop around a table.
+                    *turn -= 1;
+                    if *turn == 0 {
+                        return Outcome::Spent;
+                    }
+                }
+                YIELD => {
+                    lanes.groups.push((op.e, w.mask));
+                    lanes.spent = Some(op.e);
+                    *turn = (*turn).saturating_sub(PAUSE).max(1);
+                    return Outcome::Spent;
+                }
                 met => lanes.groups.push((met, w.mask)),
             }
             break;
@@ -126,7 +144,23 @@ pub fn run(
     }
 }
 
+/// Branches that a `nanosleep` counts for.
+const PAUSE: u64 = 256;
+
 impl Lanes {
+    /// Calls, returns, and branches by a table.
+    fn jump(&mut self, event: u32, program: &Program, op: &Op, w: &mut Warp, file: *mut u8) -> Result<(), ()> {
+        let groups = &mut self.groups;
+        // SAFETY: the op is of this program, whose register file `file` is; its list is of the op's kind.
+        unsafe {
+            match event {
+                CALL => self.calls.enter(w, &program.lists[op.imm as usize], op.imm, op.e, file, groups),
+                RETURN => self.calls.leave(w, &program.lists, file, groups),
+                _ => switch(w, &program.lists[op.imm as usize], file, groups),
+            }
+        }
+    }
+
     /// All at the start of the kernel.
     pub fn start(&mut self, pc: u32, live: u32) {
         self.live = live;
@@ -136,6 +170,7 @@ impl Lanes {
         self.meeting.clear();
         self.held.clear();
         self.tried.clear();
+        self.calls.clear();
         self.spent = None;
         self.clock = 0;
     }
