@@ -1,5 +1,5 @@
 # The two commands are `make demo` and `make test`; the rest serves them.
-.PHONY: demo test lint bench toolchain
+.PHONY: demo test lint bench fuzz toolchain
 
 # nvcc from PyPI into .cuda/, unless a CUDA installation is found (272 MB, once).
 toolchain:
@@ -15,6 +15,11 @@ lint: toolchain
 
 bench: toolchain
 	cargo bench --workspace
+
+# Mutated PTX for softgpu, longer than in `make test`: `make fuzz SECONDS=3600`.
+SECONDS ?= 600
+fuzz:
+	OMEGA_FUZZ_SECONDS=$(SECONDS) cargo test --release -p softgpu --test fuzz -- --nocapture
 
 demo: toolchain
 	@sh data/demo.sh

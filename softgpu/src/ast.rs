@@ -53,6 +53,22 @@ pub enum Operand<'a> {
     Not(Box<Operand<'a>>),
 }
 
+impl<'a> Operand<'a> {
+    /// Shows itself and all operands within.
+    pub fn walk<'o>(&'o self, see: &mut impl FnMut(&'o Operand<'a>)) {
+        see(self);
+        match self {
+            Operand::Vector(all) | Operand::List(all) | Operand::Bracket(all) => all.iter().for_each(|o| o.walk(see)),
+            Operand::Address { base: inner, .. } | Operand::Sum(inner, _) | Operand::Not(inner) => inner.walk(see),
+            Operand::Pair(a, b) => {
+                a.walk(see);
+                b.walk(see);
+            }
+            _ => {}
+        }
+    }
+}
+
 /// The operands of a `call` are always results, callee, arguments (lists even if empty), and, if there is one, the
 /// prototype or the list of possible callees.
 #[derive(Clone, Debug)]

@@ -8,6 +8,7 @@
 
 mod ast;
 mod decode;
+mod disassemble;
 mod exec;
 mod flow;
 mod inspect;
@@ -24,6 +25,7 @@ mod tools;
 mod trap;
 mod variables;
 
+pub use disassemble::disassemble;
 pub use exec::{Launch, Level, Sink, launch, launch_with};
 pub use inspect::{Inspection, inspect};
 pub use isa::{coverage, coverage_page, rows, spellings};

@@ -50,7 +50,15 @@ struct Names {
 
 impl Names {
     fn new(f: &Function) -> Names {
+        // What the function names of the module's must not become its own.
         let mut taken: HashSet<String> = HashSet::new();
+        for operand in f.body.iter().flat_map(|i| &i.operands) {
+            operand.walk(&mut |o| {
+                if let Operand::Symbol(name) = o {
+                    taken.insert(name.to_string());
+                }
+            });
+        }
         let mut unique = |name: &str| {
             let name = name.replace('.', "$");
             let mut tries = std::iter::once(name.clone()).chain((1..).map(|n| format!("{name}${n}")));

@@ -389,3 +389,84 @@ fn reports_name_the_lines_of_inlined_code() {
         "--> kernels/x.cu:31\n      inlined there: kernels/common.cuh:20\n      inlined there: include/deep.h:12\n";
     assert!(message.contains(lines), "{message}");
 }
+
+/// A text that loads, and one of another spelling that means the same.
+#[test]
+fn spellings_that_mean_the_same() {
+    let body = |text: &str| format!("{HEAD}.entry k(.param .u64 a) {{ {text} }}");
+    let registers = ".reg .b32 %r<9>; .reg .b64 %d<9>; .reg .pred p, q; .reg .f32 f;";
+    let pairs = [
+        ("mov.u32 %r1, 0x1F;", "mov.u32 %r1, 31;"),
+        ("mov.u32 %r1, 0b11111;", "mov.u32 %r1, 037U;"),
+        ("mov.u32 %r1, -(2 - 3) * 4 % 3 << 2 | 1;", "mov.u32 %r1, 5;"),
+        ("mov.u32 %r1, (1 ? 2 : 3) + (4 > 3 && !0) + ~0;", "mov.u32 %r1, 2;"),
+        ("mov.u32 %r1, (.u64)-1 / 2 >> 62;", "mov.u32 %r1, 1;"),
+        ("mov.f32 f, -0f3F800000;", "mov.f32 f, 0fBF800000;"),
+        ("mov.f32 f, 1.5e0;", "mov.f32 f, 0d3FF8000000000000;"),
+        ("ld.global.u32\t%r1 ,\r\n[ %d1 + -4 ] ;", "ld.global.u32 %r1,[%d1-4];"),
+        ("ld.global.u32 %r1, [%d1 + 2*4 - 1];", "ld.global.u32 %r1, [%d1+7];"),
+        ("@!p /* one\n two */ bra L; L: // done\n", "@!p bra M; M:"),
+        ("{ .reg .u32 x; mov.u32 x, 1; } { .reg .u32 x; mov.u32 x, 2; }", ".reg.u32 y, z; mov.u32 y, 1; mov.u32 z, 2;"),
+        (".reg .v2 .b32 v; mov.b64 {v.x, v.y}, %d1;", ".reg .v2 .b32 w; mov.b64 w, %d1;"),
+        ("{ L: bra L; } { L: bra L; }", "A: bra A; B: bra B;"),
+        ("shfl.sync.up.b32 %r1|p, %r2, 1, 0, -1;", "shfl.sync.up.b32 %r1 | p, %r2, 1, 0, -1;"),
+        (".pragma \"nounroll\"; ret;", ";;ret;"),
+    ];
+    for (a, b) in pairs {
+        let (a, b) = (body(&format!("{registers} {a}")), body(&format!("{registers} {b}")));
+        assert_eq!(softgpu::same(&a, &b), Ok(true), "{a}\n{b}");
+        let printed = softgpu::reprint(&a).unwrap();
+        assert_eq!(softgpu::same(&a, &printed), Ok(true), "{a}\n{printed}");
+    }
+    let initial = [
+        ("x[2][2] = {{1}, {2, 3}}", "x[4] = {1, 0, 2, 3}"),
+        ("x[] = {1, 2}", "x[2] = {1, 2}"),
+        ("x[2] = {generic(y)+4, y-4}", "x[2] = {generic(y+4), y+-4}"),
+        ("x[2] = {-1, 1 << 4}", "x[2] = {4294967295, 16}"),
+    ];
+    for (a, b) in initial {
+        let [a, b] = [a, b].map(|x| format!("{HEAD}.global .u32 y; .global .u32 {x};"));
+        assert_eq!(softgpu::same(&a, &b), Ok(true), "{a}\n{b}");
+        assert_eq!(softgpu::same(&a, &softgpu::reprint(&a).unwrap()), Ok(true), "{a}");
+    }
+}
+
+#[test]
+fn errors_name_the_line_and_what_was_expected() {
+    let cases = [
+        (".entry k() {\nadd.u32 %r1, 1;\n", "PTX line 5: expected `}`, but the text ends"),
+        (".entry k() {\n@p bra L;\n}", "PTX line 5: expected a predicate that is declared, found `p`"),
+        (".entry k() {\nbra L;\n}", "PTX line 5: `bra` goes to `L`, which is no label here"),
+        (".entry k() {\nret\n}", "PTX line 6: expected an operand, found `}`"),
+        (".entry k() {\nmov.u32 a, 1 1;\n}", "PTX line 5: expected `,` or `;`, found `1`"),
+        (".entry k() {\n.reg .b33 a;\n}", "PTX line 5: expected a type such as `.b32`, found `.b33`"),
+        (".entry k() {\nL: L: ret; }", "PTX line 5: the label `L` stands twice"),
+        (".entry k() {\n.reg .b32 a; .reg .b32 a; }", "PTX line 5: `a` is declared twice"),
+        (".texture x;", "PTX line 4: expected a directive such as `.entry` that softgpu knows, found `.texture`"),
+        (".global .texref x;", "PTX line 4: softgpu has no textures: read the data through a pointer"),
+        (".global .b32 x[2] = {1, 2, 3};", "PTX line 4: `x` has more initial values than room"),
+        (".global .align 3 .b32 x;", "PTX line 4: expected an alignment, a power of two, found `3`"),
+        (".func f() { ret; }\n.func f() { ret; }", "PTX line 5: `f` is defined twice"),
+        (".entry k() {\nmov.u32 a, 0x;\n}", "PTX line 5: `0x` is not a number"),
+        (".address_size 32", "PTX line 4: softgpu runs PTX with `.address_size 64` only"),
+        ("§", "PTX line 4: `§` does not belong in PTX"),
+    ];
+    for (text, expected) in cases {
+        let error = Module::load(&format!("{HEAD}{text}")).err().map(|e| e.to_string());
+        assert_eq!(error.as_deref(), Some(expected), "{text}");
+    }
+}
+
+/// What is decoded does not depend on how it is written down, and is listed by the table's names.
+#[test]
+fn decoded_text_is_the_same_after_printing() {
+    let text = TABLE.to_string() + FIBONACCI + &kernel(&through("mov.u64 %d5, square;")) + "\n.file 1 \"x.cu\"\n";
+    let text = HEAD.to_string() + &text;
+    let printed = softgpu::reprint(&text).unwrap();
+    let listing = softgpu::disassemble(&text, false).unwrap();
+    assert_eq!(softgpu::disassemble(&printed, false).unwrap(), listing);
+    assert!(
+        ["function:", "kernel:", "mul.lo.u32", "st.global.u32", "return", "call"].iter().all(|w| listing.contains(w))
+    );
+    assert!(softgpu::disassemble(&text, true).unwrap().contains("; st.global.u32 (line "));
+}

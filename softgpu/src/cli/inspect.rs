@@ -28,3 +28,9 @@ pub fn inspect(file: &Path) -> Result<ExitCode, String> {
     eprintln!("{} instructions that softgpu cannot run", found.unsupported.len());
     Ok(ExitCode::from(REFUSED))
 }
+
+pub fn disassemble(file: &Path) -> Result<ExitCode, String> {
+    let text = softgpu::disassemble(&read_ptx(file)?, true).map_err(|error| format!("{}: {error}", file.display()))?;
+    print!("{text}");
+    Ok(ExitCode::SUCCESS)
+}

@@ -37,6 +37,9 @@ enum Action {
     Inspect {
         /// PTX text; `-` is stdin
         file: PathBuf,
+        /// Print the instructions that it is decoded to, and where they come from
+        #[arg(long)]
+        disassemble: bool,
     },
     /// Print the instructions that softgpu runs, as Markdown
     Coverage,
@@ -123,7 +126,8 @@ impl Command {
     pub fn run(self) -> Result<ExitCode, String> {
         match self.action {
             Action::Run(run) => run::run(&run),
-            Action::Inspect { file } => inspect::inspect(&file),
+            Action::Inspect { file, disassemble: false } => inspect::inspect(&file),
+            Action::Inspect { file, .. } => inspect::disassemble(&file),
             Action::Coverage => coverage::coverage(),
             Action::Exec(exec) => exec::exec(&exec),
         }

@@ -58,20 +58,6 @@ fn shape(results: &[Parameter], parameters: &[Parameter]) -> Shape {
     (bytes(results), bytes(parameters))
 }
 
-/// All operands within an operand.
-pub fn walk<'o, 'a>(operand: &'o Operand<'a>, see: &mut impl FnMut(&'o Operand<'a>)) {
-    see(operand);
-    match operand {
-        Operand::Vector(all) | Operand::List(all) | Operand::Bracket(all) => all.iter().for_each(|o| walk(o, see)),
-        Operand::Address { base: inner, .. } | Operand::Sum(inner, _) | Operand::Not(inner) => walk(inner, see),
-        Operand::Pair(a, b) => {
-            walk(a, see);
-            walk(b, see);
-        }
-        _ => {}
-    }
-}
-
 fn is_call(i: &Instruction) -> bool {
     i.head() == "call" && i.operands.len() >= 3
 }
@@ -127,7 +113,7 @@ impl Graph {
             for f in bodies() {
                 for i in &f.body {
                     for (_, operand) in i.operands.iter().enumerate().filter(|(at, _)| !is_call(i) || *at != 1) {
-                        walk(operand, &mut |o| {
+                        operand.walk(&mut |o| {
                             if let Operand::Symbol(name) = o {
                                 take(name);
                             }
@@ -251,7 +237,7 @@ fn promotable(module: &Module, f: &Function) -> Vec<bool> {
                             used.push(v);
                         }
                     }
-                    _ => walk(operand, &mut |o| used.extend(variable(o))),
+                    _ => operand.walk(&mut |o| used.extend(variable(o))),
                 },
                 // Whole arguments and results, but not those of a `[]` parameter.
                 Operand::List(all) if is_call(i) => {
@@ -260,11 +246,11 @@ fn promotable(module: &Module, f: &Function) -> Vec<bool> {
                     for (k, o) in all.iter().enumerate() {
                         let open = formals.and_then(|p| p.get(k)).is_some_and(|p| p.array && p.bytes == 0);
                         if at == 2 && open || !matches!(o, Operand::Variable(_)) {
-                            walk(o, &mut |o| used.extend(variable(o)));
+                            o.walk(&mut |o| used.extend(variable(o)));
                         }
                     }
                 }
-                _ => walk(operand, &mut |o| used.extend(variable(o))),
+                _ => operand.walk(&mut |o| used.extend(variable(o))),
             }
         }
         used.into_iter().for_each(|v| yes[v] = false);
@@ -353,7 +339,7 @@ impl<'a> Decoder<'_, 'a> {
                 self.calls.frames.insert(f, frame.next_multiple_of(16));
             }
             for operand in function.body.iter().flat_map(|i| &i.operands) {
-                walk(operand, &mut |o| {
+                operand.walk(&mut |o| {
                     if let Operand::Symbol(name) = o {
                         used.insert(*name);
                     }
