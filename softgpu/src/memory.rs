@@ -27,7 +27,7 @@ const MOST: usize = 1 << 26;
 const ALIGN: usize = 256;
 
 #[derive(Clone, Copy)]
-pub(crate) struct Block {
+pub struct Block {
     pub base: *mut u8,
     pub bytes: u64,
 }
