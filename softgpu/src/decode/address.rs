@@ -106,14 +106,14 @@ impl<'a> Decoder<'_, 'a> {
         self.row(i, "mov.b64", &[d, &Operand::Integer(0)])
     }
 
-    /// Threads of a block see each other's accesses in program order anyway: they are run by one thread of the host.
     fn fence(&mut self, i: &Instruction<'a>, parts: &[&str]) -> Result<()> {
-        if parts.contains(&"cta") || parts[1] == "proxy" {
-            self.emit(i, Code::Nothing, [0; 5], 0);
-            return Ok(());
-        }
         let consistent = parts[0] == "membar" || parts[1] == "sc" || parts.len() == 2;
-        self.emit_wide(i, &address::FENCE, More { imms: vec![consistent as i64], ..More::default() });
+        let kind = match consistent {
+            _ if parts.contains(&"cta") || parts[1] == "proxy" => address::BLOCK,
+            true => address::CONSISTENT,
+            false => 0,
+        };
+        self.emit_wide(i, &address::FENCE, More { imms: vec![kind], ..More::default() });
         Ok(())
     }
 }

@@ -173,6 +173,10 @@ impl<'a> Decoder<'_, 'a> {
             {
                 (*offset, Place { base: self.slot(i, register, Kind::W)?, wide: false, offset: 0, space: number })
             }
+            Operand::Variable(index) if self.kernel.variables[*index].space[1..] != *kind_of_space => {
+                let v = &self.kernel.variables[*index];
+                return unsupported(i, &format!("`{}` here: it lies in `{}`", v.name, v.space));
+            }
             other => (*offset, Place { base: self.widened(i, other)?, wide: true, offset: 0, space: number }),
         };
         let beyond = i32::try_from(offset).is_err();
@@ -256,6 +260,7 @@ impl<'a> Decoder<'_, 'a> {
                 ty.starts_with('s') as i64,
                 place.offset as i64,
                 m.order as i64,
+                m.strong as i64,
             ];
             match load {
                 true => {

@@ -6,8 +6,9 @@
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use super::alu::Source;
-use super::mem::find;
+use super::mem::{GENERIC, find};
 use super::{LANES, List, NEXT, Warp, Wide, one_level_wide};
+use crate::tools::{Access, Touch};
 
 /// What orders an access among others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,25 +18,31 @@ pub enum Order {
 }
 
 /// The constants of an access: space, bytes of an element, whether elements are extended by their sign, what to add to
-/// the address, and the order.
+/// the address, the order, and whether it is a strong access.
 struct Shape {
     space: u8,
     bytes: usize,
     signed: bool,
     offset: u64,
     acquire: bool,
+    strong: bool,
 }
 
 impl Shape {
     fn of(list: &List) -> Shape {
-        let [space, bytes, signed, offset, order] = [0, 1, 2, 3, 4].map(|k| list.imms[k]);
+        let [space, bytes, signed, offset, order, strong] = [0, 1, 2, 3, 4, 5].map(|k| list.imms[k]);
         Shape {
             space: space as u8,
             bytes: bytes as usize,
             signed: signed != 0,
             offset: offset as u64,
             acquire: order == Order::AcquireRelease as i64,
+            strong: strong != 0,
         }
+    }
+
+    fn reach(&self, place: u32, touch: Touch, bytes: u64) -> Reach {
+        Reach { place, touch, strong: self.strong, space: self.space, offset: self.offset, bytes }
     }
 }
 
@@ -85,21 +92,41 @@ unsafe fn write(p: *mut u8, shape: &Shape, value: u64) {
 ///
 /// # Safety
 /// `at` must be a 64-bit register.
-pub unsafe fn places(
-    w: &mut Warp,
-    r: *mut u8,
-    at: u32,
-    offset: u64,
-    space: u8,
-    [bytes, align]: [u64; 2],
-) -> Result<[*mut u8; LANES], u32> {
+pub unsafe fn places(w: &mut Warp, r: *mut u8, at: u32, to: &Reach) -> Result<[*mut u8; LANES], u32> {
     let mut places = [std::ptr::null_mut(); LANES];
     // SAFETY: the caller's.
-    let addresses = unsafe { Source::<u64>::all(r, at) };
+    let addresses = unsafe { Source::<u64>::all(r, at) }.map(|address| address.wrapping_add(to.offset));
+    to.show(w, &addresses)?;
     for lane in lanes(w.mask) {
-        places[lane] = find(w, space, lane, addresses[lane].wrapping_add(offset), bytes, align)?;
+        places[lane] = find(w, to.space, lane, addresses[lane], to.bytes, to.bytes)?;
     }
     Ok(places)
+}
+
+/// An access of the lanes of a warp, each to `bytes` bytes, aligned to their number, at `offset` from its address.
+pub struct Reach {
+    /// The instruction's.
+    pub place: u32,
+    pub touch: Touch,
+    pub strong: bool,
+    pub space: u8,
+    pub offset: u64,
+    pub bytes: u64,
+}
+
+impl Reach {
+    /// Shows it to the tools, if there are any; an error is a trap.
+    pub fn show(&self, w: &mut Warp, addresses: &[u64; LANES]) -> Result<(), u32> {
+        if w.tools.is_null() {
+            return Ok(());
+        }
+        let &Reach { place, touch, strong, space, bytes, .. } = self;
+        let access = Access { place, touch, space: space.min(GENERIC), bytes: bytes as u32, strong };
+        match w.show(&access, addresses) {
+            NEXT => Ok(()),
+            trap => Err(trap),
+        }
+    }
 }
 
 /// The lanes of a mask.
@@ -141,7 +168,7 @@ unsafe fn load_lanes(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
     let whole = (values.len() * shape.bytes) as u64;
     // SAFETY: the decoder has given every operand a register of its kind; `places` has checked every byte.
     unsafe {
-        let places = match places(w, r, at, shape.offset, shape.space, [whole; 2]) {
+        let places = match places(w, r, at, &shape.reach(list.place, Touch::Read, whole)) {
             Ok(places) => places,
             Err(trap) => return trap,
         };
@@ -160,7 +187,7 @@ unsafe fn store_lanes(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
     let whole = (values.len() * shape.bytes) as u64;
     // SAFETY: as in `load_lanes`.
     unsafe {
-        let places = match places(w, r, at, shape.offset, shape.space, [whole; 2]) {
+        let places = match places(w, r, at, &shape.reach(list.place, Touch::Write, whole)) {
             Ok(places) => places,
             Err(trap) => return trap,
         };

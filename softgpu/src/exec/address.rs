@@ -2,17 +2,22 @@
 
 use std::sync::atomic::{Ordering, fence};
 
-use super::access::{lanes, places};
+use super::access::{Reach, lanes, places};
 use super::alu::{Source, put_mask};
 use super::{LANES, List, NEXT, Warp, Wide, one_level_wide};
 use crate::memory::{CONST_WINDOW, LOCAL_WINDOW, OFFSET_BITS, SHARED_WINDOW};
+use crate::tools::Touch;
 
 /// Destination predicate; a generic address. Constant: the window asked about, 0 for global memory.
 pub static IS_SPACE: Wide = Wide { name: "isspacep", run: one_level_wide(is_space), waits: false, strong: false };
-/// Constant: 1 for one that is sequentially consistent.
+/// Constant: [`BLOCK`], [`CONSISTENT`] or 0.
 pub static FENCE: Wide = Wide { name: "fence", run: one_level_wide(fence_all), waits: false, strong: false };
 /// An address; what lies there for 128 bytes is lost. Constants: the offset, the space.
 pub static DISCARD: Wide = Wide { name: "discard", run: one_level_wide(discard), waits: false, strong: false };
+
+/// Within the block, whose threads see each other's accesses in program order anyway: one thread of the host runs them.
+pub const BLOCK: i64 = 2;
+pub const CONSISTENT: i64 = 1;
 
 unsafe fn is_space(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
     let asked = list.imms[0] as u64;
@@ -34,8 +39,16 @@ unsafe fn is_space(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
     NEXT
 }
 
-unsafe fn fence_all(_: &mut Warp, list: &List, _: *mut u8) -> u32 {
-    fence(if list.imms[0] == 1 { Ordering::SeqCst } else { Ordering::AcqRel });
+unsafe fn fence_all(w: &mut Warp, list: &List, _: *mut u8) -> u32 {
+    match list.imms[0] {
+        BLOCK => {}
+        CONSISTENT => fence(Ordering::SeqCst),
+        _ => fence(Ordering::AcqRel),
+    }
+    // SAFETY: the tools outlive the launch, which runs on one thread with them.
+    if let Some(tools) = unsafe { w.tools.as_mut() } {
+        tools.fence(w, list.place);
+    }
     NEXT
 }
 
@@ -43,10 +56,11 @@ unsafe fn fence_all(_: &mut Warp, list: &List, _: *mut u8) -> u32 {
 const LINE: usize = 128;
 
 unsafe fn discard(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
-    let offset = list.imms[0] as u64;
+    let (offset, space) = (list.imms[0] as u64, list.imms[1] as u8);
+    let lines = Reach { place: list.place, touch: Touch::Write, strong: false, space, offset, bytes: LINE as u64 };
     // SAFETY: the decoder has given every operand a register of its kind; `places` has checked every byte.
     unsafe {
-        match places(w, r, list.regs[0], offset, list.imms[1] as u8, [LINE as u64; 2]) {
+        match places(w, r, list.regs[0], &lines) {
             Ok(places) => lanes(w.mask).for_each(|lane| places[lane].write_bytes(u8::MAX, LINE)),
             Err(trap) => return trap,
         }

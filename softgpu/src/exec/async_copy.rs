@@ -3,11 +3,12 @@
 //! A copy may be made at any time before a wait for it ends. Usually that is at once. Deferred, it is made at that wait,
 //! and the destination holds nothing of use until then: a thread that does not wait computes with NaN.
 
-use super::access::{get, lanes, places};
+use super::access::{Reach, get, lanes, places};
 use super::alu::Source;
 use super::mbarrier;
 use super::mem::{GLOBAL, SHARED, find};
 use super::{LANES, List, NEXT, Warp, Wide, one_level_wide};
+use crate::tools::Touch;
 
 const fn wide(name: &'static str, run: super::WideFn) -> Wide {
     Wide { name, run: one_level_wide(run), waits: false, strong: false }
@@ -120,15 +121,23 @@ impl Warp {
 unsafe fn copy(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
     let [to_offset, from_offset, size, mode] = [0, 1, 2, 3].map(|k| list.imms[k]);
     let size = size as u64;
+    let reach = |touch, space, offset: i64| Reach {
+        place: list.place,
+        touch,
+        strong: false,
+        space,
+        offset: offset as u64,
+        bytes: size,
+    };
     let mut from = [std::ptr::null_mut::<u8>(); LANES];
     let mut bytes = [size; LANES];
     // SAFETY: the decoder has given every operand a register of its kind; every byte is checked before the first copy.
     unsafe {
-        let to = match places(w, r, list.regs[0], to_offset as u64, SHARED, [size; 2]) {
+        let to = match places(w, r, list.regs[0], &reach(Touch::Write, SHARED, to_offset)) {
             Ok(to) => to,
             Err(trap) => return trap,
         };
-        let addresses = Source::<u64>::all(r, list.regs[1]);
+        let addresses = Source::<u64>::all(r, list.regs[1]).map(|a| a.wrapping_add(from_offset as u64));
         for lane in lanes(w.mask) {
             bytes[lane] = match mode {
                 SIZED => get(r, list.regs[2], 4, lane),
@@ -142,13 +151,19 @@ unsafe fn copy(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
                 let what = format!("cp.async: {} bytes to read for a copy of {size}", bytes[lane]);
                 return w.trap(what, "the size of the source cannot be larger than that of the copy", lane as u32);
             }
-            if bytes[lane] > 0 {
-                let address = addresses[lane].wrapping_add(from_offset as u64);
-                from[lane] = match find(w, GLOBAL, lane, address, bytes[lane], size) {
-                    Ok(from) => from,
-                    Err(trap) => return trap,
-                };
-            }
+        }
+        let (mask, readers) = (w.mask, readers(w.mask, &bytes));
+        w.mask = readers;
+        let shown = reach(Touch::Read, GLOBAL, from_offset).show(w, &addresses);
+        w.mask = mask;
+        if let Err(trap) = shown {
+            return trap;
+        }
+        for lane in lanes(readers) {
+            from[lane] = match find(w, GLOBAL, lane, addresses[lane], bytes[lane], size) {
+                Ok(from) => from,
+                Err(trap) => return trap,
+            };
         }
         for lane in lanes(w.mask) {
             let (to, from, size, bytes) = (to[lane], from[lane], size as usize, bytes[lane] as usize);
@@ -168,6 +183,11 @@ unsafe fn copy(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
         }
     }
     NEXT
+}
+
+/// The lanes that read anything.
+fn readers(mask: u32, bytes: &[u64; LANES]) -> u32 {
+    lanes(mask).filter(|&lane| bytes[lane] > 0).fold(0, |readers, lane| readers | 1 << lane)
 }
 
 unsafe fn commit(w: &mut Warp, _: &List, _: *mut u8) -> u32 {
@@ -196,10 +216,10 @@ unsafe fn wait(w: &mut Warp, list: &List, _: *mut u8) -> u32 {
 }
 
 unsafe fn arrive(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
-    let [offset, space, noinc] = [0, 1, 2].map(|k| list.imms[k]);
+    let noinc = list.imms[2];
     // SAFETY: as in `copy`.
     unsafe {
-        let objects = match places(w, r, list.regs[0], offset as u64, space as u8, [8; 2]) {
+        let objects = match places(w, r, list.regs[0], &mbarrier::Object::reach(list)) {
             Ok(objects) => objects,
             Err(trap) => return trap,
         };

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 use half::{bf16, f16};
 
-use super::access::{get, lanes, places, set};
+use super::access::{Reach, get, lanes, places, set};
 use super::{List, NEXT, Warp, Wide, one_level_wide};
+use crate::tools::Touch;
 
 /// The word that an atomic operation changes.
 trait Word: Copy {
@@ -66,10 +67,11 @@ unsafe fn atomic<T: Word>(w: &mut Warp, list: &List, r: *mut u8, f: impl Fn(T, T
         _ => Ordering::AcqRel,
     };
     let uses = &list.regs[returns as usize..];
-    let size = T::BYTES as u64;
+    let (space, offset) = (space as u8, offset as u64);
+    let words = Reach { place: list.place, touch: Touch::Atomic, strong: true, space, offset, bytes: T::BYTES as u64 };
     // SAFETY: the decoder has given every operand a register of its kind; `places` has checked every word.
     unsafe {
-        let places = match places(w, r, uses[0], offset as u64, space as u8, [size; 2]) {
+        let places = match places(w, r, uses[0], &words) {
             Ok(places) => places,
             Err(trap) => return trap,
         };

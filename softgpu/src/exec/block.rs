@@ -39,6 +39,10 @@ pub struct Block<'a> {
     budget: u64,
 }
 
+/// Rounds of its warps in one turn of a block: they may wait for each other that often, and for another block at most
+/// so long.
+const ROUNDS: usize = 1024;
+
 /// Whether a block has ended with its turn.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
@@ -129,25 +133,30 @@ impl<'a> Block<'a> {
 
     /// Runs until the block ends or some warp has used up its turn of so many branches.
     pub fn turn(&mut self, branches: u64) -> Result<Turn, Box<Stop>> {
-        loop {
+        for _ in 0..ROUNDS {
             match self.round(branches)? {
                 (Turn::Goes, 0) => {}
                 (turn, _) => return Ok(turn),
             }
         }
+        Ok(Turn::Goes)
     }
 
-    /// Runs every warp until it waits, ends or has used up its turn; how many have used it up.
+    /// Runs every warp until it waits, ends, gives way or has used up its turn; how many have used it up.
     fn round(&mut self, branches: u64) -> Result<(Turn, usize), Box<Stop>> {
-        let (mut done, mut spent) = (0, 0);
+        let (mut done, mut spent, mut waiting) = (0, 0, 0);
         for k in 0..self.order.len() {
             let warp = self.order[k];
-            let (outcome, used, fault) = self.warp(warp, branches);
+            let (outcome, used, given, fault) = self.warp(warp, branches);
             match outcome {
                 Outcome::Done => done += 1,
                 Outcome::Held => {}
                 Outcome::Spent => {
-                    spent += 1;
+                    if given == 0 {
+                        spent += 1
+                    } else {
+                        waiting += 1
+                    }
                     self.budget = self.budget.saturating_sub(used);
                     if self.budget == 0 {
                         let lane = self.warps[warp].groups.last().map_or(0, |g| g.1.trailing_zeros());
@@ -164,13 +173,14 @@ impl<'a> Block<'a> {
             self.observe(|tools| tools.block_ends(self.index));
             return Ok((Turn::Ended, spent));
         }
-        if opened == 0 && spent == 0 {
+        if opened == 0 && spent == 0 && waiting == 0 {
             return Err(self.stuck());
         }
         Ok((Turn::Goes, spent))
     }
 
-    fn warp(&mut self, index: usize, branches: u64) -> (Outcome, u64, Option<Fault>) {
+    /// One turn of a warp: how it ended, branches used, and branches given away.
+    fn warp(&mut self, index: usize, branches: u64) -> (Outcome, u64, u64, Option<Fault>) {
         let program = self.job.program;
         let lanes = &mut self.warps[index];
         let local_bytes = self.job.decoded.local_bytes;
@@ -198,6 +208,8 @@ impl<'a> Block<'a> {
             param_bytes: self.job.params.len() as u64,
             copies: &mut self.copies,
             deferred: self.job.deferred,
+            turn: branches,
+            given: 0,
             lists: program.lists.as_ptr(),
             block: self.index,
             index: index as u32,
@@ -208,20 +220,19 @@ impl<'a> Block<'a> {
             stop: None,
         };
         let (barriers, met) = (&mut self.barriers, &mut self.met);
-        let mut turn = branches;
         let mut arrive = |w: &mut Warp, _: &Op, list: &List| {
             *met = true;
             // SAFETY: the list is a barrier's, of this program, whose register file `file` is.
             unsafe { arrive(barriers, index, w, list, file) }
         };
-        let outcome = run(program, lanes, &mut w, file, &mut turn, &mut arrive);
+        let outcome = run(program, lanes, &mut w, file, &mut arrive);
         lanes.live = w.live;
         lanes.clock = w.clock;
         if !w.printed.is_empty() {
             self.job.output.add(self.index, &mut w.printed);
         }
         let fault = if let Outcome::Trap(_) = outcome { w.stop.take() } else { None };
-        (outcome, branches - turn, fault)
+        (outcome, branches.saturating_sub(w.turn + w.given), w.given, fault)
     }
 
     /// Opens the barriers that are complete; how many.

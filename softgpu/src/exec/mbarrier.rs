@@ -1,8 +1,9 @@
 //! `mbarrier`: PTX ISA 9.0, 9.7.13.15. An object lies in shared memory, which one thread of the host works on.
 
-use super::access::{get, lanes, places, set};
+use super::access::{Reach, get, lanes, places, set};
 use super::alu::put_mask;
 use super::{List, NEXT, Warp, Wide, one_level_wide};
+use crate::tools::Touch;
 
 const fn wide(name: &'static str, run: super::WideFn, strong: bool) -> Wide {
     Wide { name, run: one_level_wide(run), waits: false, strong }
@@ -35,7 +36,7 @@ const TAG: u64 = 0b01;
 /// An object's 64 bits: pending 0..20, expected 20..40, transactions 40..61 (two's complement), phase 61, tag 62..64.
 /// A state is those of the object at the time.
 #[derive(Clone, Copy)]
-struct Object {
+pub struct Object {
     /// Arrivals that the phase waits for, and the next one will.
     pending: u64,
     expected: u64,
@@ -57,6 +58,12 @@ impl Object {
     fn word(self) -> u64 {
         let transactions = (self.transactions as u64 & (1 << 21) - 1) << 40;
         self.pending | self.expected << 20 | transactions | self.phase << 61 | TAG << 62
+    }
+
+    /// What an instruction does to the object; its first constants are offset and space.
+    pub fn reach(list: &List) -> Reach {
+        let (offset, space) = (list.imms[0] as u64, list.imms[1] as u8);
+        Reach { place: list.place, touch: Touch::Atomic, strong: true, space, offset, bytes: 8 }
     }
 
     /// Completes the phase if nothing is left to wait for.
@@ -84,7 +91,7 @@ impl Object {
 /// `at` must be a 64-bit register, and the list must start with offset and space.
 unsafe fn objects(w: &mut Warp, list: &List, r: *mut u8, at: u32) -> Result<[*mut u8; super::LANES], u32> {
     // SAFETY: the caller's.
-    let places = unsafe { places(w, r, at, list.imms[0] as u64, list.imms[1] as u8, [8; 2])? };
+    let places = unsafe { places(w, r, at, &Object::reach(list))? };
     let outside = |p: *mut u8| (p as u64).wrapping_sub(w.shared as u64) >= w.shared_bytes;
     match lanes(w.mask).find(|&lane| outside(places[lane])) {
         Some(lane) => {
@@ -239,6 +246,9 @@ unsafe fn test(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
             done |= ((object.phase != phase) as u32) << lane;
         }
         put_mask(w, r, list.regs[0], done);
+        if done != w.mask {
+            w.give_way();
+        }
     }
     NEXT
 }

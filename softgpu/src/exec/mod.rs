@@ -132,6 +132,9 @@ pub struct Warp {
     /// What the block's threads have under way, and whether it is held back until a wait.
     pub copies: *mut Copies,
     pub deferred: bool,
+    /// Branches left of the turn, and those given away.
+    pub turn: u64,
+    pub given: u64,
     /// Operands of the program's wide instructions.
     pub lists: *const List,
     /// The block's number in the grid, and the warp's in the block.
@@ -176,6 +179,12 @@ impl Warp {
             }
             None => NEXT,
         }
+    }
+
+    /// Ends the turn at the next branch: what the warp waits for is another one's to do.
+    pub fn give_way(&mut self) {
+        self.given += self.turn.saturating_sub(1);
+        self.turn = self.turn.min(1);
     }
 
     #[cold]

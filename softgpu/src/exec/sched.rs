@@ -60,15 +60,8 @@ pub enum Arrival {
     Held(usize),
 }
 
-/// Runs a warp until all its lanes have exited or wait, or for `turn` branches.
-pub fn run(
-    program: &Program,
-    lanes: &mut Lanes,
-    w: &mut Warp,
-    file: *mut u8,
-    turn: &mut u64,
-    arrive: Arrive,
-) -> Outcome {
+/// Runs a warp until all its lanes have exited or wait, or for `w.turn` branches.
+pub fn run(program: &Program, lanes: &mut Lanes, w: &mut Warp, file: *mut u8, arrive: Arrive) -> Outcome {
     let ops = program.ops.as_slice();
     loop {
         // Nearly always all lanes are together.
@@ -101,8 +94,8 @@ pub fn run(
             let next = unsafe { ((*op).run)(w, op, file) };
             if next < limit && !(behind && program.together[next as usize]) {
                 pc = next;
-                *turn -= 1;
-                if *turn == 0 {
+                w.turn -= 1;
+                if w.turn == 0 {
                     lanes.groups.push((pc, w.mask));
                     lanes.spent = Some(pc);
                     return Outcome::Spent;
@@ -126,15 +119,16 @@ pub fn run(
                         return Outcome::Trap(at);
                     }
                     // These come without an end in a recursion or a loop around a table.
-                    *turn -= 1;
-                    if *turn == 0 {
+                    w.turn -= 1;
+                    if w.turn == 0 {
                         return Outcome::Spent;
                     }
                 }
                 YIELD => {
                     lanes.groups.push((op.e, w.mask));
                     lanes.spent = Some(op.e);
-                    *turn = (*turn).saturating_sub(PAUSE).max(1);
+                    w.turn = w.turn.saturating_sub(PAUSE).max(1);
+                    w.give_way();
                     return Outcome::Spent;
                 }
                 met => lanes.groups.push((met, w.mask)),

@@ -95,7 +95,7 @@ fn variables_that_are_run_past() {
             "ld.global.u32 %r1, [elsewhere];",
             "`elsewhere`: the module does not define it",
         ),
-        (".global .u32 twice; .global .u32 twice;", "", "`twice` is defined twice"),
+        (".global .u32 twice; .global .u32 twice;", "", "`twice` is de"),
         (".global .u32 few[2] = {1, 2, 3};", "", "more initial values than"),
         (".shared .u32 s = 5;", "", "initial value"),
         (".const .u32 c;", "ld.global.u32 %r1, [c];", "`c` here: it lies in `.const`"),
