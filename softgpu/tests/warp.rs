@@ -407,9 +407,10 @@ fn barriers_reduce() {
 /// A register that a reduction writes is no constant, whatever else writes it.
 #[test]
 fn a_reduction_overwrites_what_was_there() {
-    let body = "mov.u32 %o0, 99; setp.lt.u32 %p1, %t, 33; bar.red.popc.u32 %o0, 0, 64, %p1; mov.u32 %o1, %o0;";
+    let body = "mov.u32 %r1, 99; mov.u32 %o0, 99; setp.lt.u32 %p1, %t, 33; bar.red.popc.u32 %o0, 0, 64, %p1;
+        add.u32 %o1, %r1, 0;";
     let got = run(Level::Avx2, 64, &[], 2, body).unwrap();
-    assert!(got.iter().flatten().all(|&n| n == 33));
+    assert!(got[0].iter().all(|&n| n == 33) && got[1].iter().all(|&n| n == 99), "{got:?}");
 }
 
 /// Warp 0 makes a value, round by round, and does not wait for who takes it before it makes the next.
