@@ -31,7 +31,7 @@ pub use inspect::{Inspection, inspect};
 pub use isa::{coverage, coverage_page, rows, spellings};
 pub use memory::Memory;
 pub use tools::{Report, Tools, chips, counters};
-pub use trap::{Error, LoadError, Stop};
+pub use trap::{Error, LoadError, Side, Stop};
 
 use std::io::Write;
 use std::sync::OnceLock;
@@ -85,8 +85,9 @@ pub(crate) struct Kernel {
     pub rows: Program,
     pub any: Program,
     level: Level,
-    /// The same under tools.
+    /// The same under tools, and what those know of the instructions.
     watched: OnceLock<[Program; 2]>,
+    marks: OnceLock<Vec<tools::Mark>>,
 }
 
 impl Kernel {
@@ -103,6 +104,12 @@ impl Kernel {
     }
 }
 
+impl Kernel {
+    pub(crate) fn marks(&self) -> &[tools::Mark] {
+        self.marks.get_or_init(|| tools::marks(&self.decoded.places))
+    }
+}
+
 impl Module {
     /// Parses and decodes PTX text. Errors: malformed text, and any instruction that softgpu cannot run, with its line.
     pub fn load(ptx: &str) -> Result<Module, LoadError> {
@@ -116,7 +123,7 @@ impl Module {
         let kernel = |kernel| {
             let decoded = decode::decode(&module, kernel)?;
             let [rows, any] = [true, false].map(|rows| plan::plan(&decoded, level, Mode { rows, watched: false }));
-            Ok(Kernel { decoded, rows, any, level, watched: OnceLock::new() })
+            Ok(Kernel { decoded, rows, any, level, watched: OnceLock::new(), marks: OnceLock::new() })
         };
         let variables = Variables::of(&module)?;
         let kernels = module.kernels.iter().map(kernel).collect::<Result<_, LoadError>>()?;

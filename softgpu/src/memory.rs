@@ -26,10 +26,13 @@ const FUNCTION_BYTES: u64 = 16;
 const MOST: usize = 1 << 26;
 const ALIGN: usize = 256;
 
+/// An allocation; `base` is null once it is freed, and `bytes` stays.
 #[derive(Clone, Copy)]
 pub struct Block {
     pub base: *mut u8,
     pub bytes: u64,
+    /// Null in a memory that is not watched.
+    pub written: Written,
 }
 
 // SAFETY: a block is a plain range of bytes; kernels race on it exactly as they would on a GPU, and the launch
@@ -55,11 +58,25 @@ pub struct Memory {
     blocks: RwLock<Vec<Block>>,
     /// Variables of the modules that have been used with it, by the module's number.
     pub(crate) modules: Mutex<HashMap<u64, Arc<Placed>>>,
+    /// It keeps for every byte whether somebody has written it.
+    watched: bool,
 }
 
 impl Memory {
     pub fn new() -> Memory {
         Memory::default()
+    }
+
+    /// A memory that keeps for every byte whether the host or a kernel has written it, for initcheck. Every launch on
+    /// it is one under tools: on one thread, and slower.
+    pub fn watched() -> Memory {
+        let mut memory = Memory::default();
+        memory.watched = true;
+        memory
+    }
+
+    pub fn is_watched(&self) -> bool {
+        self.watched
     }
 
     /// Reserves `bytes` zeroed bytes, aligned to 256. Errors: no host memory left, or over 64 GiB at once.
@@ -75,11 +92,13 @@ impl Memory {
             return Err(failed());
         }
         let mut blocks = self.blocks.write().unwrap_or_else(|e| e.into_inner());
+        let written = if self.watched { Written::new(bytes as u64) } else { Written::none() };
+        let mut block = Block { base, bytes: bytes as u64, written };
         if blocks.len() >= MOST {
-            release(&mut Block { base, bytes: bytes as u64 });
+            release(&mut block);
             return Err(failed());
         }
-        blocks.push(Block { base, bytes: bytes as u64 });
+        blocks.push(block);
         Ok((blocks.len() as u64 - 1 + FIRST) << OFFSET_BITS)
     }
 
@@ -96,26 +115,6 @@ impl Memory {
         }
     }
 
-    /// Copies from the host.
-    pub fn write(&self, address: u64, data: &[u8]) -> Result<(), crate::Error> {
-        // SAFETY: the range is checked, and device memory never overlaps host data.
-        unsafe {
-            let to = self.host_slice(address, data.len())?;
-            std::ptr::copy_nonoverlapping(data.as_ptr(), to, data.len());
-        }
-        Ok(())
-    }
-
-    /// Copies to the host.
-    pub fn read(&self, address: u64, data: &mut [u8]) -> Result<(), crate::Error> {
-        // SAFETY: as in `write`.
-        unsafe {
-            let from = self.host_slice(address, data.len())?;
-            std::ptr::copy_nonoverlapping(from, data.as_mut_ptr(), data.len());
-        }
-        Ok(())
-    }
-
     /// The host pointer of `bytes` bytes at `address`.
     ///
     /// # Safety
@@ -128,6 +127,69 @@ impl Memory {
         }
     }
 
+    /// Copies host data to `address`.
+    pub fn write(&self, address: u64, data: &[u8]) -> Result<(), crate::Error> {
+        let bytes = data.len();
+        // SAFETY: the range is checked, and host data never overlap device memory; nor does a launch run meanwhile.
+        unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), self.host_slice(address, bytes)?, bytes) };
+        self.mark_written(address, bytes)
+    }
+
+    /// Copies device memory to the host. Bytes that nobody has written are no error: see [`Memory::unwritten`].
+    pub fn read(&self, address: u64, data: &mut [u8]) -> Result<(), crate::Error> {
+        // SAFETY: as in `write`.
+        unsafe { std::ptr::copy_nonoverlapping(self.host_slice(address, data.len())?, data.as_mut_ptr(), data.len()) };
+        Ok(())
+    }
+
+    /// Sets `bytes` bytes to `value`.
+    pub fn fill(&self, address: u64, bytes: usize, value: u8) -> Result<(), crate::Error> {
+        // SAFETY: as in `write`.
+        unsafe { std::ptr::write_bytes(self.host_slice(address, bytes)?, value, bytes) };
+        self.mark_written(address, bytes)
+    }
+
+    /// Copies within the memory; the ranges may overlap. Bytes that nobody has written stay so.
+    pub fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<(), crate::Error> {
+        // SAFETY: as in `write`.
+        unsafe { std::ptr::copy(self.host_slice(from, bytes)?, self.host_slice(to, bytes)?, bytes) };
+        let blocks = self.blocks.read().unwrap_or_else(|e| e.into_inner());
+        if let (Some(a), Some(b)) = (watched_at(&blocks, to), watched_at(&blocks, from)) {
+            let state: Vec<bool> = (0..bytes as u64).map(|i| b.0.first_missing(b.1 + i, 1).is_none()).collect();
+            (0..bytes as u64).zip(state).for_each(|(i, on)| a.0.set(a.1 + i, 1, on));
+        }
+        Ok(())
+    }
+
+    /// Takes the bytes as written: by a matrix product, say, that runs on the host.
+    pub fn mark_written(&self, address: u64, bytes: usize) -> Result<(), crate::Error> {
+        self.mark(address, bytes, true)
+    }
+
+    /// Takes the bytes as new: those of an arena that hands them out again.
+    pub fn mark_unwritten(&self, address: u64, bytes: usize) -> Result<(), crate::Error> {
+        self.mark(address, bytes, false)
+    }
+
+    fn mark(&self, address: u64, bytes: usize, on: bool) -> Result<(), crate::Error> {
+        // SAFETY: only the check is wanted.
+        unsafe { self.host_slice(address, bytes)? };
+        let blocks = self.blocks.read().unwrap_or_else(|e| e.into_inner());
+        if let Some((written, offset)) = watched_at(&blocks, address) {
+            written.set(offset, bytes as u64, on);
+        }
+        Ok(())
+    }
+
+    /// The first address of the range that nobody has written; none in a memory that is not watched.
+    pub fn unwritten(&self, address: u64, bytes: usize) -> Result<Option<u64>, crate::Error> {
+        // SAFETY: only the check is wanted.
+        unsafe { self.host_slice(address, bytes)? };
+        let blocks = self.blocks.read().unwrap_or_else(|e| e.into_inner());
+        let missing = watched_at(&blocks, address).and_then(|(written, at)| written.first_missing(at, bytes as u64));
+        Ok(missing.map(|offset| address >> OFFSET_BITS << OFFSET_BITS | offset))
+    }
+
     pub(crate) fn snapshot(&self) -> Vec<Block> {
         self.blocks.read().unwrap_or_else(|e| e.into_inner()).clone()
     }
@@ -136,7 +198,82 @@ impl Memory {
 fn release(block: &mut Block) {
     // SAFETY: allocated with this layout in `alloc`, and nulled here so that it is freed once.
     unsafe { dealloc(block.base, Layout::from_size_align_unchecked((block.bytes as usize).max(1), ALIGN)) };
-    *block = Block { base: std::ptr::null_mut(), bytes: 0 };
+    block.base = std::ptr::null_mut();
+    block.written.release(block.bytes);
+}
+
+/// Where a watched memory keeps the state of a live allocation, and the offset in it.
+fn watched_at(blocks: &[Block], address: u64) -> Option<(Written, u64)> {
+    let block = blocks.get((address >> OFFSET_BITS).wrapping_sub(FIRST) as usize)?;
+    (!block.base.is_null() && block.written.is_kept()).then_some((block.written, address & ((1 << OFFSET_BITS) - 1)))
+}
+
+/// One bit per byte of an allocation: whether somebody has written it.
+#[derive(Clone, Copy)]
+pub(crate) struct Written(*mut u64);
+
+impl Written {
+    pub const fn none() -> Written {
+        Written(std::ptr::null_mut())
+    }
+
+    fn new(bytes: u64) -> Written {
+        Written(Box::into_raw(vec![0u64; bytes.div_ceil(64).max(1) as usize].into_boxed_slice()) as *mut u64)
+    }
+
+    fn release(&mut self, bytes: u64) {
+        if self.is_kept() {
+            let words = std::ptr::slice_from_raw_parts_mut(self.0, bytes.div_ceil(64).max(1) as usize);
+            // SAFETY: made by `new` for as many bytes; nulled here, so that it is freed once.
+            drop(unsafe { Box::from_raw(words) });
+            self.0 = std::ptr::null_mut();
+        }
+    }
+
+    pub fn is_kept(self) -> bool {
+        !self.0.is_null()
+    }
+
+    /// Over bytes that a live allocation holds. Kernels mark from the one thread that runs them.
+    #[inline]
+    pub fn set(self, from: u64, bytes: u64, on: bool) {
+        // SAFETY: the caller's range lies inside the allocation that this was made for.
+        bits(from, bytes, |word, mask| unsafe {
+            let word = self.0.add(word);
+            *word = if on { *word | mask } else { *word & !mask };
+            true
+        });
+    }
+
+    /// The first byte of the range that nobody has written.
+    #[inline]
+    pub fn first_missing(self, from: u64, bytes: u64) -> Option<u64> {
+        let mut missing = None;
+        // SAFETY: as in `set`.
+        bits(from, bytes, |word, mask| unsafe {
+            let holes = !*self.0.add(word) & mask;
+            if holes != 0 {
+                missing = Some(word as u64 * 64 + holes.trailing_zeros() as u64);
+            }
+            holes == 0
+        });
+        missing
+    }
+}
+
+/// The words of a bit map that a range touches, with the bits in it, until `f` says to stop.
+#[inline]
+pub(crate) fn bits(from: u64, bytes: u64, mut f: impl FnMut(usize, u64) -> bool) {
+    let (mut at, end) = (from, from + bytes);
+    while at < end {
+        let (word, low) = (at / 64, at % 64);
+        let high = (end - word * 64).min(64);
+        let mask = (u64::MAX >> (64 - (high - low))) << low;
+        if !f(word as usize, mask) {
+            return;
+        }
+        at = word * 64 + high;
+    }
 }
 
 impl Drop for Memory {
@@ -155,15 +292,36 @@ pub(crate) fn locate(blocks: &[Block], address: u64, bytes: u64) -> Option<*mut 
     (offset + bytes <= block.bytes && !block.base.is_null()).then(|| unsafe { block.base.add(offset as usize) })
 }
 
-/// What is wrong with a global address, in words.
-pub(crate) fn describe(blocks: &[Block], address: u64, bytes: u64) -> String {
-    match blocks.get((address >> OFFSET_BITS).wrapping_sub(FIRST) as usize) {
-        Some(block) if !block.base.is_null() => {
-            let offset = address & ((1 << OFFSET_BITS) - 1);
-            format!("{bytes} bytes at +{offset} of an allocation of {}", block.bytes)
+/// The allocation that an address belongs to, freed or not: its number, and the offset, which may lie before its start
+/// or past its end.
+pub(crate) fn nearest(blocks: &[Block], address: u64) -> Option<(usize, Block, i64)> {
+    let index = (address.wrapping_add(1 << (OFFSET_BITS - 1)) >> OFFSET_BITS).wrapping_sub(FIRST) as usize;
+    let block = *blocks.get(index)?;
+    Some((index, block, address.wrapping_sub(self::address(index, 0)) as i64))
+}
+
+/// As [`nearest`], of an address inside its allocation's window.
+pub(crate) fn index(blocks: &[Block], address: u64) -> Option<(usize, Block)> {
+    let index = (address >> OFFSET_BITS).wrapping_sub(FIRST) as usize;
+    blocks.get(index).map(|block| (index, *block))
+}
+
+/// The address at an offset in the allocation of that number.
+pub(crate) fn address(index: usize, offset: u64) -> u64 {
+    (index as u64 + FIRST) << OFFSET_BITS | offset
+}
+
+/// What is wrong with a global address, and what to do.
+pub(crate) fn describe(blocks: &[Block], address: u64) -> (&'static str, &'static str) {
+    match nearest(blocks, address) {
+        Some((_, block, _)) if block.base.is_null() => {
+            ("access to freed memory", "the host has freed it before the launch: free it after the last use")
         }
-        Some(_) => format!("{bytes} bytes at {address:#x}, which has been freed"),
-        None if address < 1 << 16 => format!("{bytes} bytes at {address:#x}, a null pointer or an offset from one"),
-        None => format!("{bytes} bytes at {address:#x}, which is no device address"),
+        Some((_, _, offset)) if offset < 0 => ("access before an allocation", "is an index negative?"),
+        Some(_) => ("access past an allocation", "is a bounds guard missing?"),
+        None if address < 1 << 16 => {
+            ("access through a null pointer", "was the pointer never set, or null on purpose?")
+        }
+        None => ("access outside of device memory", "is it a host pointer, or no pointer at all?"),
     }
 }

@@ -378,10 +378,23 @@ impl Planner<'_> {
     /// What shows a load or store to the tools.
     fn probe(&mut self, inst: &Inst, access: Access) -> u32 {
         let write = matches!(inst.code, Code::Store(_)) as i64;
-        let regs = [self.vectors[inst.s[1] as usize]].into();
+        let values = VALUES.iter().take(if write != 0 { access.v } else { 0 });
+        let regs = [1].iter().chain(values).map(|&field| self.vectors[inst.s[field] as usize]).collect();
         let (space, bytes) = (access.space as i64, access.bytes() as i64);
-        let imms = [write, space, bytes, access.wide as i64, inst.imm as i32 as i64, access.strong as i64].into();
+        let (offset, strong, width) = (inst.imm as i32 as i64, access.strong as i64, bytes / access.v as i64);
+        let imms = [write, space, bytes, access.wide as i64, offset, strong, width].into();
         self.lists.push(List { run: mem::probe, regs, imms, place: inst.place });
+        self.lists.len() as u32 - 1
+    }
+
+    /// What shows the members of a shuffle or vote to the tools.
+    fn probe_members(&mut self, inst: &Inst) -> u32 {
+        let (mode, fields) = match inst.code {
+            Code::Shuffle(mode) => (warp::shuffle_number(mode), [4, 2, 3].as_slice()),
+            _ => (warp::NO_SHUFFLE, [2].as_slice()),
+        };
+        let regs = fields.iter().map(|&field| self.vectors[inst.s[field] as usize]).collect();
+        self.lists.push(List { run: warp::probe, regs, imms: [mode as i64].into(), place: inst.place });
         self.lists.len() as u32 - 1
     }
 
@@ -438,6 +451,10 @@ impl Planner<'_> {
     fn plain(&mut self, inst: &Inst) {
         if let (true, Code::Load(access) | Code::Store(access)) = (self.watched, inst.code) {
             let list = self.probe(inst, access);
+            self.push(inst, warp::wide_handlers(), [0; 5], list);
+        }
+        if let (true, Code::Shuffle(_) | Code::Vote(_)) = (self.watched, inst.code) {
+            let list = self.probe_members(inst);
             self.push(inst, warp::wide_handlers(), [0; 5], list);
         }
         let scalar = self.is_scalar(inst);

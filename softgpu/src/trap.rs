@@ -30,6 +30,8 @@ pub enum Error {
 /// A kernel that strayed: what it did, who did it, and the lines to look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stop {
+    /// What found it: `memcheck`, `initcheck`, `racecheck` or `synccheck`; nothing for what the kernel itself asked for.
+    pub checker: &'static str,
     pub what: String,
     pub help: &'static str,
     pub kernel: String,
@@ -42,18 +44,77 @@ pub struct Stop {
     pub source: Option<(String, u32)>,
     /// Of code that was inlined: where the calls stand, innermost first.
     pub inlined: Vec<(String, u32)>,
+    /// What this thread did; nothing where `what` says it all.
+    pub role: &'static str,
+    /// The other threads concerned.
+    pub others: Vec<Side>,
+    pub notes: Vec<String>,
+    /// How often it happened at these instructions; 1 for what stops the kernel.
+    pub count: u64,
+    /// What the tools had found before the kernel was stopped.
+    pub before: Vec<Stop>,
+}
+
+/// Another thread that a report is about, and what it did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Side {
+    pub role: &'static str,
+    pub block: [u32; 3],
+    pub thread: [u32; 3],
+    pub instruction: String,
+    pub ptx_line: u32,
+    pub source: Option<(String, u32)>,
+    pub inlined: Vec<(String, u32)>,
 }
 
 impl std::error::Error for Stop {}
 
+impl Stop {
+    fn side(&self) -> Side {
+        Side {
+            role: self.role,
+            block: self.block,
+            thread: self.thread,
+            instruction: self.instruction.clone(),
+            ptx_line: self.ptx_line,
+            source: self.source.clone(),
+            inlined: self.inlined.clone(),
+        }
+    }
+}
+
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ([bx, by, bz], [tx, ty, tz]) = (self.block, self.thread);
-        writeln!(f, "{}; kernel `{}`, block ({bx}, {by}, {bz}), thread ({tx}, {ty}, {tz})", self.what, self.kernel)?;
-        write!(f, "  at `{}`, PTX line {}", self.instruction, self.ptx_line)?;
-        write_source(f, self.source.as_ref(), &self.inlined)?;
+        if !self.checker.is_empty() {
+            write!(f, "{}: ", self.checker)?;
+        }
+        write!(f, "{}", self.what)?;
+        show(f, &self.side(), Some(&self.kernel))?;
+        self.others.iter().try_for_each(|side| show(f, side, None))?;
+        self.notes.iter().try_for_each(|note| write!(f, "\n  note: {note}"))?;
+        if self.count > 1 {
+            write!(f, "\n  note: it happened {} times at these instructions", self.count)?;
+        }
         write!(f, "\n  help: {}", self.help)
     }
+}
+
+/// The line of the source, and below it who did what.
+fn show(f: &mut fmt::Formatter<'_>, side: &Side, kernel: Option<&str>) -> fmt::Result {
+    let ([bx, by, bz], [tx, ty, tz]) = (side.block, side.thread);
+    let Side { role, instruction, ptx_line, source, inlined, .. } = side;
+    match source {
+        Some(_) => write_source(f, source.as_ref(), inlined)?,
+        None => write!(f, "\n  --> PTX line {ptx_line}")?,
+    }
+    write!(f, "\n      {role}{}`{instruction}`", if role.is_empty() { "" } else { ": " })?;
+    if source.is_some() {
+        write!(f, ", PTX line {ptx_line}")?;
+    }
+    if let Some(kernel) = kernel {
+        write!(f, "; kernel `{kernel}`")?;
+    }
+    write!(f, "; block ({bx}, {by}, {bz}), thread ({tx}, {ty}, {tz})")
 }
 
 /// The kernel's own line first, and then what was inlined there, one line for each call:

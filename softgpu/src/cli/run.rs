@@ -24,7 +24,8 @@ pub fn run(run: &Run) -> Result<ExitCode, String> {
         let name = run.file.display();
         return Err(format!("{name} has no kernel `{}`; it has: {}", run.entry, known.join(", ")));
     }
-    let memory = Memory::new();
+    let tools = run.watch.tools();
+    let memory = if tools.initcheck { Memory::watched() } else { Memory::new() };
     let mut placed = Vec::new();
     let mut values = Vec::new();
     for text in &run.args {
@@ -49,10 +50,11 @@ pub fn run(run: &Run) -> Result<ExitCode, String> {
     }
     let slices: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
     let launch = Launch { grid: run.grid, block: run.block, shared_bytes: run.smem, args: &slices };
-    let report = match launch_with(&module, &run.entry, &memory, &launch, &run.watch.tools()) {
+    let report = match launch_with(&module, &run.entry, &memory, &launch, &tools) {
         Ok(report) => report,
-        Err(error @ Error::Stopped(_)) => {
-            eprintln!("{error}");
+        Err(Error::Stopped(stop)) => {
+            stop.before.iter().for_each(|finding| eprintln!("{finding}\n"));
+            eprintln!("{stop}");
             return Ok(ExitCode::from(FOUND));
         }
         Err(error) => return Err(error.to_string()),

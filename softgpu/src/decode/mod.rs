@@ -37,6 +37,7 @@ pub struct Decoded {
     pub places: Vec<Place>,
     /// (offset, bytes) in the parameter space.
     pub parameters: Vec<(usize, usize)>,
+    pub parameter_names: Vec<String>,
     /// The instruction that a launch starts with.
     pub entry: usize,
     pub shared_bytes: usize,
@@ -191,6 +192,7 @@ pub fn decode_all(module: &Module, kernel: &Function) -> (Decoded, Vec<LoadError
         ir: Ir { registers: d.registers, insts: d.insts, functions, entry },
         places: d.places,
         parameters,
+        parameter_names: kernel.parameters.iter().map(|p| p.name.to_string()).collect(),
         entry,
         shared_bytes,
         local_bytes,

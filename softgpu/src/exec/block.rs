@@ -7,7 +7,7 @@ use super::{Fault, LANES, List, Op, Warp, fill};
 use crate::decode::{Init, MULTIPROCESSORS, Order, Special};
 use crate::ir::BarrierMode;
 use crate::plan::Home;
-use crate::tools::Observer;
+use crate::tools::{Observer, Who};
 use crate::trap::Stop;
 
 /// Barriers of a block: PTX ISA 9.0, 9.7.13.1.
@@ -161,7 +161,7 @@ impl<'a> Block<'a> {
                     if self.budget == 0 {
                         let lane = self.warps[warp].groups.last().map_or(0, |g| g.1.trailing_zeros());
                         let pc = self.warps[warp].groups.last().map_or(0, |g| g.0);
-                        let fault = Fault { what: "the kernel does not end".into(), help: ENDLESS, lane };
+                        let fault = Fault::new("the kernel does not end".into(), ENDLESS, lane).of("synccheck");
                         return Err(self.report(warp, pc, Some(fault)));
                     }
                 }
@@ -303,26 +303,19 @@ impl<'a> Block<'a> {
         let barrier = &self.barriers[held.number];
         let (missing, here) = (barrier.missing(&self.warps), barrier.threads(&self.warps));
         let what = format!("deadlock: barrier {} waits for {} threads, {here} have come", held.number, here + missing);
-        self.report(warp, held.at, Some(Fault { what, help: INCOMPLETE, lane: held.mask.trailing_zeros() }))
+        self.report(warp, held.at, Some(Fault::new(what, INCOMPLETE, held.mask.trailing_zeros()).of("synccheck")))
     }
 
     fn report(&self, warp: usize, pc: u32, fault: Option<Fault>) -> Box<Stop> {
-        let bug = || Fault { what: "stopped".into(), help: "this is a bug in softgpu: please report it", lane: 0 };
-        let Fault { what, help, lane } = fault.unwrap_or_else(bug);
-        let place = &self.job.decoded.places[self.job.program.places[pc as usize] as usize];
-        let [x, y, _] = self.job.launch.block;
-        let t = (warp * LANES) as u32 + lane;
-        Box::new(Stop {
-            what,
-            help,
-            kernel: self.job.decoded.name.clone(),
-            block: self.place,
-            thread: [t % x, t / x % y, t / (x * y)],
-            instruction: place.text.clone(),
-            ptx_line: place.line,
-            source: place.source.clone(),
-            inlined: place.inlined.clone(),
-        })
+        let bug = || Fault::new("stopped".into(), "this is a bug in softgpu: please report it", 0);
+        let Fault { checker, mut what, help, lane, near } = fault.unwrap_or_else(bug);
+        let place = self.job.program.places[pc as usize];
+        let who = Who { block: self.index, warp: warp as u32, lane };
+        let scene = self.job.scene();
+        if let Some(address) = near {
+            what = format!("{what} {}", scene.global(address));
+        }
+        Box::new(scene.stop(checker, what, help, who, place))
     }
 
     /// Fills the slots that no instruction writes: literals, parameters, special registers. What changes from block to
@@ -423,11 +416,16 @@ unsafe fn arrive(
     let word = |at: u32| unsafe { *(file.add(at as usize) as *const u32).add(lane as usize) };
     let (number, count) = (word(uses[0]) as usize, word(uses[1]));
     let Some(barrier) = barriers.get_mut(number) else {
-        w.trap(format!("barrier {number} does not exist"), "a block has barriers 0 to 15", lane);
+        w.trap_of("synccheck", format!("barrier {number} does not exist"), "a block has barriers 0 to 15", lane);
         return Err(());
     };
     if !count.is_multiple_of(LANES as u32) || count == 0 && mode == BarrierMode::Arrive {
-        w.trap(format!("a barrier for {count} threads"), "the number of threads must be a multiple of 32", lane);
+        w.trap_of(
+            "synccheck",
+            format!("a barrier for {count} threads"),
+            "the number of threads must be a multiple of 32",
+            lane,
+        );
         return Err(());
     }
     let kind = |mode| if mode == BarrierMode::Arrive { BarrierMode::Sync } else { mode };
@@ -437,7 +435,12 @@ unsafe fn arrive(
     } else if barrier.count != count || first != kind(mode) {
         let what =
             format!("threads meet at barrier {number} with different counts or kinds ({} and {count})", barrier.count);
-        w.trap(what, "all that meet at a barrier must agree on what it is and how many it waits for", lane);
+        w.trap_of(
+            "synccheck",
+            what,
+            "all that meet at a barrier must agree on what it is and how many it waits for",
+            lane,
+        );
         return Err(());
     }
     barrier.arrived.push((warp, w.mask));

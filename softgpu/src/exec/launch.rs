@@ -8,7 +8,7 @@ use crate::Module;
 use crate::decode::Decoded;
 use crate::memory::{self, Memory};
 use crate::plan::Program;
-use crate::tools::{Observer, Report, Tools};
+use crate::tools::{Observer, Report, Scene, Tools};
 use crate::trap::{Error, Stop};
 
 /// What the host passes to a kernel.
@@ -36,7 +36,8 @@ pub fn launch(module: &Module, entry: &str, memory: &Memory, launch: &Launch) ->
     launch_with(module, entry, memory, launch, &Tools::default()).map(|_| ())
 }
 
-/// As [`launch`], under tools. What they find is in the report; the error is as without them.
+/// As [`launch`], under tools. What they find is in the report; the error is as without them, with what they had found
+/// until then in [`Stop::before`].
 pub fn launch_with(
     module: &Module,
     entry: &str,
@@ -54,7 +55,9 @@ pub fn launch_with(
     let variables = module.variables.place(memory)?;
     let blocks = memory.snapshot();
     let rows = kernel.rows.fits(launch.grid, launch.block, &params);
-    let mut observer = tools.any().then(|| Observer::new(*tools, decoded, launch));
+    let scene = Scene { decoded, launch, blocks: &blocks, params: &params };
+    let keep = memory.is_watched();
+    let mut observer = (tools.any() || keep).then(|| Observer::new(*tools, scene, kernel.marks(), keep));
     let output = Output::new(&module.output);
     let job = Job {
         decoded,
@@ -78,9 +81,10 @@ pub fn launch_with(
         None => spread(&job, count),
     };
     output.flush();
-    match (stray, observer) {
-        (Some(stop), _) => Err(Error::Stopped(Box::new(stop))),
-        (None, observer) => Ok(observer.map(Observer::report).unwrap_or_default()),
+    let report = observer.map(Observer::report).unwrap_or_default();
+    match stray {
+        Some(stop) => Err(Error::Stopped(Box::new(Stop { before: report.findings, ..stop }))),
+        None => Ok(report),
     }
 }
 
@@ -209,6 +213,12 @@ pub struct Job<'a> {
     /// Null, or the one thread's that runs all blocks.
     pub tools: *mut Observer<'static>,
     pub deferred: bool,
+}
+
+impl Job<'_> {
+    pub fn scene(&self) -> Scene<'_> {
+        Scene { decoded: self.decoded, launch: self.launch, blocks: self.blocks, params: self.params }
+    }
 }
 
 // SAFETY: `tools` is null when blocks are spread over threads.

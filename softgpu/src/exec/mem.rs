@@ -3,7 +3,7 @@
 //! scalar that is known to stand for a row, or from a vector that turns out to be one.
 
 use super::alu::{Source, put};
-use super::{Handler, LANES, List, NEXT, Op, Warp, three_levels};
+use super::{Fault, Handler, LANES, List, NEXT, Op, TRAP, Warp, three_levels};
 use crate::ir::Access;
 use crate::isa::{Kind, Lane};
 use crate::memory::{CONST_WINDOW, LOCAL_WINDOW, OFFSET_BITS, PARAM_WINDOW, SHARED_WINDOW, describe, locate};
@@ -190,48 +190,50 @@ pub fn stray(w: &mut Warp, space: u8, address: u64, bytes: u64, lane: usize, mis
     if misaligned {
         let what =
             format!("misaligned access: {bytes} bytes at an address that {bytes} does not divide ({address:#x})");
-        return w.trap(what, "vector accesses need their whole size as alignment: check odd row lengths", lane as u32);
+        return w.trap_of(
+            "memcheck",
+            what,
+            "vector accesses need their whole size as alignment: check odd row lengths",
+            lane as u32,
+        );
     }
+    let size = |bytes: u64| format!("{bytes} byte{}", if bytes == 1 { "" } else { "s" });
+    let accessed = size(bytes);
     let (window, offset) = match space {
         SHARED => (SHARED_WINDOW, address),
         LOCAL => (LOCAL_WINDOW, address),
         _ => (address >> OFFSET_BITS << OFFSET_BITS, address & ((1 << OFFSET_BITS) - 1)),
     };
-    let (name, size) = match window {
+    let (name, room) = match window {
         SHARED_WINDOW => ("shared", w.shared_bytes),
         LOCAL_WINDOW => ("local", w.local_bytes),
         CONST_WINDOW => ("constant", w.constant_bytes),
         PARAM_WINDOW => ("parameter", w.param_bytes),
         _ => ("", 0),
     };
-    if space == GENERIC && name.is_empty() && address >= CONST_WINDOW {
-        let what = format!("a constant or parameter access outside its space: {bytes} bytes at {address:#x}");
-        return w.trap(what, "the address is generic, or of another space: is a `cvta.to` missing?", lane as u32);
-    }
-    if name.is_empty() || space == GLOBAL {
+    const SPACES: &str = "the address is generic, or of another space: is a `cvta.to` missing?";
+    let (what, help) = if space == GLOBAL && !name.is_empty() {
+        let what = format!("a global access to {name} memory: {accessed} at +{offset}");
+        (what, "the pointer is generic: access it without `.global`")
+    } else if space == GENERIC && name.is_empty() && address >= CONST_WINDOW {
+        (format!("a constant or parameter access outside its space: {accessed} at {address:#x}"), SPACES)
+    } else if name.is_empty() {
         // SAFETY: the table outlives the launch.
         let blocks = unsafe { std::slice::from_raw_parts(w.blocks, w.block_count) };
-        if space == GLOBAL && !name.is_empty() {
-            let what = format!("a global access to {name} memory: {bytes} bytes at +{offset}");
-            return w.trap(what, "the pointer is generic: access it without `.global`", lane as u32);
-        }
-        let what = format!("access past an allocation: {}", describe(blocks, address, bytes));
-        return w.trap(what, "is a bounds guard missing?", lane as u32);
-    }
-    if space == WRITE && window >= CONST_WINDOW {
-        let what = format!("a write to {name} memory: {bytes} bytes at +{offset} of {size}");
-        return w.trap(what, "constants and parameters can only be read", lane as u32);
-    }
-    let offset = offset as i64;
-    if space < GENERIC && offset.unsigned_abs() >> OFFSET_BITS != 0 {
-        let what = format!("a {name} access outside {name} memory: {bytes} bytes at {address:#x}");
-        return w.trap(what, "the address is generic, or of another space: is a `cvta.to` missing?", lane as u32);
-    }
-    w.trap(
-        format!("access past {name} memory: {bytes} bytes at +{offset} of {size}"),
-        "is a bounds guard missing?",
-        lane as u32,
-    )
+        let (what, help) = describe(blocks, address);
+        let fault = Fault::new(format!("{what}: {accessed} at"), help, lane as u32).of("memcheck");
+        w.stop = Some(Fault { near: Some(address), ..fault });
+        return TRAP;
+    } else if space == WRITE && window >= CONST_WINDOW {
+        let what = format!("a write to {name} memory: {accessed} at +{offset} of {}", size(room));
+        (what, "constants and parameters can only be read")
+    } else if space < GENERIC && (offset as i64).unsigned_abs() >> OFFSET_BITS != 0 {
+        (format!("a {name} access outside {name} memory: {accessed} at {address:#x}"), SPACES)
+    } else {
+        let what = format!("access past {name} memory: {accessed} at {:+} of {}", offset as i64, size(room));
+        (what, "is an index too large, or the launch's dynamic shared memory too small?")
+    };
+    w.trap_of("memcheck", what, help, lane as u32)
 }
 
 /// As `place`, for instructions that know their access at run time only: where `bytes` bytes at `address` lie for a
@@ -251,12 +253,13 @@ pub fn find(w: &mut Warp, space: u8, lane: usize, address: u64, bytes: u64, alig
     }
 }
 
-/// Shows a load or store that comes next to the tools: constants (write, space, bytes, wide, offset, strong).
+/// Shows a load or store that comes next to the tools: constants (write, space, bytes, wide, offset, strong,
+/// bytes of a value), registers (address, and the values of a store).
 ///
 /// # Safety
 /// The list must be a probe's, and tools must be there.
 pub unsafe fn probe(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
-    let &[write, space, bytes, wide, offset, strong] = &*list.imms else { return NEXT };
+    let &[write, space, bytes, wide, offset, strong, width] = &*list.imms else { return NEXT };
     let touch = if write != 0 { Touch::Write } else { Touch::Read };
     let access =
         tools::Access { place: list.place, touch, space: space as u8, bytes: bytes as u32, strong: strong != 0 };
@@ -267,7 +270,25 @@ pub unsafe fn probe(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
             _ => Source::<u64>::all(r, list.regs[0]),
         }
     };
-    w.show(&access, &addresses.map(|a| a.wrapping_add(offset as u64)))
+    let addresses = addresses.map(|a| a.wrapping_add(offset as u64));
+    if write == 0 {
+        return w.show(&access, &addresses);
+    }
+    let value = |lane: usize| {
+        let mut out = [0; 16];
+        for (part, &at) in out.chunks_mut(width as usize).zip(&list.regs[1..]) {
+            // SAFETY: the caller's; values of 8 bytes lie in doubles, others in words.
+            let raw = unsafe {
+                match width {
+                    8 => Source::<u64>::new(r, at).lane(lane),
+                    _ => Source::<u32>::new(r, at).lane(lane) as u64,
+                }
+            };
+            part.copy_from_slice(&raw.to_le_bytes()[..part.len()]);
+        }
+        out
+    };
+    w.show_values(&access, &addresses, Some(&value))
 }
 
 #[inline(always)]

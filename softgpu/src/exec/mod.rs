@@ -32,7 +32,7 @@ pub use launch::{Launch, Sink, launch, launch_with};
 pub use warp::clock;
 
 use crate::memory::Block;
-use crate::tools::{Access, Observer};
+use crate::tools::{Access, Observer, Value};
 use async_copy::Copies;
 
 pub const LANES: usize = 32;
@@ -154,9 +154,24 @@ pub struct Warp {
 
 /// What a warp did wrong, the first lane that did, and what to look at.
 pub struct Fault {
+    /// See [`Stop::checker`](crate::Stop).
+    pub checker: &'static str,
     pub what: String,
     pub help: &'static str,
     pub lane: u32,
+    /// A global address, which the report names after `what`.
+    pub near: Option<u64>,
+}
+
+impl Fault {
+    pub fn new(what: String, help: &'static str, lane: u32) -> Fault {
+        Fault { checker: "", what, help, lane, near: None }
+    }
+
+    /// The same, as that checker's.
+    pub fn of(self, checker: &'static str) -> Fault {
+        Fault { checker, ..self }
+    }
 }
 
 impl Warp {
@@ -170,8 +185,13 @@ impl Warp {
 
     /// Shows the tools, if there are any, an access that comes next: [`NEXT`], or a trap.
     pub fn show(&mut self, access: &Access, addresses: &[u64; LANES]) -> u32 {
+        self.show_values(access, addresses, None)
+    }
+
+    /// As [`Warp::show`], with what the lanes store.
+    pub fn show_values(&mut self, access: &Access, addresses: &[u64; LANES], value: Option<Value>) -> u32 {
         // SAFETY: the tools outlive the launch, which runs on one thread with them.
-        let fault = unsafe { self.tools.as_mut() }.and_then(|tools| tools.access(self, access, addresses));
+        let fault = unsafe { self.tools.as_mut() }.and_then(|tools| tools.access(self, access, addresses, value));
         match fault {
             Some(fault) => {
                 self.stop = Some(fault);
@@ -190,7 +210,15 @@ impl Warp {
     #[cold]
     #[inline(never)]
     pub fn trap(&mut self, what: String, help: &'static str, lane: u32) -> u32 {
-        self.stop = Some(Fault { what, help, lane });
+        self.stop = Some(Fault::new(what, help, lane));
+        TRAP
+    }
+
+    /// As [`Warp::trap`], in the name of a checker.
+    #[cold]
+    #[inline(never)]
+    pub fn trap_of(&mut self, checker: &'static str, what: String, help: &'static str, lane: u32) -> u32 {
+        self.stop = Some(Fault::new(what, help, lane).of(checker));
         TRAP
     }
 
@@ -198,7 +226,7 @@ impl Warp {
     #[cold]
     #[inline(never)]
     pub fn wait(&mut self, what: String, help: &'static str) -> u32 {
-        self.stop = Some(Fault { what, help, lane: self.mask.trailing_zeros() });
+        self.stop = Some(Fault::new(what, help, self.mask.trailing_zeros()).of("synccheck"));
         WAIT
     }
 }

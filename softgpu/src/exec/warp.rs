@@ -82,7 +82,7 @@ unsafe fn tick(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
     // SAFETY: as in `branch`; watched programs run with tools.
     unsafe {
         let threads = chosen(w, op, r).count_ones();
-        (*w.tools).tick(op.imm, w.mask.count_ones(), threads);
+        (*w.tools).tick(w, op.imm, threads);
     }
     NEXT
 }
@@ -269,6 +269,51 @@ pub fn shuffle_handlers(mode: &str) -> [Handler; 3] {
         "bfly" => three_levels!(shuffle::<BFLY>),
         _ => three_levels!(shuffle::<IDX>),
     }
+}
+
+/// Shows the tools the member masks that lanes give, and of a shuffle the lanes that they read from: constants (mode of
+/// the shuffle, or [`NO_SHUFFLE`]), registers (members, and of a shuffle `b` and `c`).
+///
+/// # Safety
+/// The list must be a probe's, and tools must be there.
+pub unsafe fn probe(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
+    // SAFETY: the caller's.
+    unsafe {
+        let members = Source::<u32>::all(r, list.regs[0]);
+        let mode = list.imms[0] as u8;
+        if mode != NO_SHUFFLE {
+            let (b, c) = (Source::<u32>::all(r, list.regs[1]), Source::<u32>::all(r, list.regs[2]));
+            let from = std::array::from_fn(|i| {
+                let (from, ok) = source_lane(mode, i as u32, b[i], c[i]);
+                if ok { from & 31 } else { i as u32 }
+            });
+            (*w.tools).shuffles(w, list.place, &members, &from);
+        }
+        (*w.tools).meets(w, list.place, &members);
+    }
+    NEXT
+}
+
+pub const NO_SHUFFLE: u8 = 4;
+
+/// The lane that lane `i` of a shuffle reads from, and whether that is in range: PTX ISA 9.0, 9.7.9.6.
+fn source_lane(mode: u8, i: u32, b: u32, c: u32) -> (u32, bool) {
+    let (b, clamp, segment) = (b & 31, c & 31, c >> 8 & 31);
+    let max = i & segment | clamp & !segment;
+    match mode {
+        UP => (i.wrapping_sub(b), i as i32 - b as i32 >= max as i32),
+        DOWN => (i + b, i + b <= max),
+        BFLY => (i ^ b, i ^ b <= max),
+        _ => {
+            let from = i & segment | b & !segment;
+            (from, from <= max)
+        }
+    }
+}
+
+/// The constant of a probe for that mode.
+pub fn shuffle_number(mode: &str) -> u8 {
+    ["up", "down", "bfly", "idx"].into_iter().position(|m| m == mode).unwrap_or(3) as u8
 }
 
 /// `lop3.b32`: bit i of the result is bit (4a + 2b + c) of the table `imm`.

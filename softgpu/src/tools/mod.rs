@@ -6,15 +6,28 @@
 
 pub mod chips;
 mod classes;
+mod clocks;
 pub mod counters;
+mod findings;
+mod init;
+mod marks;
+mod race;
+mod shadow;
+mod spot;
+mod sync;
 mod table;
 
-use counters::{Counters, Counting};
+pub use findings::{Scene, Who};
+pub use marks::{Mark, marks};
 
-use crate::decode::Decoded;
-use crate::exec::{Fault, LANES, Launch, Warp};
+use crate::exec::{Fault, LANES, Warp};
 use crate::ir::BarrierMode;
 use crate::trap::Stop;
+use counters::{Counters, Counting};
+use findings::Findings;
+use init::Init;
+use race::Race;
+use spot::Spot;
 
 /// What watches a launch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,58 +115,141 @@ pub struct Access {
     pub strong: bool,
 }
 
+/// The bytes that a lane stores.
+pub type Value<'a> = &'a dyn Fn(usize) -> [u8; 16];
+
 /// The tools at work on one launch.
 pub struct Observer<'a> {
     pub tools: Tools,
-    pub decoded: &'a Decoded,
-    pub launch: &'a Launch<'a>,
-    pub findings: Vec<Stop>,
+    pub scene: Scene<'a>,
+    findings: Findings,
+    marks: &'a [Mark],
     counting: Counting,
+    init: Option<Init>,
+    race: Option<Race>,
 }
 
 impl<'a> Observer<'a> {
-    pub fn new(tools: Tools, decoded: &'a Decoded, launch: &'a Launch<'a>) -> Observer<'a> {
-        Observer { tools, decoded, launch, findings: Vec::new(), counting: Counting::new(decoded.places.len()) }
+    /// `keep`: memory is a watched one, so that what is written must be noted even if nobody asks now.
+    pub fn new(tools: Tools, scene: Scene<'a>, marks: &'a [Mark], keep: bool) -> Observer<'a> {
+        Observer {
+            tools,
+            scene,
+            findings: Findings::default(),
+            marks,
+            counting: Counting::new(scene.decoded.places.len()),
+            init: (tools.initcheck || keep).then(|| Init::new(&scene)),
+            race: tools.racecheck.then(|| Race::new(&scene)),
+        }
     }
 
-    pub fn report(self) -> Report {
-        let (decoded, launch) = (self.decoded, self.launch);
+    pub fn report(mut self) -> Report {
+        let Scene { decoded, launch, .. } = self.scene;
         let shared = decoded.shared_bytes as u64 + launch.shared_bytes as u64;
         let counters = self.tools.counters;
         let counters = counters.then(|| self.counting.finish(decoded, launch.grid, launch.block, shared));
-        Report { findings: self.findings, counters }
+        Report { findings: self.findings.take(), counters }
     }
 
-    /// A warp executes an instruction with `active` threads, of which `chosen` pass its guard.
-    pub fn tick(&mut self, place: u32, active: u32, chosen: u32) {
+    /// A warp executes an instruction; so many threads pass its guard.
+    pub fn tick(&mut self, warp: &Warp, place: u32, threads: u32) {
         if self.tools.counters {
-            self.counting.tick(place, active, chosen);
+            self.counting.tick(place, warp.mask.count_ones(), threads);
+        }
+        let mark = self.marks[place as usize];
+        if mark.has(Mark::FENCE) || mark.has(Mark::WARP_SYNC) {
+            self.orders(warp, mark, threads);
         }
     }
 
-    /// The lanes in the warp's mask access memory, about to happen; a fault stops the kernel.
-    pub fn access(&mut self, warp: &Warp, access: &Access, addresses: &[u64; LANES]) -> Option<Fault> {
+    #[cold]
+    fn orders(&mut self, warp: &Warp, mark: Mark, threads: u32) {
+        let Some(clocks) = self.race.as_mut().and_then(|race| race.clocks(warp.block)).filter(|_| threads > 0) else {
+            return;
+        };
+        match mark.has(Mark::FENCE) {
+            true => clocks.fence(warp.index as usize, mark.has(Mark::BLOCK)),
+            false => clocks.advance(warp.index as usize),
+        }
+    }
+
+    /// The lanes in the warp's mask access memory, about to happen; a fault stops the kernel. `value`: what they store,
+    /// if it is known.
+    pub fn access(
+        &mut self,
+        warp: &Warp,
+        access: &Access,
+        addresses: &[u64; LANES],
+        value: Option<Value>,
+    ) -> Option<Fault> {
         if self.tools.counters {
             self.counting.access(access, warp.mask, addresses);
         }
+        if warp.mask == 0 || self.init.is_none() && self.race.is_none() {
+            return None;
+        }
+        let sizes = [warp.shared_bytes, warp.local_bytes];
+        let find = |mask| spot::find(access.space, access.bytes as u64, mask, addresses, &self.scene, sizes);
+        if let Some(spot) = find(warp.mask) {
+            self.spot(warp, access, &spot, value);
+            return None;
+        }
+        // Lanes in several allocations or spaces; one that strays stops the kernel by itself.
+        let spots: Option<Vec<Spot>> = (0..LANES).filter(|i| warp.mask >> i & 1 == 1).map(|i| find(1 << i)).collect();
+        spots.into_iter().flatten().for_each(|spot| self.spot(warp, access, &spot, value));
         None
     }
 
+    fn spot(&mut self, warp: &Warp, access: &Access, spot: &Spot, value: Option<Value>) {
+        let out = (&self.scene, &mut self.findings);
+        if let Some(init) = &mut self.init {
+            init.access(warp, access, spot, self.tools.initcheck, (out.0, out.1));
+        }
+        if let Some(race) = &mut self.race {
+            race.access(warp, access, self.marks[access.place as usize], spot, value, (out.0, out.1));
+        }
+    }
+
     /// A block begins, its shared and local memory unwritten.
-    pub fn block_starts(&mut self, _block: u64) {}
+    pub fn block_starts(&mut self, block: u64) {
+        self.init.iter_mut().for_each(|init| init.block_starts(block));
+        self.race.iter_mut().for_each(|race| race.block_starts(block));
+    }
 
     /// All its threads have exited.
-    pub fn block_ends(&mut self, _block: u64) {}
+    pub fn block_ends(&mut self, block: u64) {
+        self.init.iter_mut().for_each(|init| init.block_ends(block));
+        self.race.iter_mut().for_each(|race| race.block_ends(block));
+    }
 
     /// The lanes in the warp's mask reach a barrier of the block.
-    pub fn arrives(&mut self, _warp: &Warp, _place: u32, _number: usize, _mode: BarrierMode) {}
+    pub fn arrives(&mut self, warp: &Warp, place: u32, number: usize, mode: BarrierMode) {
+        if let Some(clocks) = self.race.as_mut().and_then(|race| race.clocks(warp.block)) {
+            clocks.arrive(warp.index as usize, number, mode != BarrierMode::Arrive);
+        }
+        if self.tools.synccheck && self.marks[place as usize].has(Mark::ALIGNED) && warp.mask != warp.live {
+            sync::divergent(&self.scene, &mut self.findings, warp, place);
+        }
+    }
 
     /// A barrier opens: (warp, lanes) that it had held or counted.
-    pub fn opens(&mut self, _block: u64, _number: usize, _arrived: &[(usize, u32)]) {}
+    pub fn opens(&mut self, block: u64, number: usize, _arrived: &[(usize, u32)]) {
+        if let Some(clocks) = self.race.as_mut().and_then(|race| race.clocks(block)) {
+            clocks.open(number);
+        }
+    }
 
-    /// Lanes of a warp meet at a warp instruction with this member mask.
-    pub fn meets(&mut self, _warp: &Warp, _place: u32, _members: u32) {}
+    /// Lanes of a warp come to a warp instruction: the member mask that each of them gives.
+    pub fn meets(&mut self, warp: &Warp, place: u32, members: &[u32; LANES]) {
+        if self.tools.synccheck {
+            sync::members(&self.scene, &mut self.findings, warp, place, members);
+        }
+    }
 
-    /// A memory fence of the lanes in the warp's mask.
-    pub fn fence(&mut self, _warp: &Warp, _place: u32) {}
+    /// The lanes of a shuffle read from lanes: those that do not are set to themselves.
+    pub fn shuffles(&mut self, warp: &Warp, place: u32, members: &[u32; LANES], from: &[u32; LANES]) {
+        if self.tools.synccheck {
+            sync::shuffle(&self.scene, &mut self.findings, warp, place, members, from);
+        }
+    }
 }

@@ -1,0 +1,438 @@
+//! racecheck: accesses to one place, one of them a write, that nothing orders.
+//!
+//! What orders: a barrier, those that meet at it; a fence and a strong access after it, those that read what that one
+//! wrote (see [`clocks`](super::clocks)); the end of a kernel, everything. Within a warp, what lanes do in different
+//! instructions is ordered by `bar.warp.sync` alone, as lanes may run apart since sm_70. Two strong accesses (volatile,
+//! relaxed, atomic) do not race with each other; a strong and a plain one do. Lanes that write different values to one
+//! place in one instruction race; the same value is none.
+
+use std::collections::HashMap;
+
+use super::clocks::{Clocks, Knowledge, Passage};
+use super::findings::{Findings, Scene, Who};
+use super::marks::Mark;
+use super::shadow::{ATOMIC, Cell, LINE, PLAIN, STRONG, Shadow, Stamp};
+use super::spot::{Shape, Space, Spot};
+use super::{Access, Touch};
+use crate::exec::{LANES, Warp};
+use crate::trap::Stop;
+
+/// The race detector of one launch.
+pub struct Race {
+    warps: u32,
+    /// By allocation.
+    global: Vec<Shadow>,
+    passages: HashMap<u64, Passage>,
+    blocks: Vec<BlockRace>,
+    conflicts: Vec<Conflict>,
+}
+
+struct BlockRace {
+    index: u64,
+    clocks: Clocks,
+    shared: Shadow,
+}
+
+/// An earlier access that the present one races with.
+struct Conflict {
+    earlier: Stamp,
+    wrote: bool,
+    /// Of the present one.
+    lane: u32,
+    /// Byte offset of the word or line.
+    at: u64,
+}
+
+/// Who accesses now, and what it knows.
+struct Now<'a> {
+    actor: u32,
+    base: u32,
+    clock: u32,
+    known: &'a Knowledge,
+    stamp: Stamp,
+    reads: bool,
+    writes: bool,
+}
+
+/// How an earlier access stands to the present one.
+#[derive(PartialEq)]
+enum Order {
+    Before,
+    /// Of the same warp, with nothing in between that brings its lanes together.
+    SameWarp,
+    None,
+}
+
+impl Now<'_> {
+    #[inline]
+    fn order(&self, earlier: Stamp) -> Order {
+        if earlier.actor == self.actor {
+            return if earlier.clock < self.clock { Order::Before } else { Order::SameWarp };
+        }
+        let warp = earlier.actor.wrapping_sub(self.base) as usize;
+        let known = match self.known.block.get(warp) {
+            Some(&clock) => clock,
+            None => self.known.foreign.as_ref().and_then(|f| f.get(&earlier.actor)).copied().unwrap_or(0),
+        };
+        if known >= earlier.clock { Order::Before } else { Order::None }
+    }
+
+    /// Whether the present access, as `stamp` has it, races with an earlier one to the same bytes.
+    #[inline]
+    fn races(&self, earlier: Stamp, stamp: Stamp, line: bool) -> bool {
+        if earlier.clock == 0 || earlier.strength() != PLAIN && stamp.strength() != PLAIN {
+            return false;
+        }
+        match self.order(earlier) {
+            Order::Before => false,
+            Order::None => line || earlier.extent() & stamp.extent() != 0,
+            Order::SameWarp if line => (earlier.lane(), earlier.extent()) != (stamp.lane(), stamp.extent()),
+            Order::SameWarp => {
+                let apart = stamp.many() || earlier.lane() != stamp.lane();
+                !earlier.many() && apart && earlier.extent() & stamp.extent() != 0
+            }
+        }
+    }
+
+    #[inline]
+    fn check(&self, cell: &Cell, stamp: Stamp, line: bool, at: u64, conflicts: &mut Vec<Conflict>) {
+        let mut found = |earlier, wrote| conflicts.push(Conflict { earlier, wrote, lane: stamp.lane(), at });
+        if self.races(cell.write, stamp, line) {
+            found(cell.write, true);
+        }
+        if self.writes {
+            cell.reads.iter().filter(|read| self.races(**read, stamp, line)).for_each(|read| found(*read, false));
+        }
+    }
+
+    #[inline]
+    fn mark(&self, cell: &mut Cell, stamp: Stamp, line: bool) {
+        if self.writes {
+            let old = cell.write;
+            let same = (old.actor, old.clock) == (stamp.actor, stamp.clock);
+            if !line && same && old.extent() & stamp.extent() == 0 {
+                // Other bytes of the word, by another lane: together they have no lane that could be told apart.
+                let bytes = old.extent() | stamp.extent();
+                cell.write = stamp.by(stamp.lane(), bytes, true);
+            } else {
+                cell.write = stamp;
+            }
+            if line || stamp.extent() == 15 {
+                cell.reads = [Stamp::default(); 2];
+            }
+            return;
+        }
+        let last = cell.reads[0];
+        if last.clock != 0 && self.order(last) != Order::Before {
+            if last.actor != self.actor {
+                cell.reads[1] = last;
+            } else if !line && (last.lane() != stamp.lane() || last.extent() != stamp.extent()) {
+                let bytes = last.extent() | stamp.extent();
+                cell.reads[0] = stamp.by(stamp.lane(), bytes, true);
+                return;
+            }
+        }
+        cell.reads[0] = stamp;
+    }
+}
+
+const CHECK: u8 = 1;
+const MARK: u8 = 2;
+const BOTH: u8 = 3;
+
+/// Lanes from `lane` on touch `bytes` bytes at `from`, 2^`log2` each; or all of them together (`many`).
+struct Stretch {
+    from: u64,
+    bytes: u64,
+    lane: u32,
+    log2: u32,
+    many: bool,
+}
+
+#[inline]
+fn visit<const PHASES: u8>(now: &Now, shadow: &mut Shadow, s: &Stretch, conflicts: &mut Vec<Conflict>) {
+    let end = s.from + s.bytes;
+    let mut at = s.from;
+    while at < end {
+        let line = at / LINE * LINE;
+        let stop = end.min(line + LINE);
+        let lane = s.lane + ((at - s.from) >> s.log2) as u32;
+        let covers = at == line && stop == line + LINE && !s.many;
+        if covers && let Some(cell) = shadow.whole(line) {
+            let stamp = now.stamp.by(lane, s.log2, false);
+            if PHASES & CHECK != 0 {
+                now.check(cell, stamp, true, line, conflicts);
+            }
+            if PHASES & MARK != 0 {
+                now.mark(cell, stamp, true);
+            }
+        } else {
+            words::<PHASES>(now, shadow, s, (at, stop), conflicts);
+            if covers && now.writes && PHASES & MARK != 0 {
+                let write = now.stamp.by(lane, s.log2, false);
+                shadow.unite(line, Cell { write, reads: [Stamp::default(); 2] });
+            }
+        }
+        at = stop;
+    }
+}
+
+fn words<const PHASES: u8>(
+    now: &Now,
+    shadow: &mut Shadow,
+    s: &Stretch,
+    (at, stop): (u64, u64),
+    conflicts: &mut Vec<Conflict>,
+) {
+    let cells = shadow.words(at);
+    for word in at / 4..stop.div_ceil(4) {
+        let (low, high) = (at.max(word * 4), stop.min(word * 4 + 4));
+        let bytes = (15 >> (4 - (high - low))) << (low - word * 4);
+        let lane = if s.many { s.lane } else { s.lane + ((low - s.from) >> s.log2) as u32 };
+        let several = s.many || s.log2 < 2 && high - low > 1 << s.log2;
+        let stamp = now.stamp.by(lane, bytes as u32, several);
+        let cell = &mut cells[(word % (LINE / 4)) as usize];
+        if PHASES & CHECK != 0 {
+            now.check(cell, stamp, false, word * 4, conflicts);
+        }
+        if PHASES & MARK != 0 {
+            now.mark(cell, stamp, false);
+        }
+    }
+}
+
+impl Race {
+    pub fn new(scene: &Scene) -> Race {
+        let threads: u32 = scene.launch.block.iter().product();
+        let global = scene.blocks.iter().map(|_| Shadow::default()).collect();
+        Race {
+            warps: threads.div_ceil(LANES as u32),
+            global,
+            passages: HashMap::new(),
+            blocks: Vec::new(),
+            conflicts: Vec::new(),
+        }
+    }
+
+    pub fn block_starts(&mut self, index: u64) {
+        let clocks = Clocks::new((index * self.warps as u64) as u32, self.warps as usize);
+        self.blocks.push(BlockRace { index, clocks, shared: Shadow::default() });
+    }
+
+    pub fn block_ends(&mut self, index: u64) {
+        self.blocks.retain(|block| block.index != index);
+    }
+
+    pub fn clocks(&mut self, index: u64) -> Option<&mut Clocks> {
+        self.blocks.iter_mut().find(|block| block.index == index).map(|block| &mut block.clocks)
+    }
+
+    /// The lanes access memory, all inside of it. `value` gives the bytes that a lane stores.
+    pub fn access(
+        &mut self,
+        warp: &Warp,
+        access: &Access,
+        mark: Mark,
+        spot: &Spot,
+        value: Option<&dyn Fn(usize) -> [u8; 16]>,
+        (scene, findings): (&Scene, &mut Findings),
+    ) {
+        let Spot { space, ref shape, mask } = *spot;
+        let Some(block) = self.blocks.iter_mut().find(|block| block.index == warp.block) else { return };
+        let index = warp.index as usize;
+        let strong = access.strong || mark.has(Mark::STRONG);
+        let strength = match access.touch {
+            Touch::Atomic => ATOMIC,
+            _ if strong => STRONG,
+            _ => PLAIN,
+        };
+        let (actor, clock) = (block.clocks.base + warp.index, block.clocks.clock(index));
+        let shadow = match space {
+            Space::Global(allocation) => &mut self.global[allocation],
+            Space::Shared => &mut block.shared,
+            Space::Local => return,
+        };
+        let now = Now {
+            actor,
+            base: block.clocks.base,
+            clock,
+            known: &block.clocks.warps[index],
+            stamp: Stamp::new(actor, clock, access.place, strength),
+            reads: access.touch != Touch::Write,
+            writes: access.touch != Touch::Read,
+        };
+        let (bytes, log2) = (access.bytes as u64, access.bytes.trailing_zeros());
+        let found = &mut self.conflicts;
+        let mut within = None;
+        match *shape {
+            Shape::Row { lane, lanes, from } => {
+                visit::<BOTH>(
+                    &now,
+                    shadow,
+                    &Stretch { from, bytes: bytes * lanes as u64, lane, log2, many: false },
+                    found,
+                );
+            }
+            Shape::Same { lane, from } => {
+                let many = !mask.is_power_of_two();
+                visit::<BOTH>(&now, shadow, &Stretch { from, bytes, lane, log2, many }, found);
+                within = now.writes.then_some(());
+            }
+            Shape::Scattered(ref offsets) => {
+                let lanes = || spot.lanes();
+                let one = |lane: usize| Stretch { from: offsets[lane], bytes, lane: lane as u32, log2, many: false };
+                lanes().for_each(|lane| visit::<CHECK>(&now, shadow, &one(lane), found));
+                lanes().for_each(|lane| visit::<MARK>(&now, shadow, &one(lane), found));
+                within = now.writes.then_some(());
+            }
+        }
+        let place = access.place;
+        if within.is_some() && strength != ATOMIC {
+            if let Some(value) = value
+                && let Some((a, b, at)) = differ(mask, shape, bytes, value)
+            {
+                findings.add("racecheck lanes", place, place, || {
+                    let who = |lane| Who { block: warp.block, warp: warp.index, lane };
+                    let what = format!(
+                        "two lanes write different values to the same {} in one instruction (WAW): {} and {}",
+                        space.place(scene, at, bytes),
+                        number(&value(a as usize), access.bytes),
+                        number(&value(b as usize), access.bytes)
+                    );
+                    let mut stop = scene.stop("racecheck", what, ONE_INSTRUCTION, who(b), place);
+                    stop.role = "writes";
+                    stop.others.push(scene.side("writes", who(a), place));
+                    stop
+                });
+            }
+        }
+        if !found.is_empty() {
+            report(found, warp, access, space, self.warps, (scene, findings));
+            found.clear();
+        }
+        if strength != PLAIN {
+            self.order(warp, mark, spot, access);
+        }
+    }
+
+    /// A strong access passes on what the warp knows, and takes what others have left.
+    fn order(&mut self, warp: &Warp, mark: Mark, spot: &Spot, access: &Access) {
+        let Some(block) = self.blocks.iter_mut().find(|block| block.index == warp.block) else { return };
+        let index = warp.index as usize;
+        if mark.has(Mark::RELEASE) {
+            block.clocks.fence(index, mark.has(Mark::BLOCK));
+        }
+        let (reads, writes) = (access.touch != Touch::Write, access.touch != Touch::Read);
+        let mut last = None;
+        for lane in spot.lanes() {
+            let offset = spot.shape.offset(lane, access.bytes as u64);
+            if last.replace(offset) == Some(offset) {
+                continue;
+            }
+            match spot.space {
+                Space::Global(allocation) => {
+                    let at = (allocation as u64) << crate::memory::OFFSET_BITS | offset;
+                    block.clocks.pass(index, at, reads, writes, Some(&mut self.passages));
+                }
+                _ => block.clocks.pass(index, offset, reads, writes, None),
+            }
+        }
+    }
+}
+
+/// Two lanes that store different values to one place, and where.
+fn differ(mask: u32, shape: &Shape, bytes: u64, value: &dyn Fn(usize) -> [u8; 16]) -> Option<(u32, u32, u64)> {
+    let on = |lane: &usize| mask >> lane & 1 == 1;
+    match shape {
+        Shape::Row { .. } => None,
+        Shape::Same { from, .. } => {
+            let first = mask.trailing_zeros() as usize;
+            let a = value(first);
+            let other = (first + 1..LANES).filter(on).find(|&b| value(b)[..bytes as usize] != a[..bytes as usize])?;
+            Some((first as u32, other as u32, *from))
+        }
+        Shape::Scattered(offsets) => {
+            let mut last = None;
+            let rising = (0..LANES).filter(on).all(|lane| {
+                let before = last.replace(offsets[lane]);
+                before.is_none_or(|before| offsets[lane] >= before + bytes)
+            });
+            if rising {
+                return None;
+            }
+            (0..LANES).filter(on).find_map(|b| {
+                let a = (0..b).filter(on).find(|&a| offsets[a] == offsets[b])?;
+                (value(a)[..bytes as usize] != value(b)[..bytes as usize]).then_some((a as u32, b as u32, offsets[b]))
+            })
+        }
+    }
+}
+
+fn number(value: &[u8; 16], bytes: u32) -> String {
+    match bytes {
+        1 | 2 | 4 | 8 => {
+            let raw = u64::from_le_bytes(std::array::from_fn(|i| if i < bytes as usize { value[i] } else { 0 }));
+            format!("{raw:#x}")
+        }
+        _ => format!("{:#x}…", u32::from_le_bytes([value[0], value[1], value[2], value[3]])),
+    }
+}
+
+const ONE_INSTRUCTION: &str = "which of the values stays is undefined: let one lane write, or use an atomic";
+const ONE_WARP: &str = "lanes of a warp may run apart: put a __syncwarp() between the two";
+const ONE_BLOCK: &str = "warps run in any order: put a barrier such as __syncthreads() between the two";
+const BLOCKS: &str = "blocks run in any order: give each a place of its own, use atomics, or __threadfence() before the \
+                      atomic that tells the others";
+const MIXED: &str = "one side is atomic or volatile, the other is not: make both so, or order them";
+
+fn report(
+    found: &[Conflict],
+    warp: &Warp,
+    access: &Access,
+    space: Space,
+    warps: u32,
+    (scene, findings): (&Scene, &mut Findings),
+) {
+    let mut seen: Vec<(u32, bool)> = Vec::new();
+    for conflict in found {
+        let (earlier, wrote) = (conflict.earlier, conflict.wrote);
+        if seen.contains(&(earlier.place(), wrote)) {
+            continue;
+        }
+        seen.push((earlier.place(), wrote));
+        let writes =
+            access.touch != Touch::Read && (access.touch == Touch::Write || !wrote || earlier.strength() == PLAIN);
+        let kind = match (wrote, writes) {
+            (true, true) => "WAW",
+            (true, false) => "RAW",
+            _ => "WAR",
+        };
+        findings.add(kind, access.place, earlier.place(), || {
+            let here = Who { block: warp.block, warp: warp.index, lane: conflict.lane };
+            let there =
+                Who { block: (earlier.actor / warps) as u64, warp: earlier.actor % warps, lane: earlier.lane() };
+            let (between, help) = match (here.block == there.block, here.warp == there.warp) {
+                (false, _) => ("two blocks", BLOCKS),
+                (true, false) => ("two warps", ONE_BLOCK),
+                (true, true) => ("two lanes of a warp", ONE_WARP),
+            };
+            let strong = access.touch == Touch::Atomic || access.strong;
+            let help = if strong != (earlier.strength() != PLAIN) && here.block != there.block { MIXED } else { help };
+            let where_ = space.place(scene, conflict.at, 4.min(access.bytes as u64));
+            let what = format!("race between {between} ({kind}) on {where_}");
+            let mut stop: Stop = scene.stop("racecheck", what, help, here, access.place);
+            stop.role = match access.touch {
+                Touch::Read => "reads",
+                Touch::Write => "writes",
+                Touch::Atomic => "updates",
+            };
+            let role = match (wrote, earlier.strength()) {
+                (true, ATOMIC) => "updated before",
+                (true, _) => "wrote before",
+                (false, _) => "read before",
+            };
+            stop.others.push(scene.side(role, there, earlier.place()));
+            stop
+        });
+    }
+}
