@@ -136,7 +136,7 @@ pub struct TranslateArgs {
     /// Source tokens in a batch, padding counted
     #[arg(long, value_name = "N", default_value_t = 4096)]
     pub max_tokens: usize,
-    /// auto, cuda, cuda:N or soft
+    /// auto, cuda, cuda:N, soft, or soft:checked (softgpu's checkers watch every kernel)
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
 }

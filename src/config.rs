@@ -98,7 +98,7 @@ pub struct TrainFlags {
     /// The data-bin folder; typed, it is the command's first argument.
     #[arg(skip)]
     pub data: Option<PathBuf>,
-    /// auto, cuda, cuda:N or soft [default: auto]
+    /// auto, cuda, cuda:N, soft, or soft:checked (softgpu's checkers watch every kernel) [default: auto]
     #[arg(long, value_name = "DEVICE")]
     pub device: Option<String>,
     /// Sizes to start from [default: demo]

@@ -83,6 +83,8 @@ struct Planner<'a> {
     /// Kept as a scalar; and whether a vector copy is needed too.
     scalar: Vec<bool>,
     vector: Vec<bool>,
+    /// Under tools: a vector though it could be a scalar, as it comes from a load.
+    loaded: Vec<bool>,
     cells: Vec<u32>,
     vectors: Vec<u32>,
     ops: Vec<Op>,
@@ -112,6 +114,7 @@ pub fn plan(decoded: &Decoded, level: Level, mode: Mode) -> Program {
         watched: mode.watched,
         scalar: vec![false; n],
         vector: vec![false; n],
+        loaded: vec![false; n],
         cells: vec![NOWHERE; n],
         vectors: vec![NOWHERE; n],
         ops: Vec::new(),
@@ -181,7 +184,9 @@ impl Planner<'_> {
     /// One scalar computation stands for all lanes.
     fn is_scalar(&self, inst: &Inst) -> bool {
         match inst.code {
-            Code::Row(_) if self.kind(inst.s[0]) == Kind::P => self.flow.class(inst.s[0]) == UNIFORM,
+            Code::Row(_) if self.kind(inst.s[0]) == Kind::P => {
+                self.flow.class(inst.s[0]) == UNIFORM && self.operands_are_scalar(inst)
+            }
             Code::Row(_) => self.scalar[inst.s[0] as usize],
             Code::Load(_) => inst.defs().any(|d| self.scalar[d as usize]),
             _ => false,
@@ -196,6 +201,12 @@ impl Planner<'_> {
             return None;
         }
         compare_handlers(row.names[0])
+    }
+
+    /// Predicates are masks either way.
+    fn operands_are_scalar(&self, inst: &Inst) -> bool {
+        let mut operands = inst.used_fields().iter().map(|&field| inst.s[field]);
+        operands.all(|r| self.kind(r) == Kind::P || self.stride(r).is_some() && !self.loaded[r as usize])
     }
 
     fn form(&self, access: Access, inst: &Inst) -> Form {
@@ -221,8 +232,18 @@ impl Planner<'_> {
         let n = self.ir.registers.len();
         self.scalar = (0..n as Reg).map(|r| self.stride(r).is_some() && self.kind(r) != Kind::P).collect();
         if self.watched {
+            // Loads leave vectors there, and so does what is computed from them.
             let loads = self.ir.insts.iter().filter(|inst| matches!(inst.code, Code::Load(_)));
-            loads.flat_map(Inst::defs).for_each(|d| self.scalar[d as usize] = false);
+            loads.flat_map(Inst::defs).for_each(|d| self.loaded[d as usize] = true);
+            let mut count = 0;
+            while count != self.loaded.iter().filter(|&&loaded| loaded).count() {
+                count = self.loaded.iter().filter(|&&loaded| loaded).count();
+                for inst in self.ir.insts.iter().filter(|inst| matches!(inst.code, Code::Row(_))) {
+                    let d = inst.s[0] as usize;
+                    self.loaded[d] |= !self.operands_are_scalar(inst) && self.kind(inst.s[0]) != Kind::P;
+                }
+            }
+            (0..n).filter(|&r| self.loaded[r]).for_each(|r| self.scalar[r] = false);
         }
         loop {
             let (mut cell, mut vector) = (vec![false; n], vec![false; n]);

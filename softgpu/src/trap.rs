@@ -45,7 +45,7 @@ pub struct Stop {
     /// Of code that was inlined: where the calls stand, innermost first.
     pub inlined: Vec<(String, u32)>,
     /// What this thread did; nothing where `what` says it all.
-    pub role: &'static str,
+    pub role: String,
     /// The other threads concerned.
     pub others: Vec<Side>,
     pub notes: Vec<String>,
@@ -58,7 +58,7 @@ pub struct Stop {
 /// Another thread that a report is about, and what it did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Side {
-    pub role: &'static str,
+    pub role: String,
     pub block: [u32; 3],
     pub thread: [u32; 3],
     pub instruction: String,
@@ -72,7 +72,7 @@ impl std::error::Error for Stop {}
 impl Stop {
     fn side(&self) -> Side {
         Side {
-            role: self.role,
+            role: self.role.clone(),
             block: self.block,
             thread: self.thread,
             instruction: self.instruction.clone(),
@@ -85,18 +85,36 @@ impl Stop {
 
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.checker.is_empty() {
-            write!(f, "{}: ", self.checker)?;
-        }
-        write!(f, "{}", self.what)?;
+        let colon = if self.checker.is_empty() { "" } else { ": " };
+        write!(f, "{}", wrap(&format!("{}{colon}{}", self.checker, self.what)))?;
         show(f, &self.side(), Some(&self.kernel))?;
         self.others.iter().try_for_each(|side| show(f, side, None))?;
-        self.notes.iter().try_for_each(|note| write!(f, "\n  note: {note}"))?;
+        self.notes.iter().try_for_each(|note| write!(f, "\n{}", wrap(&format!("  note: {note}"))))?;
         if self.count > 1 {
             write!(f, "\n  note: it happened {} times at these instructions", self.count)?;
         }
-        write!(f, "\n  help: {}", self.help)
+        write!(f, "\n{}", wrap(&format!("  help: {}", self.help)))
     }
+}
+
+/// Columns of a report.
+const WIDTH: usize = 108;
+
+/// The text in lines of at most [`WIDTH`] columns, where words allow it; those after the first are indented.
+fn wrap(text: &str) -> String {
+    let mut out = String::new();
+    let mut column = 0;
+    for word in text.split_inclusive(' ') {
+        let width = word.trim_end().chars().count();
+        if column > 0 && column + width > WIDTH {
+            out.truncate(out.trim_end().len());
+            out.push_str("\n        ");
+            column = 8;
+        }
+        out.push_str(word);
+        column += word.chars().count();
+    }
+    out
 }
 
 /// The line of the source, and below it who did what.

@@ -111,8 +111,10 @@ fn argument(memory: &Memory, spec: &str) -> Vec<u8> {
 
 /// Everything that is said about a launch; nothing if it is clean.
 fn reports(module: &str, entry: &str, run: &Run, seed: u64) -> String {
-    let module =
-        Module::load(module).unwrap_or_else(|e| panic!("{entry}: {e}")).with_budget(run.number("budget", 1 << 40));
+    let module = match Module::load(module) {
+        Ok(module) => module.with_budget(run.number("budget", 1 << 40)),
+        Err(error) => return format!("{error}\n"),
+    };
     let memory = Memory::watched();
     let args: Vec<Vec<u8>> = run.words("args").iter().map(|spec| argument(&memory, spec)).collect();
     let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();

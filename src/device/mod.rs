@@ -20,6 +20,8 @@ pub use gemm::Gemm;
 pub use launch::{Arg, Grid, IntoArg};
 pub use soft::SoftDevice;
 
+use softgpu::Tools;
+
 use crate::error::{Error, Result};
 use crate::tensor::{DType, Element, Tensor};
 use buffer::Arena;
@@ -35,6 +37,8 @@ pub enum DeviceChoice {
     Cuda(usize),
     /// The software GPU.
     Soft,
+    /// The software GPU with every kernel under all of softgpu's checkers, its blocks and warps in the order of this seed.
+    Checked(u64),
 }
 
 impl FromStr for DeviceChoice {
@@ -48,7 +52,14 @@ impl FromStr for DeviceChoice {
             Some(("cuda", number)) => {
                 number.parse().map(DeviceChoice::Cuda).map_err(|_| format!("`{number}` is no GPU number, as in cuda:0"))
             }
-            _ => Err(format!("`{text}` is not one of auto, cuda, cuda:N, soft")),
+            Some(("soft", "checked")) => Ok(DeviceChoice::Checked(0)),
+            Some(("soft", rest)) if rest.starts_with("checked:") => {
+                let seed = &rest["checked:".len()..];
+                seed.parse()
+                    .map(DeviceChoice::Checked)
+                    .map_err(|_| format!("`{seed}` is no seed, as in soft:checked:1"))
+            }
+            _ => Err(format!("`{text}` is not one of auto, cuda, cuda:N, soft, soft:checked, soft:checked:SEED")),
         }
     }
 }
@@ -59,6 +70,7 @@ impl fmt::Display for DeviceChoice {
             DeviceChoice::Auto => f.write_str("auto"),
             DeviceChoice::Cuda(number) => write!(f, "cuda:{number}"),
             DeviceChoice::Soft => f.write_str("soft"),
+            DeviceChoice::Checked(seed) => write!(f, "soft:checked:{seed}"),
         }
     }
 }
@@ -88,6 +100,7 @@ impl Device {
     pub fn open(choice: DeviceChoice) -> Result<Device> {
         match choice {
             DeviceChoice::Soft => Ok(Device::soft(Allocation::Arena)),
+            DeviceChoice::Checked(seed) => Ok(Device::soft_watched(Tools { seed, ..Tools::checks() })),
             DeviceChoice::Cuda(number) => Device::cuda(number, Allocation::Arena),
             DeviceChoice::Auto => match cuda::probe() {
                 Ok(_) => Device::cuda(0, Allocation::Arena),
@@ -101,7 +114,16 @@ impl Device {
 
     /// The software GPU.
     pub fn soft(allocation: Allocation) -> Device {
-        let soft = SoftDevice::new();
+        Device::of_soft(SoftDevice::new(), allocation)
+    }
+
+    /// The software GPU with every kernel under softgpu's checkers: what they find is the launch's error. Each tensor
+    /// is an allocation of its own.
+    pub fn soft_watched(tools: Tools) -> Device {
+        Device::of_soft(SoftDevice::watched(tools), Allocation::Separate)
+    }
+
+    fn of_soft(soft: SoftDevice, allocation: Allocation) -> Device {
         Device::of(Arena::new(soft.raw_memory(), allocation), Arm::Soft(soft))
     }
 

@@ -7,11 +7,15 @@ use super::gemm::{Gemm, HostOperands};
 use super::kernels::{MODULES, module_of};
 use super::launch::{Arg, Grid};
 use crate::error::{Error, Result};
+use crate::tensor::Tensor;
+use softgpu::Tools;
 
 /// A GPU in software, with memory of its own.
 #[derive(Clone)]
 pub struct SoftDevice {
     memory: Arc<softgpu::Memory>,
+    /// What watches every launch; what it finds is that launch's error.
+    tools: Tools,
 }
 
 impl RawMemory for softgpu::Memory {
@@ -37,62 +41,61 @@ fn module(index: usize) -> Result<&'static softgpu::Module> {
 
 impl SoftDevice {
     pub fn new() -> SoftDevice {
-        SoftDevice { memory: Arc::new(softgpu::Memory::new()) }
+        SoftDevice { memory: Arc::new(softgpu::Memory::new()), tools: Tools::default() }
+    }
+
+    /// Runs every kernel under these tools, on one thread.
+    pub fn watched(tools: Tools) -> SoftDevice {
+        let memory = if tools.initcheck { softgpu::Memory::watched() } else { softgpu::Memory::new() };
+        SoftDevice { memory: Arc::new(memory), tools }
     }
 
     pub(crate) fn raw_memory(&self) -> Arc<dyn RawMemory> {
         Arc::clone(&self.memory) as Arc<dyn RawMemory>
     }
 
-    fn host(&self, ptr: u64, bytes: usize) -> Result<*mut u8> {
-        // SAFETY: the range is checked; who reads or writes through the pointer keeps to one user at a time.
-        unsafe { self.memory.host_slice(ptr, bytes) }.map_err(Error::device)
-    }
-
     pub(crate) fn write(&self, ptr: u64, data: &[u8]) -> Result<()> {
-        let to = self.host(ptr, data.len())?;
-        // SAFETY: `to` covers `data.len()` bytes of device memory, which never overlap host data.
-        unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), to, data.len()) };
-        Ok(())
+        self.memory.write(ptr, data).map_err(Error::device)
     }
 
     pub(crate) fn read(&self, ptr: u64, data: &mut [u8]) -> Result<()> {
-        let from = self.host(ptr, data.len())?;
-        // SAFETY: as in `write`.
-        unsafe { std::ptr::copy_nonoverlapping(from, data.as_mut_ptr(), data.len()) };
-        Ok(())
+        self.memory.read(ptr, data).map_err(Error::device)
     }
 
     pub(crate) fn copy(&self, to: u64, from: u64, bytes: usize) -> Result<()> {
-        let (to, from) = (self.host(to, bytes)?, self.host(from, bytes)?);
-        // SAFETY: both ranges are checked; they may overlap.
-        unsafe { std::ptr::copy(from, to, bytes) };
-        Ok(())
+        self.memory.copy(to, from, bytes).map_err(Error::device)
     }
 
     pub(crate) fn zero(&self, ptr: u64, bytes: usize) -> Result<()> {
-        let to = self.host(ptr, bytes)?;
-        // SAFETY: `to` covers `bytes` bytes.
-        unsafe { std::ptr::write_bytes(to, 0, bytes) };
-        Ok(())
+        self.memory.fill(ptr, bytes, 0).map_err(Error::device)
     }
 
     pub(crate) fn launch(&self, kernel: &str, grid: Grid, args: &[Arg]) -> Result<()> {
         let index = module_of(kernel).ok_or_else(|| Error::device(format!("no kernel `{kernel}` in this binary")))?;
         let args: Vec<&[u8]> = args.iter().map(Arg::as_bytes).collect();
         let launch = softgpu::Launch { grid: grid.grid, block: grid.block, shared_bytes: grid.shared, args: &args };
-        softgpu::launch(module(index)?, kernel, &self.memory, &launch).map_err(Error::device)
+        let report = softgpu::launch_with(module(index)?, kernel, &self.memory, &launch, &self.tools);
+        match report.map_err(Error::device)?.findings.first() {
+            Some(finding) => Err(Error::device(finding)),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn gemm(&self, g: &Gemm<'_>) -> Result<()> {
-        let operands = HostOperands {
-            a: self.host(g.a.ptr(), g.a.bytes())? as *const f32,
-            b: self.host(g.b.ptr(), g.b.bytes())? as *const f32,
-            c: self.host(g.c.ptr(), g.c.bytes())? as *mut f32,
-        };
-        // SAFETY: `Gemm::check` has compared extents and sizes; launches of one device come one after another.
+        // SAFETY: the range is checked; `Gemm::check` has compared extents and sizes, and launches and products of one
+        // device come one after another.
+        let host = |t: &Tensor| unsafe { self.memory.host_slice(t.ptr(), t.bytes()) }.map_err(Error::device);
+        let operands =
+            HostOperands { a: host(g.a)? as *const f32, b: host(g.b)? as *const f32, c: host(g.c)? as *mut f32 };
+        let read = [("a", g.a), ("b", g.b), ("c", g.c)];
+        for (name, tensor) in read.into_iter().take(if g.beta == 0.0 { 2 } else { 3 }) {
+            if self.memory.unwritten(tensor.ptr(), tensor.bytes()).map_err(Error::device)?.is_some() {
+                return Err(Error::device(format!("initcheck: gemm reads what nobody has written of `{name}`")));
+            }
+        }
+        // SAFETY: as above.
         unsafe { operands.run(g) };
-        Ok(())
+        self.memory.mark_written(g.c.ptr(), g.c.bytes()).map_err(Error::device)
     }
 }
 

@@ -162,10 +162,15 @@ impl<'a> Block<'a> {
                         let lane = self.warps[warp].groups.last().map_or(0, |g| g.1.trailing_zeros());
                         let pc = self.warps[warp].groups.last().map_or(0, |g| g.0);
                         let fault = Fault::new("the kernel does not end".into(), ENDLESS, lane).of("synccheck");
-                        return Err(self.report(warp, pc, Some(fault)));
+                        return Err(self.with_others(self.report(warp, pc, Some(fault)), pc));
                     }
                 }
-                Outcome::Trap(pc) => return Err(self.report(warp, pc, fault)),
+                Outcome::Trap(pc) => {
+                    // Whoever waits in vain waits for somebody.
+                    let waits = fault.as_ref().is_some_and(|fault| fault.checker == "synccheck");
+                    let stop = self.report(warp, pc, fault);
+                    return Err(if waits { self.with_others(stop, pc) } else { stop });
+                }
             }
         }
         let opened = if self.met { self.open() } else { 0 };
@@ -294,7 +299,8 @@ impl<'a> Block<'a> {
     fn stuck(&mut self) -> Box<Stop> {
         if let Some(warp) = self.warps.iter().position(|lanes| !lanes.parked.is_empty()) {
             let fault = self.warps[warp].fault.take();
-            return self.report(warp, self.warps[warp].parked[0].0, fault);
+            let at = self.warps[warp].parked[0].0;
+            return self.with_others(self.report(warp, at, fault), at);
         }
         let Some(warp) = self.warps.iter().position(|lanes| !lanes.held.is_empty()) else {
             return self.report(0, 0, None);
@@ -303,7 +309,45 @@ impl<'a> Block<'a> {
         let barrier = &self.barriers[held.number];
         let (missing, here) = (barrier.missing(&self.warps), barrier.threads(&self.warps));
         let what = format!("deadlock: barrier {} waits for {} threads, {here} have come", held.number, here + missing);
-        self.report(warp, held.at, Some(Fault::new(what, INCOMPLETE, held.mask.trailing_zeros()).of("synccheck")))
+        let fault = Fault::new(what, INCOMPLETE, held.mask.trailing_zeros()).of("synccheck");
+        let mut stop = self.with_others(self.report(warp, held.at, Some(fault)), held.at);
+        stop.role = "waits".into();
+        stop
+    }
+
+    /// Adds where the other threads of the block are: waiting, or gone.
+    fn with_others(&self, mut stop: Box<Stop>, but: u32) -> Box<Stop> {
+        let place = |at: u32| self.job.program.places[at as usize];
+        // (place, barrier, first thread, threads).
+        let mut waiting: Vec<(u32, Option<usize>, Who, u32)> = Vec::new();
+        let mut exited = self.job.threads as u32;
+        for (warp, lanes) in self.warps.iter().enumerate() {
+            exited -= lanes.live.count_ones();
+            let held = lanes.held.iter().map(|held| (held.at, Some(held.number), held.mask));
+            let parked = lanes.parked.iter().chain(&lanes.groups).map(|&(at, mask)| (at, None, mask));
+            for (at, number, mask) in held.chain(parked).filter(|(at, ..)| place(*at) != place(but)) {
+                match waiting.iter_mut().find(|w| (w.0, w.1) == (place(at), number)) {
+                    Some(found) => found.3 += mask.count_ones(),
+                    None => {
+                        let who = Who { block: self.index, warp: warp as u32, lane: mask.trailing_zeros() };
+                        waiting.push((place(at), number, who, mask.count_ones()));
+                    }
+                }
+            }
+        }
+        let scene = self.job.scene();
+        for (place, number, who, threads) in waiting {
+            let plural = if threads == 1 { " waits" } else { "s wait" };
+            let role = match number {
+                Some(number) => format!("{threads} thread{plural} at barrier {number}"),
+                None => format!("{threads} thread{plural} here"),
+            };
+            stop.others.push(scene.side(role, who, place));
+        }
+        if exited > 0 {
+            stop.notes.push(format!("{exited} thread{} exited", if exited == 1 { " has" } else { "s have" }));
+        }
+        stop
     }
 
     fn report(&self, warp: usize, pc: u32, fault: Option<Fault>) -> Box<Stop> {

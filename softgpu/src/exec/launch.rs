@@ -24,6 +24,7 @@ pub struct Launch<'a> {
 /// Limits that hold on every GPU since sm_80.
 const MAX_THREADS: u64 = 1024;
 const MAX_SHARED: usize = 163 * 1024;
+const MAX_STATIC: usize = 48 * 1024;
 const MAX_GRID_YZ: u32 = 65_535;
 
 /// Runs a kernel to its end, on as many threads of the host as the current pool of `rayon` has. What it computes does not
@@ -97,6 +98,9 @@ fn check(launch: &Launch, fixed: usize) -> Result<u64, String> {
     let [x, y, z] = launch.grid;
     if x == 0 || y == 0 || z == 0 || x > i32::MAX as u32 || y > MAX_GRID_YZ || z > MAX_GRID_YZ {
         return Err(format!("grid {:?} is empty or beyond {MAX_GRID_YZ} in y or z", launch.grid));
+    }
+    if fixed > MAX_STATIC {
+        return Err(format!("{fixed} bytes of static shared memory, {MAX_STATIC} are possible: make it dynamic"));
     }
     let shared = fixed + launch.shared_bytes as usize;
     if shared > MAX_SHARED {

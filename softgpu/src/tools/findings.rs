@@ -60,10 +60,10 @@ impl Scene<'_> {
         [t % x, t / x % y, t / (x * y)]
     }
 
-    pub fn side(&self, role: &'static str, who: Who, place: u32) -> Side {
+    pub fn side(&self, role: impl Into<String>, who: Who, place: u32) -> Side {
         let at = &self.decoded.places[place as usize];
         Side {
-            role,
+            role: role.into(),
             block: self.block(who.block),
             thread: self.thread(who.warp, who.lane),
             instruction: at.text.clone(),
@@ -87,7 +87,7 @@ impl Scene<'_> {
             ptx_line,
             source,
             inlined,
-            role: "",
+            role: String::new(),
             others: Vec::new(),
             notes: Vec::new(),
             count: 1,

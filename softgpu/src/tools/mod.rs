@@ -137,7 +137,7 @@ impl<'a> Observer<'a> {
             scene,
             findings: Findings::default(),
             marks,
-            counting: Counting::new(scene.decoded.places.len()),
+            counting: Counting::new(if tools.counters { scene.decoded.places.len() } else { 0 }),
             init: (tools.initcheck || keep).then(|| Init::new(&scene)),
             race: tools.racecheck.then(|| Race::new(&scene)),
         }

@@ -7,6 +7,7 @@
 //! place in one instruction race; the same value is none.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use super::clocks::{Clocks, Knowledge, Passage};
 use super::findings::{Findings, Scene, Who};
@@ -17,11 +18,29 @@ use super::{Access, Touch};
 use crate::exec::{LANES, Warp};
 use crate::trap::Stop;
 
+/// A hash for small numbers.
+#[derive(Default)]
+pub struct Multiply(u64);
+
+impl Hasher for Multiply {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.write_usize(byte as usize));
+    }
+
+    fn write_usize(&mut self, n: usize) {
+        self.0 = (self.0.rotate_left(5) ^ n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
 /// The race detector of one launch.
 pub struct Race {
     warps: u32,
-    /// By allocation.
-    global: Vec<Shadow>,
+    /// By allocation, of those that the launch touches.
+    global: HashMap<usize, Shadow, BuildHasherDefault<Multiply>>,
     passages: HashMap<u64, Passage>,
     blocks: Vec<BlockRace>,
     conflicts: Vec<Conflict>,
@@ -50,7 +69,6 @@ struct Now<'a> {
     clock: u32,
     known: &'a Knowledge,
     stamp: Stamp,
-    reads: bool,
     writes: bool,
 }
 
@@ -204,10 +222,9 @@ fn words<const PHASES: u8>(
 impl Race {
     pub fn new(scene: &Scene) -> Race {
         let threads: u32 = scene.launch.block.iter().product();
-        let global = scene.blocks.iter().map(|_| Shadow::default()).collect();
         Race {
             warps: threads.div_ceil(LANES as u32),
-            global,
+            global: HashMap::default(),
             passages: HashMap::new(),
             blocks: Vec::new(),
             conflicts: Vec::new(),
@@ -248,7 +265,7 @@ impl Race {
         };
         let (actor, clock) = (block.clocks.base + warp.index, block.clocks.clock(index));
         let shadow = match space {
-            Space::Global(allocation) => &mut self.global[allocation],
+            Space::Global(allocation) => self.global.entry(allocation).or_default(),
             Space::Shared => &mut block.shared,
             Space::Local => return,
         };
@@ -258,7 +275,6 @@ impl Race {
             clock,
             known: &block.clocks.warps[index],
             stamp: Stamp::new(actor, clock, access.place, strength),
-            reads: access.touch != Touch::Write,
             writes: access.touch != Touch::Read,
         };
         let (bytes, log2) = (access.bytes as u64, access.bytes.trailing_zeros());
@@ -300,7 +316,7 @@ impl Race {
                         number(&value(b as usize), access.bytes)
                     );
                     let mut stop = scene.stop("racecheck", what, ONE_INSTRUCTION, who(b), place);
-                    stop.role = "writes";
+                    stop.role = "writes".into();
                     stop.others.push(scene.side("writes", who(a), place));
                     stop
                 });
@@ -407,7 +423,8 @@ fn report(
             (true, false) => "RAW",
             _ => "WAR",
         };
-        findings.add(kind, access.place, earlier.place(), || {
+        let (first, second) = (access.place.min(earlier.place()), access.place.max(earlier.place()));
+        findings.add("racecheck", first, second, || {
             let here = Who { block: warp.block, warp: warp.index, lane: conflict.lane };
             let there =
                 Who { block: (earlier.actor / warps) as u64, warp: earlier.actor % warps, lane: earlier.lane() };
@@ -425,7 +442,8 @@ fn report(
                 Touch::Read => "reads",
                 Touch::Write => "writes",
                 Touch::Atomic => "updates",
-            };
+            }
+            .into();
             let role = match (wrote, earlier.strength()) {
                 (true, ATOMIC) => "updated before",
                 (true, _) => "wrote before",

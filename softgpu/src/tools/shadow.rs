@@ -85,13 +85,6 @@ pub struct Shadow {
 }
 
 impl Shadow {
-    /// Forgets everything.
-    pub fn clear(&mut self) {
-        self.pages.iter_mut().flatten().for_each(|page| page.fill(Line::default()));
-        self.words.clear();
-        self.free.clear();
-    }
-
     /// The line at a byte offset.
     #[inline]
     pub fn line(&mut self, at: u64) -> &mut Line {

@@ -4,12 +4,12 @@ extern "C" __global__ void synccheck_barrier_in_branch(int* out) {
     if (threadIdx.x % 2 == 0) {
         out[threadIdx.x] = 1;
         __syncthreads();
-        out[threadIdx.x + 1] = 2;
     }
+    atomicAdd(&out[threadIdx.x], 2);
 }
 
 extern "C" __global__ void synccheck_barrier_in_branch_fixed(int* out) {
     if (threadIdx.x % 2 == 0) out[threadIdx.x] = 1;
     __syncthreads();
-    if (threadIdx.x % 2 == 0) out[threadIdx.x + 1] = 2;
+    atomicAdd(&out[threadIdx.x], 2);
 }
