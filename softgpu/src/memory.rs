@@ -210,7 +210,7 @@ fn watched_at(blocks: &[Block], address: u64) -> Option<(Written, u64)> {
 
 /// One bit per byte of an allocation: whether somebody has written it.
 #[derive(Clone, Copy)]
-pub(crate) struct Written(*mut u64);
+pub struct Written(*mut u64);
 
 impl Written {
     pub const fn none() -> Written {

@@ -408,14 +408,11 @@ impl Planner<'_> {
         self.lists.len() as u32 - 1
     }
 
-    /// What shows the members of a shuffle or vote to the tools.
-    fn probe_members(&mut self, inst: &Inst) -> u32 {
-        let (mode, fields) = match inst.code {
-            Code::Shuffle(mode) => (warp::shuffle_number(mode), [4, 2, 3].as_slice()),
-            _ => (warp::NO_SHUFFLE, [2].as_slice()),
-        };
-        let regs = fields.iter().map(|&field| self.vectors[inst.s[field] as usize]).collect();
-        self.lists.push(List { run: warp::probe, regs, imms: [mode as i64].into(), place: inst.place });
+    /// What shows the lanes that a shuffle reads from to the tools.
+    fn probe_shuffle(&mut self, inst: &Inst, mode: &str) -> u32 {
+        let regs = [4, 2, 3].iter().map(|&field| self.vectors[inst.s[field] as usize]).collect();
+        let imms = [warp::shuffle_number(mode) as i64].into();
+        self.lists.push(List { run: warp::probe, regs, imms, place: inst.place });
         self.lists.len() as u32 - 1
     }
 
@@ -474,8 +471,8 @@ impl Planner<'_> {
             let list = self.probe(inst, access);
             self.push(inst, warp::wide_handlers(), [0; 5], list);
         }
-        if let (true, Code::Shuffle(_) | Code::Vote(_)) = (self.watched, inst.code) {
-            let list = self.probe_members(inst);
+        if let (true, Code::Shuffle(mode)) = (self.watched, inst.code) {
+            let list = self.probe_shuffle(inst, mode);
             self.push(inst, warp::wide_handlers(), [0; 5], list);
         }
         let scalar = self.is_scalar(inst);

@@ -91,7 +91,7 @@ impl fmt::Display for Stop {
         self.others.iter().try_for_each(|side| show(f, side, None))?;
         self.notes.iter().try_for_each(|note| write!(f, "\n{}", wrap(&format!("  note: {note}"))))?;
         if self.count > 1 {
-            write!(f, "\n  note: it happened {} times at these instructions", self.count)?;
+            write!(f, "\n  note: it happened {} times at these lines", self.count)?;
         }
         write!(f, "\n{}", wrap(&format!("  help: {}", self.help)))
     }

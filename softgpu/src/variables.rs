@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::ast;
-use crate::memory::{self, CONST_WINDOW, Memory};
+use crate::memory::{self, CONST_WINDOW, Memory, Written};
 use crate::{Error, LoadError, decode};
 
 /// Of `.const` variables, per module: PTX ISA 9.0, 5.1.3.
@@ -144,18 +144,14 @@ impl Variables {
                 let value = base.wrapping_add(link.addend as u64) >> (link.shift & 63);
                 data[link.at..link.at + link.bytes].copy_from_slice(&value.to_le_bytes()[..link.bytes]);
             }
-            // SAFETY: the place has just been allocated with that size, and nothing runs on it yet.
-            unsafe {
-                std::ptr::copy_nonoverlapping(data.as_ptr(), memory.host_slice(address, data.len())?, data.len())
-            };
+            memory.write(address, &data)?;
         }
         let constants = match bank {
-            // SAFETY: as above; used while the memory lives.
-            Some(bank) => {
-                memory::Block { base: unsafe { memory.host_slice(bank, self.bank)? }, bytes: self.bank as u64 }
-            }
-            None => memory::Block { base: std::ptr::NonNull::dangling().as_ptr(), bytes: 0 },
+            // SAFETY: just allocated with that size; used while the memory lives.
+            Some(bank) => (unsafe { memory.host_slice(bank, self.bank)? }, self.bank),
+            None => (std::ptr::NonNull::dangling().as_ptr(), 0),
         };
+        let constants = memory::Block { base: constants.0, bytes: constants.1 as u64, written: Written::none() };
         Ok(Placed { addresses, constants, bank })
     }
 

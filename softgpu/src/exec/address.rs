@@ -39,15 +39,11 @@ unsafe fn is_space(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
     NEXT
 }
 
-unsafe fn fence_all(w: &mut Warp, list: &List, _: *mut u8) -> u32 {
+unsafe fn fence_all(_: &mut Warp, list: &List, _: *mut u8) -> u32 {
     match list.imms[0] {
         BLOCK => {}
         CONSISTENT => fence(Ordering::SeqCst),
         _ => fence(Ordering::AcqRel),
-    }
-    // SAFETY: the tools outlive the launch, which runs on one thread with them.
-    if let Some(tools) = unsafe { w.tools.as_mut() } {
-        tools.fence(w, list.place);
     }
     NEXT
 }

@@ -63,7 +63,7 @@ fn parted(w: &mut Warp, masks: [u32; LANES], name: &str) -> Result<Teams, u32> {
         let said = || format!("{name}: member mask {mask:#x}, executing lanes {:#x}", w.mask);
         if mask >> lane & 1 == 0 {
             let what = said();
-            return Err(w.trap(what, OUTSIDE, lane));
+            return Err(w.trap_of("synccheck", what, OUTSIDE, lane));
         }
         if mask & w.live & !w.mask != 0 {
             let what = said();
@@ -72,7 +72,7 @@ fn parted(w: &mut Warp, masks: [u32; LANES], name: &str) -> Result<Teams, u32> {
         if others != 0 {
             let other = others.trailing_zeros();
             let what = format!("{}, lane {other} says {:#x}", said(), masks[other as usize & 31]);
-            return Err(w.trap(what, AGREE, lane));
+            return Err(w.trap_of("synccheck", what, AGREE, lane));
         }
         left &= !mask;
     }

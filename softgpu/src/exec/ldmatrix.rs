@@ -8,6 +8,7 @@ use super::mem::{GENERIC, SHARED, resolve, stray};
 use super::tile::{transpose, whole};
 use super::{LANES, List, NEXT, Warp, Wide, WideFn};
 use crate::memory::{OFFSET_BITS, SHARED_WINDOW};
+use crate::tools::Touch;
 
 const ROW_BYTES: u64 = 16;
 const NOT_SHARED: &str = "ldmatrix and stmatrix read and write shared memory alone";
@@ -22,9 +23,10 @@ unsafe fn rows<const SPACE: u8>(
     list: &List,
     r: *mut u8,
     at: u32,
-    count: usize,
+    (count, touch): (usize, Touch),
 ) -> Result<[*mut u8; LANES], u32> {
     let mut out = [std::ptr::null_mut(); LANES];
+    let mut addresses = [0; LANES];
     let (offset, wide) = (list.imms[1] as u64, list.imms[2] != 0);
     for (lane, out) in out.iter_mut().enumerate().take(8 * count) {
         // SAFETY: the caller's.
@@ -38,11 +40,14 @@ unsafe fn rows<const SPACE: u8>(
             return Err(w.trap(what, NOT_SHARED, lane as u32));
         }
         match resolve::<SPACE>(w, lane, address, ROW_BYTES) {
-            Some(p) if address % ROW_BYTES == 0 => *out = p,
+            Some(p) if address % ROW_BYTES == 0 => (*out, addresses[lane]) = (p, address),
             found => return Err(stray(w, SPACE, address, ROW_BYTES, lane, found.is_some())),
         }
     }
-    Ok(out)
+    match w.show_rows(list.place, touch, SPACE, &addresses[..8 * count]) {
+        NEXT => Ok(out),
+        event => Err(event),
+    }
 }
 
 /// `ldmatrix.xN`: N registers, then the address.
@@ -55,7 +60,7 @@ unsafe fn load<const SPACE: u8, const FAST: bool>(w: &mut Warp, list: &List, r: 
     let at = list.regs[count];
     // SAFETY: the decoder has given words, and an address; each row has its 16 bytes.
     unsafe {
-        if SPACE == SHARED && list.imms[2] == 0 {
+        if SPACE == SHARED && list.imms[2] == 0 && w.tools.is_null() {
             // Words are tested all at once, and the rows go straight from there.
             let (mut addresses, offset) = (*(r.add(at as usize) as *const [u32; LANES]), list.imms[1] as u32);
             let (mut low, mut high) = (0, 0);
@@ -73,7 +78,7 @@ unsafe fn load<const SPACE: u8, const FAST: bool>(w: &mut Warp, list: &List, r: 
                 return NEXT;
             }
         }
-        let rows = match rows::<SPACE>(w, list, r, at, count) {
+        let rows = match rows::<SPACE>(w, list, r, at, (count, Touch::Read)) {
             Ok(rows) => rows,
             Err(trap) => return trap,
         };
@@ -110,7 +115,7 @@ unsafe fn store<const SPACE: u8>(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
     let count = list.regs.len() - 1;
     // SAFETY: as in `load`.
     unsafe {
-        let rows = match rows::<SPACE>(w, list, r, list.regs[0], count) {
+        let rows = match rows::<SPACE>(w, list, r, list.regs[0], (count, Touch::Write)) {
             Ok(rows) => rows,
             Err(trap) => return trap,
         };

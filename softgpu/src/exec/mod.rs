@@ -32,7 +32,7 @@ pub use launch::{Launch, Sink, launch, launch_with};
 pub use warp::clock;
 
 use crate::memory::Block;
-use crate::tools::{Access, Observer, Value};
+use crate::tools::{Access, Observer, Touch, Value};
 use async_copy::Copies;
 
 pub const LANES: usize = 32;
@@ -205,6 +205,25 @@ impl Warp {
     pub fn give_way(&mut self) {
         self.given += self.turn.saturating_sub(1);
         self.turn = self.turn.min(1);
+    }
+
+    /// Shows the tools that the warp as a whole accesses pieces of 16 bytes, each in the name of a lane.
+    pub fn show_rows(&mut self, place: u32, touch: Touch, space: u8, rows: &[u64]) -> u32 {
+        if self.tools.is_null() {
+            return NEXT;
+        }
+        let access = Access { place, touch, space, bytes: 16, strong: false };
+        let mask = self.mask;
+        for rows in rows.chunks(LANES) {
+            let addresses = std::array::from_fn(|i| rows.get(i).copied().unwrap_or(0));
+            self.mask = u32::MAX >> (LANES - rows.len());
+            let event = self.show(&access, &addresses);
+            self.mask = mask;
+            if event != NEXT {
+                return event;
+            }
+        }
+        NEXT
     }
 
     #[cold]

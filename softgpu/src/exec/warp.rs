@@ -271,8 +271,7 @@ pub fn shuffle_handlers(mode: &str) -> [Handler; 3] {
     }
 }
 
-/// Shows the tools the member masks that lanes give, and of a shuffle the lanes that they read from: constants (mode of
-/// the shuffle, or [`NO_SHUFFLE`]), registers (members, and of a shuffle `b` and `c`).
+/// Shows the tools the lanes that a shuffle reads from: constants (its mode), registers (members, `b`, `c`).
 ///
 /// # Safety
 /// The list must be a probe's, and tools must be there.
@@ -280,21 +279,15 @@ pub unsafe fn probe(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
     // SAFETY: the caller's.
     unsafe {
         let members = Source::<u32>::all(r, list.regs[0]);
-        let mode = list.imms[0] as u8;
-        if mode != NO_SHUFFLE {
-            let (b, c) = (Source::<u32>::all(r, list.regs[1]), Source::<u32>::all(r, list.regs[2]));
-            let from = std::array::from_fn(|i| {
-                let (from, ok) = source_lane(mode, i as u32, b[i], c[i]);
-                if ok { from & 31 } else { i as u32 }
-            });
-            (*w.tools).shuffles(w, list.place, &members, &from);
-        }
-        (*w.tools).meets(w, list.place, &members);
+        let (b, c) = (Source::<u32>::all(r, list.regs[1]), Source::<u32>::all(r, list.regs[2]));
+        let from = std::array::from_fn(|i| {
+            let (from, ok) = source_lane(list.imms[0] as u8, i as u32, b[i], c[i]);
+            if ok { from & 31 } else { i as u32 }
+        });
+        (*w.tools).shuffles(w, list.place, &members, &from);
     }
     NEXT
 }
-
-pub const NO_SHUFFLE: u8 = 4;
 
 /// The lane that lane `i` of a shuffle reads from, and whether that is in range: PTX ISA 9.0, 9.7.9.6.
 fn source_lane(mode: u8, i: u32, b: u32, c: u32) -> (u32, bool) {

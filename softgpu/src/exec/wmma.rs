@@ -9,6 +9,7 @@ use super::mem::{GENERIC, GLOBAL, SHARED, resolve, stray};
 use super::tile::whole;
 use super::{LANES, List, NEXT, Warp, Wide, WideFn};
 use crate::exec::matrix::collective;
+use crate::tools::Touch;
 
 /// Constants of a load or store.
 #[derive(Clone, Copy)]
@@ -99,6 +100,7 @@ unsafe fn lines<const SPACE: u8>(
     layout: Layout,
     regs: &[u32],
     r: *mut u8,
+    (place, touch): (u32, Touch),
 ) -> Result<[*mut u8; LANES], u32> {
     // SAFETY: the caller's.
     unsafe {
@@ -117,6 +119,7 @@ unsafe fn lines<const SPACE: u8>(
         let step = strides[0] as u64 * layout.bits as u64 / 8;
         let first = addresses[0].wrapping_add(layout.offset as u64);
         let mut out = [std::ptr::null_mut(); LANES];
+        let mut pieces = Vec::new();
         for (line, out) in out.iter_mut().enumerate().take(layout.lines) {
             let address = first.wrapping_add(line as u64 * step);
             let address = if layout.wide { address } else { address as u32 as u64 };
@@ -125,11 +128,19 @@ unsafe fn lines<const SPACE: u8>(
                     let what = format!("misaligned access: line {line} of a matrix starts at {address:#x}");
                     return Err(w.trap(what, LINES, 0));
                 }
-                Some(p) => *out = p,
+                Some(p) => {
+                    *out = p;
+                    if !w.tools.is_null() {
+                        pieces.extend((0..bytes).step_by(16).map(|at| address + at));
+                    }
+                }
                 None => return Err(stray(w, SPACE, address, bytes, 0, false)),
             }
         }
-        Ok(out)
+        match w.show_rows(place, touch, SPACE, &pieces) {
+            NEXT => Ok(out),
+            event => Err(event),
+        }
     }
 }
 
@@ -142,7 +153,7 @@ unsafe fn load<const SPACE: u8>(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
     let (fragment, rest) = list.regs.split_at(list.regs.len() - 1 - layout.stride as usize);
     // SAFETY: the decoder has given the operands these kinds; `place` stays inside the lines that `lines` has checked.
     unsafe {
-        let lines = match lines::<SPACE>(w, layout, rest, r) {
+        let lines = match lines::<SPACE>(w, layout, rest, r, (list.place, Touch::Read)) {
             Ok(lines) => lines,
             Err(trap) => return trap,
         };
@@ -194,7 +205,7 @@ unsafe fn store<const SPACE: u8>(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
     let (head, fragment) = list.regs.split_at(1 + layout.stride as usize);
     // SAFETY: as in `load`.
     unsafe {
-        let lines = match lines::<SPACE>(w, layout, head, r) {
+        let lines = match lines::<SPACE>(w, layout, head, r, (list.place, Touch::Write)) {
             Ok(lines) => lines,
             Err(trap) => return trap,
         };

@@ -12,11 +12,25 @@ use crate::trap::{Side, Stop};
 pub struct Findings {
     list: Vec<Stop>,
     index: HashMap<(&'static str, u32, u32), usize>,
+    /// By place: the first place of the same instruction and line, as loops are unrolled.
+    firsts: Vec<u32>,
 }
 
 impl Findings {
-    /// Counts a finding of that kind at those instructions, and makes the report of the first one.
-    pub fn add(&mut self, kind: &'static str, here: u32, there: u32, make: impl FnOnce() -> Stop) {
+    /// Counts a finding of that kind at those two places, in either order, and makes the report of the first one.
+    pub fn add(&mut self, kind: &'static str, scene: &Scene, (here, there): (u32, u32), make: impl FnOnce() -> Stop) {
+        if self.firsts.is_empty() {
+            let mut known = HashMap::new();
+            let places = (0..).zip(&scene.decoded.places);
+            self.firsts = places
+                .map(|(at, place)| match place.source {
+                    Some(_) => *known.entry((&place.source, &place.inlined, &place.text)).or_insert(at),
+                    None => at,
+                })
+                .collect();
+        }
+        let [here, there] = [here, there].map(|place| self.firsts[place as usize]);
+        let (here, there) = (here.min(there), here.max(there));
         match self.index.get(&(kind, here, there)) {
             Some(&at) => self.list[at].count += 1,
             None => {

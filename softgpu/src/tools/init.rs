@@ -113,7 +113,7 @@ impl Init {
             }),
         };
         let Some((lane, at)) = found else { return };
-        findings.add("initcheck", access.place, 0, || {
+        findings.add("initcheck", scene, (access.place, access.place), || {
             let from = shape.offset(lane as usize, bytes);
             let mut what = format!("read of {} that nobody has written", space.place(scene, from, bytes));
             if at != from {

@@ -28,6 +28,7 @@ use findings::Findings;
 use init::Init;
 use race::Race;
 use spot::Spot;
+use sync::Arrivals;
 
 /// What watches a launch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -127,6 +128,7 @@ pub struct Observer<'a> {
     counting: Counting,
     init: Option<Init>,
     race: Option<Race>,
+    arrivals: Arrivals,
 }
 
 impl<'a> Observer<'a> {
@@ -140,6 +142,7 @@ impl<'a> Observer<'a> {
             counting: Counting::new(if tools.counters { scene.decoded.places.len() } else { 0 }),
             init: (tools.initcheck || keep).then(|| Init::new(&scene)),
             race: tools.racecheck.then(|| Race::new(&scene)),
+            arrivals: Arrivals::default(),
         }
     }
 
@@ -227,8 +230,8 @@ impl<'a> Observer<'a> {
         if let Some(clocks) = self.race.as_mut().and_then(|race| race.clocks(warp.block)) {
             clocks.arrive(warp.index as usize, number, mode != BarrierMode::Arrive);
         }
-        if self.tools.synccheck && self.marks[place as usize].has(Mark::ALIGNED) && warp.mask != warp.live {
-            sync::divergent(&self.scene, &mut self.findings, warp, place);
+        if self.tools.synccheck {
+            self.arrivals.come(warp, place, number);
         }
     }
 
@@ -237,12 +240,9 @@ impl<'a> Observer<'a> {
         if let Some(clocks) = self.race.as_mut().and_then(|race| race.clocks(block)) {
             clocks.open(number);
         }
-    }
-
-    /// Lanes of a warp come to a warp instruction: the member mask that each of them gives.
-    pub fn meets(&mut self, warp: &Warp, place: u32, members: &[u32; LANES]) {
         if self.tools.synccheck {
-            sync::members(&self.scene, &mut self.findings, warp, place, members);
+            let aligned = |place: u32| self.marks[place as usize].has(Mark::ALIGNED);
+            self.arrivals.open(block, number, aligned, (&self.scene, &mut self.findings));
         }
     }
 

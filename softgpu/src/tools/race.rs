@@ -107,7 +107,7 @@ impl Now<'_> {
             Order::SameWarp if line => (earlier.lane(), earlier.extent()) != (stamp.lane(), stamp.extent()),
             Order::SameWarp => {
                 let apart = stamp.many() || earlier.lane() != stamp.lane();
-                !earlier.many() && apart && earlier.extent() & stamp.extent() != 0
+                (earlier.is_shared() || !earlier.many() && apart) && earlier.extent() & stamp.extent() != 0
             }
         }
     }
@@ -146,7 +146,9 @@ impl Now<'_> {
                 cell.reads[1] = last;
             } else if !line && (last.lane() != stamp.lane() || last.extent() != stamp.extent()) {
                 let bytes = last.extent() | stamp.extent();
-                cell.reads[0] = stamp.by(stamp.lane(), bytes, true);
+                let both = stamp.by(stamp.lane(), bytes, true);
+                let same = last.lane() != stamp.lane() && last.extent() == stamp.extent();
+                cell.reads[0] = if last.is_shared() || same && !last.many() { both.shared() } else { both };
                 return;
             }
         }
@@ -209,6 +211,7 @@ fn words<const PHASES: u8>(
         let lane = if s.many { s.lane } else { s.lane + ((low - s.from) >> s.log2) as u32 };
         let several = s.many || s.log2 < 2 && high - low > 1 << s.log2;
         let stamp = now.stamp.by(lane, bytes as u32, several);
+        let stamp = if s.many && !now.writes { stamp.shared() } else { stamp };
         let cell = &mut cells[(word % (LINE / 4)) as usize];
         if PHASES & CHECK != 0 {
             now.check(cell, stamp, false, word * 4, conflicts);
@@ -307,7 +310,7 @@ impl Race {
             if let Some(value) = value
                 && let Some((a, b, at)) = differ(mask, shape, bytes, value)
             {
-                findings.add("racecheck lanes", place, place, || {
+                findings.add("racecheck lanes", scene, (place, place), || {
                     let who = |lane| Who { block: warp.block, warp: warp.index, lane };
                     let what = format!(
                         "two lanes write different values to the same {} in one instruction (WAW): {} and {}",
@@ -423,8 +426,7 @@ fn report(
             (true, false) => "RAW",
             _ => "WAR",
         };
-        let (first, second) = (access.place.min(earlier.place()), access.place.max(earlier.place()));
-        findings.add("racecheck", first, second, || {
+        findings.add("racecheck", scene, (access.place, earlier.place()), || {
             let here = Who { block: warp.block, warp: warp.index, lane: conflict.lane };
             let there =
                 Who { block: (earlier.actor / warps) as u64, warp: earlier.actor % warps, lane: earlier.lane() };

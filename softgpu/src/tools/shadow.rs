@@ -16,8 +16,8 @@ pub struct Stamp {
     pub actor: u32,
     /// 0: nobody.
     pub clock: u32,
-    /// Bits 0–19 place, 20–24 lane, 25–28 log2 of the bytes per lane (lines) or bytes of the word (words), 29–30
-    /// strength, 31 several lanes.
+    /// Bits 0–18 place, 19 several lanes have touched the same bytes, 20–24 lane, 25–28 log2 of the bytes per lane (lines) or bytes of the
+    /// word (words), 29–30 strength, 31 several lanes.
     what: u32,
 }
 
@@ -27,16 +27,16 @@ pub const ATOMIC: u32 = 2;
 
 impl Stamp {
     pub fn new(actor: u32, clock: u32, place: u32, strength: u32) -> Stamp {
-        Stamp { actor, clock, what: place & 0xf_ffff | strength << 29 }
+        Stamp { actor, clock, what: place & 0x7_ffff | strength << 29 }
     }
 
     /// The same, by that lane, with so many bytes (as log2) per lane or those bytes of a word.
     pub fn by(self, lane: u32, extent: u32, many: bool) -> Stamp {
-        Stamp { what: self.what & 0x600f_ffff | (lane & 31) << 20 | extent << 25 | (many as u32) << 31, ..self }
+        Stamp { what: self.what & 0x6007_ffff | (lane & 31) << 20 | extent << 25 | (many as u32) << 31, ..self }
     }
 
     pub fn place(self) -> u32 {
-        self.what & 0xf_ffff
+        self.what & 0x7_ffff
     }
 
     pub fn lane(self) -> u32 {
@@ -53,6 +53,15 @@ impl Stamp {
 
     pub fn many(self) -> bool {
         self.what >> 31 != 0
+    }
+
+    /// The same, by several lanes that have touched the same bytes.
+    pub fn shared(self) -> Stamp {
+        Stamp { what: self.what | 1 << 19 | 1 << 31, ..self }
+    }
+
+    pub fn is_shared(self) -> bool {
+        self.what >> 19 & 1 != 0
     }
 
     /// A line's stamp for one of its words.

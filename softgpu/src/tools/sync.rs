@@ -23,29 +23,57 @@ fn lanes(mask: u32) -> String {
     format!("lane{} {}", if mask.count_ones() == 1 { "" } else { "s" }, parts.join(", "))
 }
 
-/// A part of a warp reaches a barrier that is for all of it.
-pub fn divergent(scene: &Scene, findings: &mut Findings, warp: &Warp, place: u32) {
-    findings.add("barrier", place, 0, || {
-        let (here, elsewhere) = (lanes(warp.mask), lanes(warp.live & !warp.mask));
-        let what = format!("barrier in divergent code: {here} of the warp reach it, {elsewhere} do not");
-        let help = "all threads of a warp must reach a barrier together: move it out of the branch";
-        scene.stop("synccheck", what, help, who(warp, warp.mask.trailing_zeros()), place)
-    });
+/// Who has come to the barriers that have not opened yet.
+#[derive(Default)]
+pub struct Arrivals(Vec<Arrival>);
+
+struct Arrival {
+    block: u64,
+    number: usize,
+    warp: u32,
+    place: u32,
+    mask: u32,
+    /// The warp's lanes that had not exited.
+    live: u32,
 }
 
-/// The member masks that the lanes give must agree, and each must have its own lane.
-pub fn members(scene: &Scene, findings: &mut Findings, warp: &Warp, place: u32, members: &[u32; LANES]) {
-    let on = |lane: &u32| warp.mask >> lane & 1 == 1;
-    if let Some(lane) = (0..LANES as u32).filter(on).find(|&lane| members[lane as usize] >> lane & 1 == 0) {
-        findings.add("members", place, 0, || {
-            let what = format!("the member mask {:#x} lacks lane {lane}, which executes", members[lane as usize]);
-            let help = "name every lane that executes: take the mask from __ballot_sync before the branch";
-            scene.stop("synccheck", what, help, who(warp, lane), place)
-        });
+impl Arrivals {
+    pub fn come(&mut self, warp: &Warp, place: u32, number: usize) {
+        let Warp { block, index, mask, live, .. } = *warp;
+        self.0.push(Arrival { block, number, warp: index, place, mask, live });
+    }
+
+    /// A barrier opens. All lanes of a warp that were there when its first ones came must have come to the same
+    /// instruction, perhaps later; `aligned` says of which instructions that is demanded.
+    pub fn open(
+        &mut self,
+        block: u64,
+        number: usize,
+        aligned: impl Fn(u32) -> bool,
+        (scene, findings): (&Scene, &mut Findings),
+    ) {
+        let here: Vec<Arrival> = self.0.extract_if(.., |a| (a.block, a.number) == (block, number)).collect();
+        for (k, first) in here.iter().enumerate() {
+            let before = here[..k].iter().any(|a| a.warp == first.warp);
+            let same = here.iter().filter(|a| (a.warp, a.place) == (first.warp, first.place));
+            let came = same.fold(0, |mask, a| mask | a.mask);
+            if before || !aligned(first.place) || first.live & !came == 0 {
+                continue;
+            }
+            findings.add("barrier", scene, (first.place, first.place), || {
+                let (here, elsewhere) = (lanes(came), lanes(first.live & !came));
+                let verb = if (first.live & !came).is_power_of_two() { "does" } else { "do" };
+                let what = format!("barrier in divergent code: {here} of the warp came to it, {elsewhere} {verb} not");
+                let who = Who { block, warp: first.warp, lane: came.trailing_zeros() };
+                scene.stop("synccheck", what, DIVERGENT, who, first.place)
+            });
+        }
     }
 }
 
-/// No lane may read from one that does not take part.
+const DIVERGENT: &str = "all threads of a warp must come to a barrier together: move it out of the branch";
+
+/// No lane may read from one that has exited or is no member; members that have not come yet are waited for.
 pub fn shuffle(
     scene: &Scene,
     findings: &mut Findings,
@@ -57,14 +85,14 @@ pub fn shuffle(
     let on = |lane: &u32| warp.mask >> lane & 1 == 1;
     let gone = |lane: u32| {
         let from = from[lane as usize] & 31;
-        warp.mask >> from & 1 == 0 || members[lane as usize] >> from & 1 == 0
+        warp.live >> from & 1 == 0 || members[lane as usize] >> from & 1 == 0
     };
     if let Some(lane) = (0..LANES as u32).filter(on).find(|&lane| gone(lane)) {
         let from = from[lane as usize] & 31;
-        findings.add("shuffle", place, 0, || {
+        findings.add("shuffle", scene, (place, place), || {
             let state = match warp.live >> from & 1 == 0 {
                 true => "has exited",
-                false => "does not take part",
+                false => "its member mask does not name",
             };
             let what = format!("lane {lane} reads from lane {from}, which {state}: it gets an undefined value");
             let help = "let all lanes that are read from execute the shuffle, or narrow its width";
