@@ -234,6 +234,8 @@ const RESIDENT: usize = 1024;
 const PATIENCE: u64 = 64;
 /// Branches of one turn of a warp, shared among the blocks in work. A warp that waits in a loop gives way after it.
 const TURN: u64 = 1 << 16;
+/// Under tools, which look at every turn of a loop that waits.
+const WATCHED_TURN: u64 = 1 << 10;
 
 /// One thread's share of a launch: takes blocks until there are no more, `chunk` at a time. Once a block has strayed,
 /// only those before it go on, so that the one reported does not depend on the threads.
@@ -277,7 +279,7 @@ fn work(
         if resident.is_empty() {
             return;
         }
-        let turn = (TURN / resident.len() as u64).max(64);
+        let turn = (if job.tools.is_null() { TURN } else { WATCHED_TURN } / resident.len() as u64).max(64);
         turns += 1;
         let mut k = 0;
         while k < resident.len() {

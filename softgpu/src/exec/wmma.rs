@@ -126,7 +126,7 @@ unsafe fn lines<const SPACE: u8>(
             match resolve::<SPACE>(w, 0, address, bytes) {
                 Some(_) if !address.is_multiple_of(bytes.min(16)) => {
                     let what = format!("misaligned access: line {line} of a matrix starts at {address:#x}");
-                    return Err(w.trap(what, LINES, 0));
+                    return Err(w.trap_of("memcheck", what, LINES, 0));
                 }
                 Some(p) => {
                     *out = p;

@@ -160,9 +160,9 @@ fn rows_that_stray_stop() {
         run(&kernel(op), Level::Avx2, &data).err().unwrap_or_default()
     };
     let load = "ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%r0, %r1}, [%a];";
-    assert!(says(load, 9, 8).starts_with("misaligned access: 16 bytes"), "{}", says(load, 9, 8));
+    assert!(says(load, 9, 8).starts_with("memcheck: misaligned access: 16 bytes"), "{}", says(load, 9, 8));
     let message = says(load, 9, 4096);
-    assert!(message.starts_with("access past shared memory: 16 bytes at +4096 of 4096"), "{message}");
+    assert!(message.starts_with("memcheck: access past shared memory: 16 bytes at +4096 of 4096"), "{message}");
     assert!(message.contains("thread (9, 0, 0)"), "{message}");
     assert_eq!(says(load, 16, 8), "", "x2 takes the addresses of 16 lanes");
     let message = says("stmatrix.sync.aligned.m8n8.x1.b16 [%g], {%r0};", 0, 0);

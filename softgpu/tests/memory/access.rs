@@ -442,43 +442,43 @@ fn discarded_data_is_gone() {
 #[test]
 fn strays() {
     let cases = [
-        ("ld.global.u16 %r1, [%d0+3];", "misaligned access: 2 bytes"),
-        ("ld.volatile.global.v2.u32 {%r1, %r2}, [%d0+4];", "misaligned access: 8 bytes"),
+        ("ld.global.u16 %r1, [%d0+3];", "memcheck: misaligned access: 2 bytes"),
+        ("ld.volatile.global.v2.u32 {%r1, %r2}, [%d0+4];", "memcheck: misaligned access: 8 bytes"),
         (
             "ld.relaxed.gpu.global.u32 %r1, [%d0+1024];",
-            "access past an allocation: 4 bytes at +1024 of an allocation of 1024",
+            "memcheck: access past an allocation: 4 bytes at +1024 of argument 0",
         ),
-        ("st.release.gpu.u64 [%d0+1020], %d1;", "access past an allocation: 8 bytes at +1020"),
-        ("mov.u64 %d2, 8; ld.u32 %r1, [%d2];", "access past an allocation: 4 bytes at 0x8, a null pointer"),
+        ("st.release.gpu.u64 [%d0+1020], %d1;", "memcheck: access past an allocation: 8 bytes at +1020"),
+        ("mov.u64 %d2, 8; ld.u32 %r1, [%d2];", "memcheck: access through a null pointer: 4 bytes at 0x8"),
         (
             ".shared .b32 s; mov.u32 %r1, s; ld.shared.u32 %r2, [%r1+4];",
-            "access past shared memory: 4 bytes at +4 of 4",
+            "memcheck: access past shared memory: 4 bytes at +4 of 4",
         ),
         (
             ".shared .b32 s; cvta.shared.u64 %d2, s; ld.u32 %r2, [%d2+4];",
-            "access past shared memory: 4 bytes at +4 of 4",
+            "memcheck: access past shared memory: 4 bytes at +4 of 4",
         ),
         (
             ".shared .b32 s; cvta.shared.u64 %d2, s; st.u32 [%d2+-4], 1;",
-            "access past an allocation: 4 bytes at 0xffffffffc",
+            "memcheck: access outside of device memory: 4 bytes at 0xffffffffc",
         ),
         (
             ".local .b64 l; mov.u64 %d2, l; st.local.u64 [%d2+16], %d1;",
-            "access past local memory: 8 bytes at +16 of 16",
+            "memcheck: access past local memory: 8 bytes at +16 of 16",
         ),
         (
             ".local .b32 l; cvta.local.u64 %d2, l; ld.v2.u32 {%r1, %r2}, [%d2+64];",
-            "access past local memory: 8 bytes at +64 of 16",
+            "memcheck: access past local memory: 8 bytes at +64 of 16",
         ),
-        ("ld.shared.u32 %r1, [%d0];", "a shared access outside shared memory: 4 bytes at 0x"),
+        ("ld.shared.u32 %r1, [%d0];", "memcheck: a shared access outside shared memory: 4 bytes at 0x"),
         (
             ".shared .b32 s; cvta.shared.u64 %d2, s; ld.global.u32 %r1, [%d2];",
-            "a global access to shared memory: 4 bytes at +0",
+            "memcheck: a global access to shared memory: 4 bytes at +0",
         ),
-        ("ld.param.u32 %r1, [value+8];", "access past parameter memory: 4 bytes at +24 of 20"),
-        ("cvta.param.u64 %d2, value; st.u32 [%d2], 1;", "a write to parameter memory"),
-        ("discard.global.L2 [%d0+64], 128;", "misaligned access: 128 bytes"),
-        ("ld.global.u32 %r1, [%d0+-4];", "access past an allocation"),
+        ("ld.param.u32 %r1, [value+8];", "memcheck: access past parameter memory: 4 bytes at +24 of 20"),
+        ("cvta.param.u64 %d2, value; st.u32 [%d2], 1;", "memcheck: a write to parameter memory"),
+        ("discard.global.L2 [%d0+64], 128;", "memcheck: misaligned access: 128 bytes"),
+        ("ld.global.u32 %r1, [%d0+-4];", "memcheck: access before an allocation: 4 bytes at -4 of argument 0"),
     ];
     for (body, expected) in cases {
         let message = error(body);
@@ -490,11 +490,11 @@ fn strays() {
     );
     assert!(message.contains("thread (8, 0, 0)"), "{message}");
     let run = Run { before: ".const .b32 c[4];", body: "cvta.const.u64 %d2, c; st.u32 [%d2], 1;", ..Run::default() };
-    assert!(run.go(&[0; 4]).unwrap_err().starts_with("a write to constant memory: 4 bytes at +0 of 16"));
+    assert!(run.go(&[0; 4]).unwrap_err().starts_with("memcheck: a write to constant memory: 4 bytes at +0 of 16"));
     let run = Run { body: "mov.u64 %d3, c; add.u64 %d3, %d3, 16; ld.const.u32 %r1, [%d3];", ..run };
-    assert!(run.go(&[0; 4]).unwrap_err().starts_with("access past constant memory: 4 bytes at +16 of 16"));
+    assert!(run.go(&[0; 4]).unwrap_err().starts_with("memcheck: access past constant memory: 4 bytes at +16 of 16"));
     let run = Run { body: "ld.const.u32 %r1, [%d0];", ..run };
-    assert!(run.go(&[0; 4]).unwrap_err().starts_with("a constant or parameter access outside its space"));
+    assert!(run.go(&[0; 4]).unwrap_err().starts_with("memcheck: a constant or parameter access outside its space"));
 }
 
 /// What is refused at load.

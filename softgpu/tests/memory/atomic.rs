@@ -295,12 +295,12 @@ fn a_lock_guards() {
 #[test]
 fn atomics_that_stray() {
     let cases = [
-        ("atom.global.add.u32 %r1, [%d0+2], 1;", "misaligned access: 4 bytes"),
-        ("red.add.u64 [%d0+1024], 1;", "access past an allocation: 8 bytes at +1024 of an allocation of 1024"),
-        ("cvta.param.u64 %d2, value; red.add.u32 [%d2], 1;", "a write to parameter memory"),
+        ("atom.global.add.u32 %r1, [%d0+2], 1;", "memcheck: misaligned access: 4 bytes"),
+        ("red.add.u64 [%d0+1024], 1;", "memcheck: access past an allocation: 8 bytes at +1024 of argument 0"),
+        ("cvta.param.u64 %d2, value; red.add.u32 [%d2], 1;", "memcheck: a write to parameter memory"),
         (
             ".shared .b32 s; mov.u32 %r1, s; atom.shared.cas.b32 %r2, [%r1+4], 0, 1;",
-            "access past shared memory: 4 bytes at +4 of 4",
+            "memcheck: access past shared memory: 4 bytes at +4 of 4",
         ),
     ];
     for (body, expected) in cases {
