@@ -173,7 +173,13 @@ impl<'a> Decoder<'_, 'a> {
             {
                 (*offset, Place { base: self.slot(i, register, Kind::W)?, wide: false, offset: 0, space: number })
             }
-            Operand::Variable(index) if self.kernel.variables[*index].space[1..] != *kind_of_space => {
+            // A function's parameters, and those that it passes, lie in local memory.
+            Operand::Variable(index)
+                if !matches!(
+                    (&self.kernel.variables[*index].space[1..], kind_of_space),
+                    (lies, space) if lies == space || (lies, space) == ("param", "local")
+                ) =>
+            {
                 let v = &self.kernel.variables[*index];
                 return unsupported(i, &format!("`{}` here: it lies in `{}`", v.name, v.space));
             }
