@@ -203,7 +203,7 @@ fn post_order(from: &[usize], edges: &[Vec<usize>]) -> Vec<usize> {
 
 /// A parameter's size as units of one register each: bytes of a unit, and how many.
 pub fn units(bytes: usize) -> (usize, usize) {
-    let unit = [8, 4, 2, 1].into_iter().find(|unit| bytes % unit == 0).unwrap_or(1);
+    let unit = [8, 4, 2, 1].into_iter().find(|&unit| bytes.is_multiple_of(unit)).unwrap_or(1);
     (unit, bytes / unit)
 }
 

@@ -162,7 +162,14 @@ fn pack(decoded: &Decoded, launch: &Launch) -> Result<Vec<u8>, String> {
 /// does not depend on the threads; before, if it has become much.
 pub struct Output<'a> {
     sink: &'a Sink,
-    pending: Mutex<(usize, Vec<(u64, Vec<u8>)>)>,
+    pending: Mutex<Pending>,
+}
+
+#[derive(Default)]
+struct Pending {
+    bytes: usize,
+    /// By block.
+    texts: Vec<(u64, Vec<u8>)>,
 }
 
 /// Takes what kernels print.
@@ -179,12 +186,12 @@ impl Output<'_> {
     /// Takes what the block has printed since the last time.
     pub fn add(&self, block: u64, text: &mut Vec<u8>) {
         let mut pending = self.pending.lock().unwrap_or_else(|e| e.into_inner());
-        pending.0 += text.len();
-        match pending.1.last_mut() {
+        pending.bytes += text.len();
+        match pending.texts.last_mut() {
             Some((last, all)) if *last == block => all.append(text),
-            _ => pending.1.push((block, std::mem::take(text))),
+            _ => pending.texts.push((block, std::mem::take(text))),
         }
-        if pending.0 > MOST_PENDING {
+        if pending.bytes > MOST_PENDING {
             self.write(&mut pending);
         }
     }
@@ -193,10 +200,10 @@ impl Output<'_> {
         self.write(&mut self.pending.lock().unwrap_or_else(|e| e.into_inner()));
     }
 
-    fn write(&self, pending: &mut (usize, Vec<(u64, Vec<u8>)>)) {
-        pending.0 = 0;
-        pending.1.sort_by_key(|(block, _)| *block);
-        pending.1.drain(..).for_each(|(_, text)| (self.sink)(&text));
+    fn write(&self, pending: &mut Pending) {
+        pending.bytes = 0;
+        pending.texts.sort_by_key(|(block, _)| *block);
+        pending.texts.drain(..).for_each(|(_, text)| (self.sink)(&text));
     }
 }
 

@@ -96,10 +96,10 @@ impl<'a> Parser<'a> {
         Ok(word)
     }
 
-    /// A name: a word that is no directive.
+    /// A name: a word without dots.
     fn name(&mut self, what: &str) -> Result<&'a str> {
         match self.peek_word() {
-            Some(word) if !word.starts_with('.') => self.word(what),
+            Some(word) if !word.contains(['.', ':']) => self.word(what),
             _ => self.expected(what),
         }
     }

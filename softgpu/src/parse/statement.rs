@@ -25,16 +25,17 @@ impl<'a> Parser<'a> {
             Token::Mark('@') => {
                 self.at += 1;
                 let guard = self.guard(body)?;
-                let opcode = self.name("an instruction")?;
+                let opcode = self.word("an instruction")?;
                 self.instruction(body, opcode, Some(guard), line)?;
             }
             Token::Word(word) if word.starts_with('.') => {
                 self.at += 1;
                 self.directive(body, word)?;
             }
-            Token::Word(word) if self.peek_at(1) == Some(Token::Mark(':')) => {
-                self.at += 2;
-                self.label(body, word)?;
+            Token::Word(_) if self.peek_at(1) == Some(Token::Mark(':')) => {
+                let name = self.name("a label")?;
+                self.at += 1;
+                self.label(body, name)?;
             }
             Token::Word(opcode) => {
                 self.at += 1;
@@ -156,7 +157,7 @@ impl<'a> Parser<'a> {
         guard: Option<(Register, bool)>,
         line: u32,
     ) -> Result<()> {
-        if opcode.starts_with(['%', '$']) {
+        if opcode.starts_with(['%', '$', '.']) {
             self.at -= 1;
             return self.expected("an instruction");
         }
