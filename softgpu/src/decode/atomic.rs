@@ -32,18 +32,20 @@ macro_rules! names {
 pub static FORMS: &[Form] = &[
     Form {
         names: names!("atom";
-            "(.add|.min|.max)" "[.L2::cache_hint](.u32|.s32|.u64|.s64)"
+            ".add" "[.L2::cache_hint](.u32|.s32|.u64)"
+            "(.min|.max)" "[.L2::cache_hint](.u32|.s32|.u64|.s64)"
             ".add" "[.L2::cache_hint](.f32|.f64)"
             ".add" ".noftz[.L2::cache_hint](.f16|.f16x2|.bf16|.bf16x2)"
             "(.inc|.dec)" "[.L2::cache_hint].u32"
             "(.and|.or|.xor)" "[.L2::cache_hint](.b32|.b64)"
-            ".exch" "[.L2::cache_hint](.b32|.u32|.s32|.f32|.b64|.u64|.s64|.f64)"
-            ".cas" "[.L2::cache_hint](.b16|.b32|.u32|.s32|.b64|.u64|.s64)"),
+            ".exch" "[.L2::cache_hint](.b32|.b64)"
+            ".cas" "[.L2::cache_hint](.b16|.b32|.b64)"),
         decode: |d, i, parts| d.atomic(i, parts, true),
     },
     Form {
         names: names!("red";
-            "(.add|.min|.max)" "[.L2::cache_hint](.u32|.s32|.u64|.s64)"
+            ".add" "[.L2::cache_hint](.u32|.s32|.u64)"
+            "(.min|.max)" "[.L2::cache_hint](.u32|.s32|.u64|.s64)"
             ".add" "[.L2::cache_hint](.f32|.f64)"
             ".add" ".noftz[.L2::cache_hint](.f16|.f16x2|.bf16|.bf16x2)"
             "(.inc|.dec)" "[.L2::cache_hint].u32"

@@ -11,7 +11,12 @@ use crate::memory::{CONST_WINDOW, PARAM_WINDOW};
 
 macro_rules! types {
     () => {
-        "[.v2|.v4|.v8](.b8|.u8|.s8|.b16|.u16|.s16|.f16|.bf16|.b32|.u32|.s32|.f32|.b64|.u64|.s64|.f64)"
+        "[.v2|.v4|.v8](.b8|.u8|.s8|.b16|.u16|.s16|.b32|.u32|.s32|.f32|.b64|.u64|.s64|.f64)"
+    };
+}
+macro_rules! scalars {
+    () => {
+        "(.b8|.u8|.s8|.b16|.u16|.s16|.b32|.u32|.s32|.f32|.b64|.u64|.s64|.f64)"
     };
 }
 macro_rules! priority {
@@ -52,7 +57,7 @@ const LOAD: Form = Form {
         concat!("ld(.relaxed|.acquire)", scopes!(), shareable!(), types!()),
         concat!("ld(.relaxed|.acquire)", scopes!(), "[.global]", priority!(), types!()),
         concat!("ld(.relaxed|.acquire)", scopes!(), "[.global].L2::cache_hint", sizes!(), types!()),
-        concat!("ld.mmio.relaxed.sys[.global]", types!()),
+        concat!("ld.mmio.relaxed.sys[.global]", scalars!()),
         concat!("ldu[.global]", types!()),
     ],
     decode: |d, i, parts| d.memory(i, &parts[1..], true),
@@ -67,7 +72,7 @@ const STORE: Form = Form {
         concat!("st(.relaxed|.release)", scopes!(), shareable!(), types!()),
         concat!("st(.relaxed|.release)", scopes!(), "[.global]", priority!(), types!()),
         concat!("st(.relaxed|.release)", scopes!(), "[.global].L2::cache_hint", types!()),
-        concat!("st.mmio.relaxed.sys[.global]", types!()),
+        concat!("st.mmio.relaxed.sys[.global]", scalars!()),
     ],
     decode: |d, i, parts| d.memory(i, &parts[1..], false),
 };

@@ -122,7 +122,7 @@ macro_rules! operations {
 }
 operations! {
     "add" "u32" | "s32" => u32, |a, b, _, _| a.wrapping_add(b);
-    "add" "u64" | "s64" => u64, |a, b, _, _| a.wrapping_add(b);
+    "add" "u64" => u64, |a, b, _, _| a.wrapping_add(b);
     "add" "f32" => u32, |a, b, _, global| add_f32(a, b, global);
     "add" "f64" => u64, |a, b, _, _| (f64::from_bits(a) + f64::from_bits(b)).to_bits();
     "add" "f16" => u16, |a, b, _, _| add_f16(a, b);
@@ -145,11 +145,11 @@ operations! {
     "or" "b64" => u64, |a, b, _, _| a | b;
     "xor" "b32" => u32, |a, b, _, _| a ^ b;
     "xor" "b64" => u64, |a, b, _, _| a ^ b;
-    "exch" "b32" | "u32" | "s32" | "f32" => u32, |_, b, _, _| b;
-    "exch" "b64" | "u64" | "s64" | "f64" => u64, |_, b, _, _| b;
+    "exch" "b32" => u32, |_, b, _, _| b;
+    "exch" "b64" => u64, |_, b, _, _| b;
     "cas" "b16" => u16, |a, b, c, _| if a == b { c } else { a };
-    "cas" "b32" | "u32" | "s32" => u32, |a, b, c, _| if a == b { c } else { a };
-    "cas" "b64" | "u64" | "s64" => u64, |a, b, c, _| if a == b { c } else { a };
+    "cas" "b32" => u32, |a, b, c, _| if a == b { c } else { a };
+    "cas" "b64" => u64, |a, b, c, _| if a == b { c } else { a };
 }
 
 /// Global memory flushes subnormal operands and sums, shared memory does not: PTX ISA 9.0, 9.7.13.8.

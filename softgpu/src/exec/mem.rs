@@ -614,7 +614,7 @@ pub fn load_handlers(access: Access, form: Form) -> [Handler; 3] {
         Form::Same => plain!(load, access, SAME),
         Form::Row => plain!(load, access, ROW),
         Form::Vector => {
-            table!(load, GENERIC, access; u8, "u8" | "b8", 1; i8, "s8", 1; u16, "u16" | "b16" | "f16" | "bf16", 2;
+            table!(load, GENERIC, access; u8, "u8" | "b8", 1; i8, "s8", 1; u16, "u16" | "b16", 2;
                 Short, "s16", 2; u32, "u32" | "b32" | "s32" | "f32", 4; u64, _, 8;)
         }
     }
@@ -626,7 +626,7 @@ pub fn store_handlers(access: Access, form: Form) -> [Handler; 3] {
         Form::Uniform | Form::Same => plain!(store, access, SAME),
         Form::Row => plain!(store, access, ROW),
         Form::Vector => {
-            table!(store, WRITE, access; u8, "u8" | "b8" | "s8", 1; u16, "u16" | "b16" | "s16" | "f16" | "bf16", 2;
+            table!(store, WRITE, access; u8, "u8" | "b8" | "s8", 1; u16, "u16" | "b16" | "s16", 2;
                 u32, "u32" | "b32" | "s32" | "f32", 4; u64, _, 8;)
         }
     }
@@ -649,8 +649,8 @@ pub fn space(name: &str, write: bool) -> Option<u8> {
 /// The memory type of that name, if `v` values of it can be loaded or stored at once.
 pub fn known(ty: &str, v: usize) -> Option<&'static str> {
     #[rustfmt::skip]
-    const TYPES: [(&str, usize); 16] = [
-        ("u8", 1), ("b8", 1), ("s8", 1), ("u16", 2), ("b16", 2), ("s16", 2), ("f16", 2), ("bf16", 2), ("u32", 4),
+    const TYPES: [(&str, usize); 14] = [
+        ("u8", 1), ("b8", 1), ("s8", 1), ("u16", 2), ("b16", 2), ("s16", 2), ("u32", 4),
         ("b32", 4), ("s32", 4), ("f32", 4), ("u64", 8), ("b64", 8), ("s64", 8), ("f64", 8),
     ];
     TYPES

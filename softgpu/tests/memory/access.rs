@@ -2,15 +2,13 @@
 
 use crate::{Run, error, get, random_bytes, set};
 
-const TYPES: [(&str, usize); 16] = [
+const TYPES: [(&str, usize); 14] = [
     ("b8", 1),
     ("u8", 1),
     ("s8", 1),
     ("b16", 2),
     ("u16", 2),
     ("s16", 2),
-    ("f16", 2),
-    ("bf16", 2),
     ("b32", 4),
     ("u32", 4),
     ("s32", 4),
@@ -307,8 +305,8 @@ fn orders_scopes_and_hints() {
             Case { order: &format!(".release.{scope}"), space: "shared", ..case }.stores();
             Case { order: &format!(".release.{scope}"), generic: true, ..case }.stores();
         }
-        Case { order: ".mmio.relaxed.sys", ..case }.loads();
-        Case { order: ".mmio.relaxed.sys", ..case }.stores();
+        Case { order: ".mmio.relaxed.sys", v: 1, ..case }.loads();
+        Case { order: ".mmio.relaxed.sys", v: 1, ..case }.stores();
         Case { order: ".weak", ..case }.loads();
         Case { order: ".weak", ..case }.stores();
         let hints = [
@@ -505,6 +503,8 @@ fn refused() {
         (".local .b32 l; ld.global.u32 %r1, [l];", "`l` here: it lies in `.local`"),
         ("ld.global.u32 %r1, [nowhere];", "`nowhere`: the module does not define it"),
         ("ld.global.v4.u64 {%d1, %d2, %d3, %d4}, [%d0];", "at most 16 bytes"),
+        ("ld.global.f16 %h1, [%d0];", "`ld.global.f16`"),
+        ("ld.mmio.relaxed.sys.v2.u32 {%r1, %r2}, [%d0];", "`ld.mmio.relaxed.sys.v2.u32`"),
         ("st.const.u32 [%d0], %r1;", "`st.const.u32`"),
         ("cvta.shared.u32 %r1, %r2;", "32-bit generic addresses"),
     ];

@@ -4,8 +4,8 @@ use half::{bf16, f16};
 
 use crate::{Run, error, get, random_bytes, set};
 
-const OPERATIONS: [(&str, &[&str]); 12] = [
-    ("add", &["u32", "s32", "u64", "s64", "f32", "f64"]),
+const OPERATIONS: [(&str, &[&str]); 11] = [
+    ("add", &["u32", "s32", "u64", "f32", "f64"]),
     ("add.noftz", &["f16", "f16x2", "bf16", "bf16x2"]),
     ("min", &["u32", "s32", "u64", "s64"]),
     ("max", &["u32", "s32", "u64", "s64"]),
@@ -14,9 +14,8 @@ const OPERATIONS: [(&str, &[&str]); 12] = [
     ("and", &["b32", "b64"]),
     ("or", &["b32", "b64"]),
     ("xor", &["b32", "b64"]),
-    ("exch", &["b32", "u32", "f32", "b64", "u64"]),
-    ("cas", &["b16", "b32", "u32"]),
-    ("cas", &["b64", "u64"]),
+    ("exch", &["b32", "b64"]),
+    ("cas", &["b16", "b32", "b64"]),
 ];
 
 fn size(ty: &str) -> usize {
@@ -147,7 +146,11 @@ impl Case<'_> {
         let size = size(self.ty);
         let data = data(self.ty);
         let (red, cas) = (self.opcode.starts_with("red"), self.op == "cas");
-        let (letter, bits) = if size == 8 { ("%d", 64) } else { ("%r", 32) };
+        let (letter, bits) = match size {
+            8 => ("%d", 64),
+            4 => ("%r", 32),
+            _ => ("%h", 16),
+        };
         let mut body = format!(
             ".shared .align 16 .b8 room[{B}]; mul.wide.u32 %d2, %r0, 8; add.u64 %d2, %d2, %d0; ld.global.b{bits} {letter}20, [%d2+{B}];
              ld.global.b{bits} {letter}21, [%d2+{C}]; mov.b{bits} {letter}22, 99; mov.u64 %d4, room; mul.wide.u32 %d3, %r0, 8; add.u64 %d3, %d3, %d4;
@@ -186,7 +189,7 @@ impl Case<'_> {
                     expected = old;
                 }
             }
-            let got = get(&got, OLD + 8 * lane, if size == 8 { 8 } else { 4 });
+            let got = get(&got, OLD + 8 * lane, size);
             assert_eq!(got, expected, "lane {lane} gets: {} on {} words\n{body}", self.opcode, self.words);
         }
         for (k, word) in words.iter().enumerate() {
