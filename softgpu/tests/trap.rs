@@ -137,8 +137,8 @@ fn lanes_that_do_not_take_part_may_point_anywhere() {
 fn unknown_text_is_refused_at_load_with_its_line() {
     let message = start("tex.2d.v4.f32.f32 %r0, %r1;", 1, 1).unwrap_err();
     assert_eq!(message, "PTX line 5: softgpu cannot run `tex.2d.v4.f32.f32`: it does not know the instruction");
-    let message = start("add.rz.f32 %r0, %r0, %r0;", 1, 1).unwrap_err();
-    assert!(message.contains("`add.rz.f32`"), "{message}");
+    let message = start("add.rz.u32 %r0, %r0, %r0;", 1, 1).unwrap_err();
+    assert!(message.contains("`add.rz.u32`"), "{message}");
     assert!(Module::load("#include").is_err_and(|e| e.line == 1));
 }
 

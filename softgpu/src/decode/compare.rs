@@ -63,6 +63,17 @@ impl<'a> Decoder<'_, 'a> {
         if q.is_some() && matches!(*ty, "f16" | "bf16") {
             return unsupported(i, "a second destination, which halves do not have");
         }
+        if q.is_none() && !ty.ends_with("x2") {
+            let to = self.slot(i, p, Kind::P)?;
+            let (row, a, b) = self.prepared(i, &comparison, ty, a, b)?;
+            return match (comparison.combine, c) {
+                (Some(combine), Some(c)) => {
+                    let first = self.derive(i, &row, &[a, b])?;
+                    self.emit_row(i, &format!("{combine}.pred"), &[to, first, c])
+                }
+                _ => self.emit_row(i, &row, &[to, a, b]),
+            };
+        }
         let found = match ty.strip_suffix("x2") {
             Some(half) => {
                 let low = self.condition(i, &comparison, half, a, b, c)?;
@@ -128,8 +139,21 @@ impl<'a> Decoder<'_, 'a> {
         }
     }
 
-    /// a cmp b. Halves are compared as f32, 16-bit integers as 32-bit ones.
+    /// a cmp b, in a predicate of its own.
     fn compare(&mut self, i: &Instruction<'a>, comparison: &Comparison, ty: &str, a: Reg, b: Reg) -> Result<Reg> {
+        let (row, a, b) = self.prepared(i, comparison, ty, a, b)?;
+        self.derive(i, &row, &[a, b])
+    }
+
+    /// The row that compares, and what it compares: halves as f32, 16-bit integers as 32-bit ones.
+    fn prepared(
+        &mut self,
+        i: &Instruction<'a>,
+        comparison: &Comparison,
+        ty: &str,
+        mut a: Reg,
+        mut b: Reg,
+    ) -> Result<(String, Reg, Reg)> {
         let (prepare, ty) = match ty {
             "f16" | "bf16" => (Some(format!("cvt.f32.{ty}")), "f32"),
             "s16" => (Some("cvt.s32.s16".to_string()), "s32"),
@@ -137,7 +161,6 @@ impl<'a> Decoder<'_, 'a> {
             "f32" if comparison.ftz => (Some("~flush.f32".to_string()), "f32"),
             ty => (None, ty),
         };
-        let [mut a, mut b] = [a, b];
         if let Some(prepare) = prepare {
             let half = prepare.ends_with("f16");
             [a, b] = [self.derive(i, &prepare, &[a])?, self.derive(i, &prepare, &[b])?];
@@ -145,7 +168,7 @@ impl<'a> Decoder<'_, 'a> {
                 [a, b] = [self.derive(i, "~flush.f16", &[a])?, self.derive(i, "~flush.f16", &[b])?];
             }
         }
-        self.derive(i, &format!("setp.{}.{ty}", comparison.cmp), &[a, b])
+        Ok((format!("setp.{}.{ty}", comparison.cmp), a, b))
     }
 
     fn upper(&mut self, i: &Instruction<'a>, word: Reg) -> Result<Reg> {

@@ -159,7 +159,7 @@ pub fn specials(ty: Ty) -> Vec<u64> {
             // 1.5, 2.5, 2^7, 2^8 − 1, 2^15, 2^31, 2^32, 2^63, 2^126, and the largest.
             out.extend([
                 one | half,
-                one + unit | half >> 1,
+                (one + unit) | (half >> 1),
                 inf - 1,
                 inf - unit,
                 inf,

@@ -221,7 +221,7 @@ fn compare(opcode: &str, parts: Vec<&'static str>, set: bool) -> Option<Case> {
             _ => (Ty::I(32), 0xffff_ffff, 0),
         };
         return Some(
-            Case::bits(&format!("{opcode}"), out, inputs, move |x| {
+            Case::bits(opcode, out, inputs, move |x| {
                 let parts = truths(x).into_iter().map(|truth| if joined(truth, c(x)) != 0 { yes } else { no });
                 parts.enumerate().map(|(at, bits): (usize, u64)| bits << (16 * at)).sum()
             })

@@ -156,7 +156,7 @@ fn carries(opcode: &str, parts: &[&'static str]) -> Option<Case> {
         let (a, b) = if mad {
             let (a, b) = (value(x[0], w, s), value(x[1], w, s));
             // 64-bit unsigned products need all 128 bits.
-            let high = if s { a * b >> w } else { ((a as u128 * b as u128) >> w) as i128 };
+            let high = if s { (a * b) >> w } else { ((a as u128 * b as u128) >> w) as i128 };
             (unsigned(if hi { high } else { a.wrapping_mul(b) }), x[2] as i128)
         } else {
             (x[0] as i128, x[1] as i128)

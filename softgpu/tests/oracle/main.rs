@@ -326,6 +326,21 @@ fn errors() {
     }
 }
 
+/// A number that costs nothing extra: neither subnormal nor NaN.
+fn ordinary(ty: Ty, rng: &mut Random) -> u64 {
+    let noise = rng.next();
+    let number = |f: exact::Format, noise: u64| {
+        let one = ((1u64 << (f.exponent - 1)) - 1) << f.mantissa;
+        (one + (noise & ((1 << f.mantissa) - 1))) | (noise >> 30 & f.sign())
+    };
+    match ty {
+        Ty::P => noise & 1,
+        Ty::I(_) => noise & 31,
+        Ty::F(f) => number(f, noise),
+        Ty::Pair(f) => number(f, noise) | number(f, noise >> 7) << 16,
+    }
+}
+
 /// Prints what a warp's instruction costs, on every level: `… times -- --ignored --nocapture`.
 #[test]
 #[ignore = "a measurement"]
@@ -336,17 +351,22 @@ fn times() {
         // One result, found over and over.
         let body: String = (0..64).map(|_| format!("{}\n", case.text)).collect();
         case.text = format!(
-            ".reg .pred more; .reg .u32 left; mov.u32 left, 2000;\nagain:\n{body}sub.u32 left, left, 1; \
+            ".reg .pred more; .reg .u32 left; mov.u32 left, 100;\nagain:\n{body}sub.u32 left, left, 1; \
              setp.ne.u32 more, left, 0; @more bra again;"
         );
-        let records = records(&case, 5, THREADS);
-        let records = &records[records.len() - 32..];
+        let mut rng = Random(5);
+        let records: Vec<Vec<u64>> =
+            (0..32).map(|_| case.inputs.iter().map(|&ty| ordinary(ty, &mut rng)).collect()).collect();
         print!("{opcode:24}");
         for level in [Level::Baseline, Level::Avx2, Level::Avx512] {
             let text = kernel(&case, false).replace("mov.u32 n, %ntid.x;", "mov.u32 n, 32;");
-            let start = std::time::Instant::now();
-            run_blocks(&text, level, &case, records, 1, 32).unwrap();
-            print!("{:8.1}", start.elapsed().as_nanos() as f64 / (64.0 * 2000.0));
+            let time = || {
+                let start = std::time::Instant::now();
+                run_blocks(&text, level, &case, &records, 1, 32).unwrap();
+                start.elapsed().as_nanos() as f64 / (64.0 * 100.0)
+            };
+            // The machine may be busy: the best of many short runs, each with the loading in it.
+            print!("{:8.1}", (0..25).map(|_| time()).fold(f64::MAX, f64::min));
         }
         println!(" ns");
     }

@@ -84,8 +84,9 @@ pub fn cases() -> Vec<Case> {
             let lower = (x[0] < x[1]) as u64;
             if x[2] != 0 { vec![lower, 1 - lower] } else { vec![0, 0] }
         }),
-        case("mov.pred d0, a2; mov.pred d1, a2; @d1 setp.lt.and.u32 d0|d1, a0, a1, !a2;", &[w, w, p], &[p, p], |x| {
-            if x[2] != 0 { vec![0, 0] } else { vec![0, 0] }
+        case("mov.pred d0, a2; mov.pred d1, a2; @d1 setp.lt.and.u32 d0|d1, a0, a1, a3;", &[w, w, p, p], &[p, p], |x| {
+            let lower = (x[0] < x[1]) as u64;
+            if x[2] != 0 { vec![lower & x[3], (1 - lower) & x[3]] } else { vec![0, 0] }
         }),
         case("mov.b64 d0, 0; @a1 mov.b64 {d1, d2}, a0; @!a1 mov.b64 {d2, d1}, a0;", &[d, p], &[d, w, w], move |x| {
             let (low, high) = (part(x[0], 0, 32), part(x[0], 32, 32));
