@@ -318,6 +318,9 @@ pub(crate) fn describe(blocks: &[Block], address: u64) -> (&'static str, &'stati
             ("access to freed memory", "the host has freed it before the launch: free it after the last use")
         }
         Some((_, _, offset)) if offset < 0 => ("access before an allocation", "is an index negative?"),
+        Some((_, _, offset)) if offset > i32::MAX as i64 => {
+            ("access far past an allocation", "has an index wrapped: is it unsigned, and below zero?")
+        }
         Some(_) => ("access past an allocation", "is a bounds guard missing?"),
         None if address < 1 << 16 => {
             ("access through a null pointer", "was the pointer never set, or null on purpose?")

@@ -121,16 +121,18 @@ fn wrap(text: &str) -> String {
 fn show(f: &mut fmt::Formatter<'_>, side: &Side, kernel: Option<&str>) -> fmt::Result {
     let ([bx, by, bz], [tx, ty, tz]) = (side.block, side.thread);
     let Side { role, instruction, ptx_line, source, inlined, .. } = side;
-    match source {
-        Some(_) => write_source(f, source.as_ref(), inlined)?,
+    let mut lines = inlined.iter().rev().chain(source);
+    match lines.next() {
+        Some((file, line)) => write!(f, "\n  --> {file}:{line}")?,
         None => write!(f, "\n  --> PTX line {ptx_line}")?,
     }
+    if let Some(kernel) = kernel {
+        write!(f, " in `{kernel}`")?;
+    }
+    lines.try_for_each(|(file, line)| write!(f, "\n      inlined there: {file}:{line}"))?;
     write!(f, "\n      {role}{}`{instruction}`", if role.is_empty() { "" } else { ": " })?;
     if source.is_some() {
         write!(f, ", PTX line {ptx_line}")?;
-    }
-    if let Some(kernel) = kernel {
-        write!(f, "; kernel `{kernel}`")?;
     }
     write!(f, "; block ({bx}, {by}, {bz}), thread ({tx}, {ty}, {tz})")
 }

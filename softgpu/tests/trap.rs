@@ -29,8 +29,8 @@ fn a_store_past_the_end_names_block_thread_and_lines() {
     assert_eq!(
         message,
         "memcheck: access past an allocation: 4 bytes at +256 of argument 0 (`data`), an allocation of 256 bytes\n  \
-         --> kernels/stray.cu:12\n      \
-         `st.global.u32`, PTX line 8; kernel `stray`; block (2, 0, 0), thread (0, 0, 0)\n  \
+         --> kernels/stray.cu:12 in `stray`\n      \
+         `st.global.u32`, PTX line 8; block (2, 0, 0), thread (0, 0, 0)\n  \
          help: is a bounds guard missing?"
     );
 }

@@ -64,6 +64,15 @@ impl Copies {
         self.groups.resize(threads, 0);
     }
 
+    /// The thread whose copy to some of these bytes is still under way.
+    pub fn writes(&self, at: *const u8, bytes: u64) -> Option<usize> {
+        let found = self.pending.iter().find(|pending| match pending.what {
+            What::Copy { to, size, .. } => (to as u64) < at as u64 + bytes && (at as u64) < to as u64 + size as u64,
+            What::Arrive(_) => false,
+        });
+        found.map(|pending| pending.thread)
+    }
+
     /// Makes those copies for which `now` holds.
     fn settle(&mut self, now: impl Fn(usize, &Pending) -> bool) {
         let mut at = 0;

@@ -162,14 +162,14 @@ impl<'a> Block<'a> {
                         let lane = self.warps[warp].groups.last().map_or(0, |g| g.1.trailing_zeros());
                         let pc = self.warps[warp].groups.last().map_or(0, |g| g.0);
                         let fault = Fault::new("the kernel does not end".into(), ENDLESS, lane).of("synccheck");
-                        return Err(self.with_others(self.report(warp, pc, Some(fault)), pc));
+                        return Err(self.with_others(self.report(warp, pc, Some(fault)), warp, pc));
                     }
                 }
                 Outcome::Trap(pc) => {
                     // Whoever waits in vain waits for somebody.
                     let waits = fault.as_ref().is_some_and(|fault| fault.checker == "synccheck");
                     let stop = self.report(warp, pc, fault);
-                    return Err(if waits { self.with_others(stop, pc) } else { stop });
+                    return Err(if waits { self.with_others(stop, warp, pc) } else { stop });
                 }
             }
         }
@@ -300,7 +300,7 @@ impl<'a> Block<'a> {
         if let Some(warp) = self.warps.iter().position(|lanes| !lanes.parked.is_empty()) {
             let fault = self.warps[warp].fault.take();
             let at = self.warps[warp].parked[0].0;
-            return self.with_others(self.report(warp, at, fault), at);
+            return self.with_others(self.report(warp, at, fault), warp, at);
         }
         let Some(warp) = self.warps.iter().position(|lanes| !lanes.held.is_empty()) else {
             return self.report(0, 0, None);
@@ -310,13 +310,13 @@ impl<'a> Block<'a> {
         let (missing, here) = (barrier.missing(&self.warps), barrier.threads(&self.warps));
         let what = format!("deadlock: barrier {} waits for {} threads, {here} have come", held.number, here + missing);
         let fault = Fault::new(what, INCOMPLETE, held.mask.trailing_zeros()).of("synccheck");
-        let mut stop = self.with_others(self.report(warp, held.at, Some(fault)), held.at);
+        let mut stop = self.with_others(self.report(warp, held.at, Some(fault)), warp, held.at);
         stop.role = "waits".into();
         stop
     }
 
     /// Adds where the other threads of the block are: waiting, or gone.
-    fn with_others(&self, mut stop: Box<Stop>, but: u32) -> Box<Stop> {
+    fn with_others(&self, mut stop: Box<Stop>, of: usize, but: u32) -> Box<Stop> {
         let place = |at: u32| self.job.program.places[at as usize];
         // (place, barrier, first thread, threads).
         let mut waiting: Vec<(u32, Option<usize>, Who, u32)> = Vec::new();
@@ -324,7 +324,9 @@ impl<'a> Block<'a> {
         for (warp, lanes) in self.warps.iter().enumerate() {
             exited -= lanes.live.count_ones();
             let held = lanes.held.iter().map(|held| (held.at, Some(held.number), held.mask));
-            let parked = lanes.parked.iter().chain(&lanes.groups).map(|&(at, mask)| (at, None, mask));
+            // The groups of a warp that waits in vain have just tried; those of others can run.
+            let tried = if warp == of { lanes.groups.as_slice() } else { &[] };
+            let parked = lanes.parked.iter().chain(tried).map(|&(at, mask)| (at, None, mask));
             for (at, number, mask) in held.chain(parked).filter(|(at, ..)| place(*at) != place(but)) {
                 match waiting.iter_mut().find(|w| (w.0, w.1) == (place(at), number)) {
                     Some(found) => found.3 += mask.count_ones(),

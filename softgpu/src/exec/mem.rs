@@ -231,7 +231,12 @@ pub fn stray(w: &mut Warp, space: u8, address: u64, bytes: u64, lane: usize, mis
         (format!("a {name} access outside {name} memory: {accessed} at {address:#x}"), SPACES)
     } else {
         let what = format!("access past {name} memory: {accessed} at {:+} of {}", offset as i64, size(room));
-        (what, "is an index too large, or the launch's dynamic shared memory too small?")
+        let help = match name {
+            "shared" => "is an index too large, or the launch's dynamic shared memory too small?",
+            "local" => "is an index too large for an array of the thread?",
+            _ => "is an index too large?",
+        };
+        (what, help)
     };
     w.trap_of("memcheck", what, help, lane as u32)
 }

@@ -187,17 +187,7 @@ unsafe fn any_shuffle<const MODE: u8>(w: &mut Warp, op: &Op, r: *mut u8) -> u32 
         let (a, b, c) = (Source::<u32>::all(r, op.a), Source::<u32>::all(r, op.b), Source::<u32>::all(r, op.c));
         let (mut out, mut inside) = ([0; LANES], [false; LANES]);
         for i in 0..LANES as u32 {
-            let (b, clamp, segment) = (b[i as usize] & 31, c[i as usize] & 31, c[i as usize] >> 8 & 31);
-            let max = i & segment | clamp & !segment;
-            let (from, ok) = match MODE {
-                UP => (i.wrapping_sub(b), i as i32 - b as i32 >= max as i32),
-                DOWN => (i + b, i + b <= max),
-                BFLY => (i ^ b, i ^ b <= max),
-                _ => {
-                    let from = i & segment | b & !segment;
-                    (from, from <= max)
-                }
-            };
+            let (from, ok) = source_lane(MODE, i, b[i as usize], c[i as usize]);
             out[i as usize] = a[if ok { from & 31 } else { i } as usize];
             inside[i as usize] = ok;
         }
@@ -290,6 +280,7 @@ pub unsafe fn probe(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
 }
 
 /// The lane that lane `i` of a shuffle reads from, and whether that is in range: PTX ISA 9.0, 9.7.9.6.
+#[inline(always)]
 fn source_lane(mode: u8, i: u32, b: u32, c: u32) -> (u32, bool) {
     let (b, clamp, segment) = (b & 31, c & 31, c >> 8 & 31);
     let max = i & segment | clamp & !segment;

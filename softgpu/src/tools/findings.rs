@@ -127,7 +127,7 @@ impl Scene<'_> {
         // The nearest below, else the nearest above.
         let nearest = pointers.min_by_key(|&(_, from)| (from > offset, from.abs_diff(offset)));
         let Some((index, from)) = nearest else { return format!("{offset:+} of {size} that no argument points to") };
-        let start = if from == 0 { String::new() } else { format!("+{from} of ") };
+        let start = if from == 0 { String::new() } else { format!("which points to +{from} of ") };
         format!("{:+} of argument {index}{}, {start}{size}", offset - from, self.argument_name(index))
     }
 

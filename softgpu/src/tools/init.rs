@@ -115,9 +115,9 @@ impl Init {
         let Some((lane, at)) = found else { return };
         findings.add("initcheck", scene, (access.place, access.place), || {
             let from = shape.offset(lane as usize, bytes);
-            let mut what = format!("read of {} that nobody has written", space.place(scene, from, bytes));
+            let mut what = format!("read of what nobody has written: {}", space.place(scene, from, bytes));
             if at != from {
-                what += &format!(" from +{at} on");
+                what += &format!(" (the first {} are written)", at - from);
             }
             let help = match space {
                 Space::Global(_) => GLOBAL,

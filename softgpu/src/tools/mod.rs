@@ -27,7 +27,7 @@ use counters::{Counters, Counting};
 use findings::Findings;
 use init::Init;
 use race::Race;
-use spot::Spot;
+use spot::{Space, Spot};
 use sync::Arrivals;
 
 /// What watches a launch.
@@ -205,6 +205,9 @@ impl<'a> Observer<'a> {
 
     fn spot(&mut self, warp: &Warp, access: &Access, spot: &Spot, value: Option<Value>) {
         let out = (&self.scene, &mut self.findings);
+        if self.tools.synccheck && warp.deferred && spot.space == Space::Shared && access.touch == Touch::Read {
+            sync::pending(out.0, out.1, warp, access, spot);
+        }
         if let Some(init) = &mut self.init {
             init.access(warp, access, spot, self.tools.initcheck, (out.0, out.1));
         }
@@ -245,6 +248,9 @@ impl<'a> Observer<'a> {
             self.arrivals.open(block, number, aligned, (&self.scene, &mut self.findings));
         }
     }
+
+    /// A memory fence of the lanes in the warp's mask, which [`Observer::tick`] has seen already.
+    pub fn fence(&mut self, _warp: &Warp, _place: u32) {}
 
     /// The lanes of a shuffle read from lanes: those that do not are set to themselves.
     pub fn shuffles(&mut self, warp: &Warp, place: u32, members: &[u32; LANES], from: &[u32; LANES]) {

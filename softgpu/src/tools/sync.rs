@@ -1,6 +1,8 @@
 //! synccheck: barriers and warp instructions that not all threads reach as they must.
 
+use super::Access;
 use super::findings::{Findings, Scene, Who};
+use super::spot::Spot;
 use crate::exec::{LANES, Warp};
 
 fn who(warp: &Warp, lane: u32) -> Who {
@@ -19,6 +21,9 @@ fn lanes(mask: u32) -> String {
         let run = (mask >> lane).trailing_ones();
         parts.push(if run == 1 { lane.to_string() } else { format!("{lane}-{}", lane + run - 1) });
         lane += run;
+    }
+    if parts.len() > 5 {
+        return format!("{} lanes ({}, …)", mask.count_ones(), parts[..4].join(", "));
     }
     format!("lane{} {}", if mask.count_ones() == 1 { "" } else { "s" }, parts.join(", "))
 }
@@ -72,6 +77,27 @@ impl Arrivals {
 }
 
 const DIVERGENT: &str = "all threads of a warp must come to a barrier together: move it out of the branch";
+
+/// What an asynchronous copy writes may not be read before a wait for it.
+pub fn pending(scene: &Scene, findings: &mut Findings, warp: &Warp, access: &Access, spot: &Spot) {
+    // SAFETY: the block's, which the one thread works on that runs under tools.
+    let copies = unsafe { &*warp.copies };
+    let bytes = access.bytes as u64;
+    let early = spot.lanes().find_map(|lane| {
+        let offset = spot.shape.offset(lane, bytes);
+        // SAFETY: the place has been found to lie in shared memory.
+        let thread = copies.writes(unsafe { warp.shared.add(offset as usize) }, bytes)?;
+        Some((lane as u32, offset, thread as u32))
+    });
+    let Some((lane, offset, thread)) = early else { return };
+    findings.add("cp.async", scene, (access.place, access.place), || {
+        let [x, y, z] = scene.thread(thread / LANES as u32, thread % LANES as u32);
+        let place = spot.space.place(scene, offset, bytes);
+        let what = format!("read of {place}, which a cp.async of thread ({x}, {y}, {z}) has yet to write");
+        let help = "wait for the copy (cp.async.wait_group or wait_all), and then for its thread (a barrier)";
+        scene.stop("synccheck", what, help, who(warp, lane), access.place)
+    });
+}
 
 /// No lane may read from one that has exited or is no member; members that have not come yet are waited for.
 pub fn shuffle(
