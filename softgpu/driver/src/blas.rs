@@ -150,6 +150,17 @@ impl Operand {
     }
 }
 
+impl Operand {
+    /// Notes that a batch has been written, line by line: the gaps between lines have not.
+    pub fn mark(&self, memory: &Memory, batch: usize, [lines, length]: [usize; 2]) -> Result<(), String> {
+        let start = self.at.wrapping_add((batch as i64 * self.batch_stride * self.ty.bytes() as i64) as u64);
+        (0..lines).filter(|_| length > 0).try_for_each(|line| {
+            let at = start + (line * self.ld * self.ty.bytes()) as u64;
+            memory.mark_written(at, length * self.ty.bytes()).map_err(|error| error.to_string())
+        })
+    }
+}
+
 /// A scalar: its value, or the device address to read it from when the product is run.
 #[derive(Clone, Copy)]
 pub enum Scalar {
@@ -240,6 +251,7 @@ impl Product {
             let (first, second) = ((self.b.ty, first), (self.a.ty, second));
             // SAFETY: all ranges were located just now, and nobody else touches them under the lock.
             unsafe { softgpu_blas::gemm([n, m, k], alpha, first, second, beta, (self.c.ty, c)) };
+            self.c.mark(memory, batch, [n, m])?;
         }
         Ok(())
     }

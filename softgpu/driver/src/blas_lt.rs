@@ -132,6 +132,7 @@ impl Matmul {
             softgpu_blas::gemm([n, m, k], alpha, (p.b.ty, first), (p.a.ty, second), beta, (Type::F32, to));
             self.finish(memory, batch, &mut sums)?;
             softgpu_blas::narrow(self.d.ty, d, [n, m], &sums);
+            self.d.mark(memory, batch, [n, m])?;
             if self.epilogue & (GRADIENT_A | GRADIENT_B) != 0 {
                 self.input_gradient(memory, batch, first, second)?;
             }
@@ -167,7 +168,7 @@ impl Matmul {
         let to = Matrix { data: self.bias.locate(memory, batch, [1, values.len()])?, row: values.len(), col: 1 };
         // SAFETY: located just now.
         unsafe { softgpu_blas::narrow(self.bias.ty, to, [1, values.len()], values) };
-        Ok(())
+        self.bias.mark(memory, batch, [1, values.len()])
     }
 
     /// max(x, 0), writing the mask of x > 0 if it is asked for; or its gradient, reading the mask.
@@ -183,6 +184,7 @@ impl Matmul {
                 let bytes = bits.div_ceil(8);
                 std::slice::from_raw_parts_mut(memory.host_slice(at, bytes).map_err(|e| e.to_string())?, bytes)
             });
+            memory.mark_written(at, bits.div_ceil(8)).map_err(|error| error.to_string())?;
         }
         for (index, sum) in sums.iter_mut().enumerate() {
             let bit = index / m * self.aux.ld + index % m;

@@ -19,6 +19,7 @@ impl Gpu {
     pub fn start(&mut self) {
         if !self.initialised {
             self.initialised = true;
+            self.memory = Arc::new(crate::tools::memory());
             self.default_pool = self.pools.add(crate::pool::Pool::default());
             self.current_pool = self.default_pool;
         }

@@ -109,6 +109,8 @@ impl Gpu {
         if let Some(place) = self.places.get_mut(&address) {
             place.host = Some(host);
         }
+        // What the host writes there nobody sees.
+        self.memory.mark_written(address, bytes).map_err(|_| Status::OUT_OF_MEMORY)?;
         self.pinned.insert(host, HostRange { bytes, flags, device: Some(address) });
         Ok(host)
     }

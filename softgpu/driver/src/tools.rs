@@ -59,6 +59,11 @@ pub fn shuffle(ops: &mut [u64]) {
     }
 }
 
+/// The device's memory; it keeps what was written where a checker wants to know.
+pub fn memory() -> Memory {
+    if SETTINGS.tools.initcheck { Memory::watched() } else { Memory::new() }
+}
+
 /// Runs a kernel under the tools that are on.
 pub fn run(launch: &KernelLaunch, memory: &Memory) -> Result<(), Error> {
     let args: Vec<&[u8]> = launch.args.iter().map(Vec::as_slice).collect();

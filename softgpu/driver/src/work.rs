@@ -141,6 +141,10 @@ impl Copy {
                     let data = unsafe { std::slice::from_raw_parts(source, self.width) };
                     memory.write(address + to as u64, data).map_err(|error| error.to_string())?;
                 }
+                (At::Device(to_address), At::Device(from_address)) => {
+                    let (to, from) = (to_address + to as u64, from_address + from as u64);
+                    memory.copy(to, from, self.width).map_err(|error| error.to_string())?;
+                }
                 _ => {
                     let to = self.to.at.pointer(memory, to, self.width)?;
                     // SAFETY: device ranges were checked above; host ranges are the caller's promise. They may overlap.
@@ -210,6 +214,9 @@ impl Fill {
             match self.size {
                 1 => bytes.fill(pattern[0]),
                 size => bytes.chunks_exact_mut(size).for_each(|chunk| chunk.copy_from_slice(&pattern[..size])),
+            }
+            if let At::Device(address) = self.at {
+                memory.mark_written(address + (y * self.pitch) as u64, row).map_err(|error| error.to_string())?;
             }
         }
         Ok(())
