@@ -350,7 +350,9 @@ api! {
     }
 
     /// Attaching host access to a stream is for managed memory, which there is none of.
-    fn cuStreamAttachMemAsync | cuStreamAttachMemAsync_ptsz(stream: Handle, _address: u64, _bytes: usize, _flags: c_uint) {
+    fn cuStreamAttachMemAsync | cuStreamAttachMemAsync_ptsz(
+        stream: Handle, _address: u64, _bytes: usize, _flags: c_uint,
+    ) {
         on_stream(stream)?;
         Err(Status::INVALID_VALUE)
     }

@@ -1,5 +1,5 @@
-//! What softgpu does not have. Each function is there, so that a program that only looks it up goes on, and says when it
-//! is called that there is no such thing.
+//! What softgpu does not have. Each function is there, so that a program that only looks it up goes on, and says when
+//! it is called that there is no such thing.
 
 use std::ffi::c_int;
 
