@@ -164,7 +164,9 @@ impl<'a> Decoder<'_, 'a> {
         flag
     }
 
-    /// `add.cc` and its like: PTX ISA 9.0, 9.7.2.
+    /// `add.cc` and its like: PTX ISA 9.0, 9.7.2. A subtraction adds the complement, and its carry is that of this sum,
+    /// set where nothing was borrowed: the ISA leaves the flag's sense open, but the 128-bit division that nvcc writes
+    /// goes on from `subc.cc` with `addc`.
     fn carry(&mut self, i: &Instruction<'a>, parts: &[&str]) -> Result<()> {
         let ty = parts[parts.len() - 1];
         let (kind, width) = if ty.ends_with("64") { (Kind::D, "64") } else { (Kind::W, "32") };
@@ -179,7 +181,7 @@ impl<'a> Decoder<'_, 'a> {
         let [a, b] = sources[..] else { return unsupported(i, "these operands") };
         let op = if parts[0].starts_with("sub") { "sub" } else { "add" };
         let flag = self.flag();
-        let taken = if takes { flag } else { self.literal(0, Kind::P) };
+        let taken = if takes { flag } else { self.literal((op == "sub") as u64, Kind::P) };
         // The flag is found before the destination, which may be a source, is written.
         let given = gives.then(|| self.derive(i, &format!("~carry.{op}.{width}"), &[a, b, taken])).transpose()?;
         self.emit_row(i, &format!("~{op}c.{width}"), &[d, a, b, taken])?;

@@ -121,12 +121,12 @@ rows! {
     slow "vabsdiff4.u32.s32.s32.add" => u32, (a: u32, b: u32, c: u32) (0..4).fold(c, |d, i| d.wrapping_add(byte(a, i).abs_diff(byte(b, i))));
     slow "~carry.add.32" => bool, (a: u32, b: u32, c: bool) a as u64 + b as u64 + c as u64 > u32::MAX as u64;
     slow "~carry.add.64" => bool, (a: u64, b: u64, c: bool) a as u128 + b as u128 + c as u128 > u64::MAX as u128;
-    slow "~carry.sub.32" => bool, (a: u32, b: u32, c: bool) (a as u64) < b as u64 + c as u64;
-    slow "~carry.sub.64" => bool, (a: u64, b: u64, c: bool) (a as u128) < b as u128 + c as u128;
+    slow "~carry.sub.32" => bool, (a: u32, b: u32, c: bool) a as u64 + !b as u64 + c as u64 > u32::MAX as u64;
+    slow "~carry.sub.64" => bool, (a: u64, b: u64, c: bool) a as u128 + !b as u128 + c as u128 > u64::MAX as u128;
     slow "~addc.32" => u32, (a: u32, b: u32, c: bool) a.wrapping_add(b).wrapping_add(c as u32);
     slow "~addc.64" => u64, (a: u64, b: u64, c: bool) a.wrapping_add(b).wrapping_add(c as u64);
-    slow "~subc.32" => u32, (a: u32, b: u32, c: bool) a.wrapping_sub(b).wrapping_sub(c as u32);
-    slow "~subc.64" => u64, (a: u64, b: u64, c: bool) a.wrapping_sub(b).wrapping_sub(c as u64);
+    slow "~subc.32" => u32, (a: u32, b: u32, c: bool) a.wrapping_add(!b).wrapping_add(c as u32);
+    slow "~subc.64" => u64, (a: u64, b: u64, c: bool) a.wrapping_add(!b).wrapping_add(c as u64);
     "neg.s32" => i32, (a: i32) a.wrapping_neg();
     "neg.s64" => i64, (a: i64) a.wrapping_neg();
     "abs.s32" => i32, (a: i32) a.wrapping_abs();

@@ -68,6 +68,7 @@ impl Exact {
                 let [r, p] = [a.mul_add(b, c), a * b];
                 (r, sign(&[a.mul_add(b, -p), p, c, -r]))
             }
+            Exact::Div(a, b) if b.is_infinite() => (a / b, 0.0),
             Exact::Div(a, b) => {
                 let [p, e] = two_product(a / b, b);
                 (a / b, sign(&[a, -p, -e]) * b.signum())

@@ -151,7 +151,8 @@ fn carries(opcode: &str, parts: &[&'static str]) -> Option<Case> {
     let (hi, minus) = (parts.contains(&"hi"), head.starts_with("sub"));
     let expect = move |x: &[u64]| {
         let flag = x[n] as i128;
-        let carry = if takes { flag } else { 0 };
+        // A borrow is a carry that is not there.
+        let carry = if takes { flag ^ minus as i128 } else { 0 };
         let unsigned = |v: i128| v & ((1 << w) - 1);
         let (a, b) = if mad {
             let (a, b) = (value(x[0], w, s), value(x[1], w, s));
@@ -162,7 +163,7 @@ fn carries(opcode: &str, parts: &[&'static str]) -> Option<Case> {
             (x[0] as i128, x[1] as i128)
         };
         let r = if minus { a - b - carry } else { a + b + carry };
-        let out = (r < 0 || r >= 1 << w) as u64;
+        let out = (r < 0 || r >= 1 << w) as u64 ^ minus as u64;
         vec![
             Want::Bits(unsigned(r) as u64),
             Want::Bits(if gives { out } else { flag as u64 }),
