@@ -136,13 +136,3 @@ fn show(f: &mut fmt::Formatter<'_>, side: &Side, kernel: Option<&str>) -> fmt::R
     }
     write!(f, "; block ({bx}, {by}, {bz}), thread ({tx}, {ty}, {tz})")
 }
-
-/// The kernel's own line first, and then what was inlined there, one line for each call:
-/// `--> kernels/x.cu:31`, `inlined there: common.cuh:12`.
-pub fn write_source(f: &mut impl fmt::Write, source: Option<&(String, u32)>, inlined: &[(String, u32)]) -> fmt::Result {
-    let mut lines = inlined.iter().rev().chain(source);
-    if let Some((file, line)) = lines.next() {
-        write!(f, "\n  --> {file}:{line}")?;
-    }
-    lines.try_for_each(|(file, line)| write!(f, "\n      inlined there: {file}:{line}"))
-}

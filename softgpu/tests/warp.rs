@@ -361,10 +361,7 @@ fn members_that_are_missing_stop() {
             name.trim_end_matches(".b32").trim_end_matches(".idx").trim_end_matches(".ballot").trim_end_matches(".or");
         // Lane 4 executes, and is no member.
         let message = says(&format!("setp.eq.u32 %p1, %l, 4; mov.u32 %r1, 0xffffffef; {op}"));
-        assert!(
-            message.starts_with(&format!("{name}: member mask 0xffffffef, executing lanes 0xffffffff")),
-            "{message}"
-        );
+        assert!(message.contains(&format!("{name}: member mask 0xffffffef, executing lanes 0xffffffff")), "{message}");
         assert!(message.contains("thread (4, 0, 0)") && message.contains("must name itself"), "{message}");
         // Lanes 0 to 3 leave by another branch, to wait for the others there.
         let message = says(&format!(
@@ -427,9 +424,9 @@ fn producers_arrive_and_consumers_wait() {
         assert!(got[0][32..].iter().all(|&n| n == 1 + 11 + 21 + 31), "{got:?}");
     }
     let message = run(Level::Avx2, 64, &[], 0, "bar.arrive 1, 48;").unwrap_err();
-    assert!(message.starts_with("a barrier for 48 threads"), "{message}");
+    assert!(message.contains("a barrier for 48 threads"), "{message}");
     let message = run(Level::Avx2, 64, &[], 0, "bar.sync 16;").unwrap_err();
-    assert!(message.starts_with("barrier 16 does not exist"), "{message}");
+    assert!(message.contains("barrier 16 does not exist"), "{message}");
 }
 
 #[test]

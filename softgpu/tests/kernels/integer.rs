@@ -213,7 +213,7 @@ fn inline_ptx(k: &Kernel) {
         });
         let top = |v: u32| if v == 0 { !0 } else { 31 - v.leading_zeros() };
         let window = (((y as u64) << 32 | x as u64) >> (8 * (y & 3))) as u32;
-        let half = if y & 2 == 0 { x & 0xffff } else { x >> 16 };
+        let half = if y & 1 == 0 { x & 0xffff } else { x >> 16 };
         let s = y != 7;
         vec![
             field(0),

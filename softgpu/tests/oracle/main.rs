@@ -35,6 +35,7 @@ const OTHERS: &[&str] = &[
     "cp",
     "createpolicy",
     "cvta",
+    "applypriority",
     "discard",
     "elect",
     "exit",
