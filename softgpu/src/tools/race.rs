@@ -282,7 +282,7 @@ impl Race {
         };
         let (bytes, log2) = (access.bytes as u64, access.bytes.trailing_zeros());
         let found = &mut self.conflicts;
-        let mut within = None;
+        let mut within = false;
         match *shape {
             Shape::Row { lane, lanes, from } => {
                 visit::<BOTH>(
@@ -295,35 +295,33 @@ impl Race {
             Shape::Same { lane, from } => {
                 let many = !mask.is_power_of_two();
                 visit::<BOTH>(&now, shadow, &Stretch { from, bytes, lane, log2, many }, found);
-                within = now.writes.then_some(());
+                within = now.writes;
             }
             Shape::Scattered(ref offsets) => {
                 let lanes = || spot.lanes();
                 let one = |lane: usize| Stretch { from: offsets[lane], bytes, lane: lane as u32, log2, many: false };
                 lanes().for_each(|lane| visit::<CHECK>(&now, shadow, &one(lane), found));
                 lanes().for_each(|lane| visit::<MARK>(&now, shadow, &one(lane), found));
-                within = now.writes.then_some(());
+                within = now.writes;
             }
         }
         let place = access.place;
-        if within.is_some() && strength != ATOMIC {
-            if let Some(value) = value
-                && let Some((a, b, at)) = differ(mask, shape, bytes, value)
-            {
-                findings.add("racecheck lanes", scene, (place, place), || {
-                    let who = |lane| Who { block: warp.block, warp: warp.index, lane };
-                    let what = format!(
-                        "two lanes write different values to the same {} in one instruction (WAW): {} and {}",
-                        space.place(scene, at, bytes),
-                        number(&value(a as usize), access.bytes),
-                        number(&value(b as usize), access.bytes)
-                    );
-                    let mut stop = scene.stop("racecheck", what, ONE_INSTRUCTION, who(b), place);
-                    stop.role = "writes".into();
-                    stop.others.push(scene.side("writes", who(a), place));
-                    stop
-                });
-            }
+        if let (true, Some(value)) = (within && strength != ATOMIC, value)
+            && let Some((a, b, at)) = differ(mask, shape, bytes, value)
+        {
+            findings.add("racecheck lanes", scene, (place, place), || {
+                let who = |lane| Who { block: warp.block, warp: warp.index, lane };
+                let what = format!(
+                    "two lanes write different values to the same {} in one instruction (WAW): {} and {}",
+                    space.place(scene, at, bytes),
+                    number(&value(a as usize), access.bytes),
+                    number(&value(b as usize), access.bytes)
+                );
+                let mut stop = scene.stop("racecheck", what, ONE_INSTRUCTION, who(b), place);
+                stop.role = "writes".into();
+                stop.others.push(scene.side("writes", who(a), place));
+                stop
+            });
         }
         if !found.is_empty() {
             report(found, warp, access, space, self.warps, (scene, findings));

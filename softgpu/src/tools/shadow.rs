@@ -67,7 +67,7 @@ impl Stamp {
     /// A line's stamp for one of its words.
     fn of_word(self, word: u32) -> Stamp {
         let log2 = self.extent();
-        self.by(self.lane() + (word * 4 >> log2), 15, log2 < 2)
+        self.by(self.lane() + ((word * 4) >> log2), 15, log2 < 2)
     }
 }
 

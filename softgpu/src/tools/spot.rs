@@ -41,6 +41,7 @@ impl Spot {
 }
 
 /// How the lanes in the mask lie, as byte offsets in their space.
+#[allow(clippy::large_enum_variant)] // lives on the stack for one access
 pub enum Shape {
     /// So many lanes from `lane` on, one beside the other.
     Row {
