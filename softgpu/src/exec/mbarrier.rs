@@ -29,6 +29,9 @@ pub const DROPS: i64 = 2;
 pub const NEVER_COMPLETES: i64 = 4;
 pub const EXPECTS: i64 = 8;
 
+/// Branches that a test is worth that has to be made again.
+const WAIT: u64 = 1024;
+
 /// Counts have 20 bits: PTX ISA 9.0, 9.7.13.15.2.
 const MOST: u64 = (1 << 20) - 1;
 const TAG: u64 = 0b01;
@@ -56,7 +59,7 @@ impl Object {
     }
 
     fn word(self) -> u64 {
-        let transactions = (self.transactions as u64 & (1 << 21) - 1) << 40;
+        let transactions = (self.transactions as u64 & ((1 << 21) - 1)) << 40;
         self.pending | self.expected << 20 | transactions | self.phase << 61 | TAG << 62
     }
 
@@ -247,7 +250,7 @@ unsafe fn test(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
         }
         put_mask(w, r, list.regs[0], done);
         if done != w.mask {
-            w.give_way();
+            w.give_way(WAIT);
         }
     }
     NEXT

@@ -202,7 +202,9 @@ impl Warp {
     }
 
     /// Ends the turn at the next branch: what the warp waits for is another one's to do.
-    pub fn give_way(&mut self) {
+    /// The wait costs so many branches, so that one in vain uses up the budget in seconds.
+    pub fn give_way(&mut self, price: u64) {
+        self.turn = self.turn.saturating_sub(price).max(1);
         self.given += self.turn.saturating_sub(1);
         self.turn = self.turn.min(1);
     }

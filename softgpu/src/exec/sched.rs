@@ -127,8 +127,7 @@ pub fn run(program: &Program, lanes: &mut Lanes, w: &mut Warp, file: *mut u8, ar
                 YIELD => {
                     lanes.groups.push((op.e, w.mask));
                     lanes.spent = Some(op.e);
-                    w.turn = w.turn.saturating_sub(PAUSE).max(1);
-                    w.give_way();
+                    w.give_way(PAUSE);
                     return Outcome::Spent;
                 }
                 met => lanes.groups.push((met, w.mask)),

@@ -1,5 +1,7 @@
 //! `cp.async` and `mbarrier`.
 
+use softgpu::Module;
+
 use crate::{Run, error, get, random_bytes, set};
 
 fn words(bytes: &[u8], from: usize, count: usize) -> Vec<u32> {
@@ -242,6 +244,19 @@ fn what_is_wrong_stops() {
     ] {
         assert!(error(body).contains("softgpu cannot run"), "{body}");
     }
+}
+
+/// Two arrivals are counted, one comes. A budget of 2^20 branches is worth 1,024 tests.
+#[test]
+fn a_wait_in_vain_stops() {
+    let body = format!(
+        "{INIT} @%p1 mbarrier.init.shared.b64 [bar], 2; bar.sync 0; @!%p1 bra $W; mbarrier.arrive.shared.b64 _, [bar];
+         $W: mbarrier.try_wait.parity.shared.b64 %p3, [bar], 0; @!%p3 bra $W;"
+    );
+    let run = Run { body: &body, threads: 64, ..Run::default() };
+    let module = Module::load(&run.text()).unwrap().with_budget(1 << 20);
+    let message = run.launch(&module, &[0; 4]).unwrap_err();
+    assert!(message.contains("the kernel does not end") && message.contains("mbarrier.try_wait"), "{message}");
 }
 
 /// A thread whose value comes from a copy that another thread has not waited for.
