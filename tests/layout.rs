@@ -243,7 +243,12 @@ fn files_stay_short() {
         sources.extend(files(folder, &["rs", "cu", "cuh", "sh", "md", "ptx", "py"]));
     }
     let mut wrong = Vec::new();
-    for path in sources.iter().filter(|path| !path.starts_with("softgpu/target")) {
+    // What a program writes: a compiler's PTX, and the page that the instruction table makes.
+    let made = |path: &Path| {
+        let ptx = path.extension().is_some_and(|extension| extension == "ptx");
+        ptx && !path.starts_with("softgpu/tests/run") || path == Path::new("softgpu/COVERAGE.md")
+    };
+    for path in sources.iter().filter(|path| !path.starts_with("softgpu/target") && !made(path)) {
         let text = read(path);
         let (lines, reason) = (text.lines().count(), header(&text).contains(LONGER));
         if lines > LONGEST_FILE && !reason {

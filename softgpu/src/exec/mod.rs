@@ -24,6 +24,7 @@ pub mod mbarrier;
 pub mod mem;
 mod sched;
 mod tile;
+mod transpose;
 pub mod warp;
 pub mod wmma;
 
