@@ -263,6 +263,17 @@ impl Flow {
     fn classify(&mut self, ir: &Ir, rows: bool) {
         let initial = |r: &crate::ir::Register| r.init.map_or(Class::Unknown, |init| class_of(init, rows));
         self.classes = ir.registers.iter().map(initial).collect();
+        self.settle(ir);
+        // Never written, or only from what never is: zeros. What was made of it along with others must know, too.
+        if self.classes.contains(&Class::Unknown) {
+            let vector = |class: &mut Class| *class = if *class == Class::Unknown { Class::Vector } else { *class };
+            self.classes.iter_mut().for_each(vector);
+            self.settle(ir);
+        }
+    }
+
+    /// Meets the classes of all definitions until nothing changes.
+    fn settle(&mut self, ir: &Ir) {
         let mut changed = true;
         while changed {
             changed = false;
@@ -291,12 +302,6 @@ impl Flow {
                     changed |= met != old;
                     self.classes[def as usize] = met;
                 }
-            }
-        }
-        // Never written: zeros, the same in every lane.
-        for class in &mut self.classes {
-            if *class == Class::Unknown {
-                *class = Class::Vector;
             }
         }
     }

@@ -27,6 +27,8 @@ struct Variable {
     constant: bool,
     /// In the bank, of a constant.
     at: usize,
+    bytes: usize,
+    /// Initial value of the first bytes; the others are zero.
     data: Vec<u8>,
     links: Vec<Link>,
 }
@@ -88,11 +90,12 @@ impl Variables {
                     return Err(LoadError::at(v.line.0, format!("{bank} bytes of constants, {BANK} are possible")));
                 }
             }
-            let mut variable =
-                Variable { name: v.name.to_string(), constant, at, data: vec![0; v.bytes], links: Vec::new() };
+            let (name, data) = (v.name.to_string(), v.init.clone());
+            let mut variable = Variable { name, constant, at, bytes: v.bytes, data, links: Vec::new() };
             let wrong = |what: String| LoadError::at(v.line.0, format!("`{}`: {what}", v.name));
-            let room = variable.data.get_mut(..v.init.len());
-            room.ok_or_else(|| wrong("more initial values than elements".into()))?.copy_from_slice(&v.init);
+            if v.init.len() > v.bytes {
+                return Err(wrong("more initial values than elements".into()));
+            }
             for address in &v.addresses {
                 let target = match names.get(address.name) {
                     Some(&(index, _, ".global")) => Target::Global(index),
@@ -104,7 +107,7 @@ impl Variables {
                     },
                 };
                 let ast::Address { at, bytes, addend, shift, .. } = *address;
-                if at + bytes > v.bytes || bytes > 8 {
+                if at + bytes > v.init.len() || bytes > 8 {
                     return Err(wrong("no room for an address".into()));
                 }
                 variable.links.push(Link { at, bytes, target, addend, shift });
@@ -131,7 +134,7 @@ impl Variables {
         for v in &self.list {
             addresses.push(match bank {
                 Some(bank) if v.constant => bank + v.at as u64,
-                _ => memory.alloc(v.data.len())?,
+                _ => memory.alloc(v.bytes)?,
             });
         }
         for (v, &address) in self.list.iter().zip(&addresses) {
@@ -158,7 +161,7 @@ impl Variables {
     /// Address and size of the variable of that name.
     pub fn find(&self, memory: &Memory, name: &str) -> Result<Option<(u64, usize)>, Error> {
         let Some(index) = self.list.iter().position(|v| v.name == name) else { return Ok(None) };
-        Ok(Some((self.place(memory)?.addresses[index], self.list[index].data.len())))
+        Ok(Some((self.place(memory)?.addresses[index], self.list[index].bytes)))
     }
 
     /// Frees what `memory` holds of them.

@@ -4,12 +4,23 @@
 
 use std::sync::{Arc, Mutex};
 
-use softgpu::{Launch, Memory, Module, launch};
+use softgpu::{Launch, Memory, Module, Tools, launch_with};
 
 const HEAD: &str = ".version 8.0\n.target sm_80\n.address_size 64\n";
 
 /// Runs kernel `k(data)` on 1,024 words that hold their own numbers; the words, and what was printed.
 fn run_with(text: &str, threads: u32, blocks: u32) -> Result<(Vec<u32>, String), String> {
+    let plain = run_under(text, threads, blocks, &Tools::default());
+    // Tools see the same kernel do the same; reports may say more, and blocks come in another order.
+    let watched = run_under(text, threads, blocks, &Tools { counters: true, seed: 7, ..Tools::default() });
+    match (&plain, &watched) {
+        (Ok(plain), Ok(watched)) => assert_eq!(plain.0, watched.0),
+        (plain, watched) => assert_eq!(plain.is_ok(), watched.is_ok(), "{plain:?} {watched:?}"),
+    }
+    plain
+}
+
+fn run_under(text: &str, threads: u32, blocks: u32, tools: &Tools) -> Result<(Vec<u32>, String), String> {
     let printed = Arc::new(Mutex::new(Vec::new()));
     let sink = printed.clone();
     let module = Module::load(&format!("{HEAD}{text}")).map_err(|e| e.to_string())?;
@@ -21,9 +32,9 @@ fn run_with(text: &str, threads: u32, blocks: u32) -> Result<(Vec<u32>, String),
     (0..).zip(words.iter_mut()).for_each(|(n, word)| *word = n);
     let args = address.to_le_bytes();
     let shape = Launch { grid: [blocks, 1, 1], block: [threads, 1, 1], shared_bytes: 0, args: &[&args] };
-    let done = launch(&module, "k", &memory, &shape).map_err(|e| e.to_string());
+    let done = launch_with(&module, "k", &memory, &shape, tools).map_err(|e| e.to_string());
     let printed = String::from_utf8(printed.lock().unwrap().clone()).unwrap();
-    done.map(|()| (words.to_vec(), printed))
+    done.map(|_| (words.to_vec(), printed))
 }
 
 fn run(text: &str, threads: u32) -> Result<Vec<u32>, String> {

@@ -2,7 +2,7 @@
 //! prints to a text that means the same.
 //!
 //! `OMEGA_FUZZ_SECONDS=600 cargo test --release -p softgpu --test fuzz` looks longer (`make fuzz`). A failure prints the
-//! seed and the text.
+//! seed and the text; what takes the process down leaves its text in `target/tmp/fuzz.ptx`.
 
 #![allow(clippy::unwrap_used)] // a panic in a test is its report
 
@@ -225,6 +225,10 @@ fn mutated_text_is_refused_or_runs() {
         let (a, b) = (random.below(seeds.len()), random.below(seeds.len()));
         let a = if random.below(3) == 0 { random.below(SEEDS.len()) } else { a };
         let text = mutate(&seeds[a], &seeds[b], &mut random);
+        if seconds.is_some() {
+            // For what takes the process down with it.
+            std::fs::write(concat!(env!("CARGO_TARGET_TMPDIR"), "/fuzz.ptx"), &text).unwrap();
+        }
         let start = Instant::now();
         if catch_unwind(AssertUnwindSafe(|| try_out(&text))).is_err() {
             panic!("mutation {number} of seed {a}:\n{text}");

@@ -353,11 +353,25 @@ impl<'m, 'a> Decoder<'m, 'a> {
             return *slot;
         }
         let kind = kind_of_class(self.kernel.registers[register].0);
-        let slot = match self.aliases.get(&register).copied() {
-            Some(Source::Register(from)) => self.register_slot(from),
-            Some(Source::Constant(init)) => self.constant_slot(init, kind),
-            None => self.new_slot(kind),
+        // Registers that are only copies of each other hold nothing: the walk along them has an end all the same.
+        let mut source = register;
+        let mut constant = None;
+        for _ in 0..=self.aliases.len() {
+            match self.aliases.get(&source).copied() {
+                Some(Source::Register(from)) => source = from,
+                Some(Source::Constant(init)) => constant = Some(init),
+                None => {}
+            }
+            if constant.is_some() || !self.aliases.contains_key(&source) {
+                break;
+            }
+        }
+        let slot = match (constant, self.slot_of.get(&source).copied()) {
+            (Some(init), _) => self.constant_slot(init, kind),
+            (None, Some(slot)) => slot,
+            (None, None) => self.new_slot(kind),
         };
+        self.slot_of.insert(source, slot);
         self.slot_of.insert(register, slot);
         slot
     }

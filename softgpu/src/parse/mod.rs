@@ -266,6 +266,9 @@ impl<'a> Parser<'a> {
 
     /// A definition takes the place of a declaration.
     fn add(&self, module: &mut Module<'a>, function: Function<'a>) -> Result<()> {
+        if function.kernel && !function.defined {
+            return Ok(());
+        }
         let known = if function.kernel { &mut module.kernels } else { &mut module.functions };
         match known.iter_mut().find(|f| f.name == function.name) {
             Some(f) if f.defined && function.defined => {
