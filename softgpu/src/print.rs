@@ -134,14 +134,14 @@ fn initial(out: &mut String, v: &Variable) -> fmt::Result {
             write!(out, "{{")?;
         }
         element(out, at)?;
-        if v.array && v.lanes > 1 && (at + size) % row == 0 {
+        if v.array && v.lanes > 1 && (at + size).is_multiple_of(row) {
             write!(out, "}}")?;
         }
         if at + size < v.init.len() {
             write!(out, ", ")?;
         }
     }
-    if v.array && v.lanes > 1 && v.init.len() % row != 0 {
+    if v.array && v.lanes > 1 && !v.init.len().is_multiple_of(row) {
         write!(out, "}}")?;
     }
     write!(out, "}}")

@@ -123,7 +123,7 @@ fn integer(kind: &str, value: &str, width: u32) -> Option<[u8; 8]> {
 fn hex(digits: &str) -> Option<Vec<u8>> {
     let digits = digits.strip_prefix("0x").unwrap_or(digits).as_bytes();
     let pairs = digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
-    if digits.len() % 2 == 0 { pairs.collect() } else { None }
+    if digits.len().is_multiple_of(2) { pairs.collect() } else { None }
 }
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ fn class(parts: &[&str]) -> Class {
 fn matrix_flops(parts: &[&str]) -> u64 {
     let whole = |p: &&str| matches!(*p, "s8" | "u8" | "s4" | "u4" | "b1");
     let shape = parts.iter().find(|p| p.starts_with('m') && p.contains('n') && p.contains('k'));
-    let Some(shape) = shape.filter(|_| !parts.iter().any(|p| whole(&p))) else { return 0 };
+    let Some(shape) = shape.filter(|_| !parts.iter().any(whole)) else { return 0 };
     let numbers = shape.split(['m', 'n', 'k']).filter_map(|digits| digits.parse::<u64>().ok());
     2 * numbers.product::<u64>()
 }

@@ -191,7 +191,7 @@ fn producers_and_consumers() {
     );
     let got = Run { body: &body, threads: 64, ..Run::default() }.go(&[0; 128]).unwrap();
     for lane in 0..32u32 {
-        let value = (0..rounds).fold(0u32, |sum, k| sum.wrapping_mul(3).wrapping_add(k * 7 + (4 * lane ^ 4)));
+        let value = (0..rounds).fold(0u32, |sum, k| sum.wrapping_mul(3).wrapping_add(k * 7 + ((4 * lane) ^ 4)));
         assert_eq!(get(&got, 4 * lane as usize, 4) as u32, value);
     }
 }
