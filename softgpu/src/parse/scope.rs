@@ -33,10 +33,11 @@ pub struct Scope<'a> {
 
 #[derive(Clone)]
 enum Named<'a> {
-    /// A register that nobody has used yet, so that `%r<4000000000>` costs nothing; of a vector, so many.
-    Unused(&'a str, usize),
-    /// The first register, and how many make up the vector (0: it is none).
-    Register(usize, usize),
+    /// A register that nobody has used yet, so that `%r<4000000000>` costs nothing.
+    Unused(&'a str),
+    Register(usize),
+    /// Type, how many registers make it up, and those that are used.
+    Vector(&'a str, usize, [Option<usize>; 4]),
     Variable(usize),
 }
 
@@ -72,7 +73,8 @@ impl<'a> Body<'a> {
     }
 
     fn declare_register(&mut self, name: &'a str, ty: &'a str, lanes: usize) -> bool {
-        self.scope().names.insert(name, Named::Unused(ty, lanes)).is_none()
+        let named = if lanes == 0 { Named::Unused(ty) } else { Named::Vector(ty, lanes, [None; 4]) };
+        self.scope().names.insert(name, named).is_none()
     }
 
     /// False if the scope has that label already.
@@ -97,15 +99,14 @@ impl<'a> Body<'a> {
             if let Some(named) = self.scopes[at].names.get(name).cloned() {
                 return Some(self.whole(at, name, named));
             }
-            if let Some((whole, lane)) = name.rsplit_once('.')
+            if let Some((vector, lane)) = name.rsplit_once('.')
                 && let Some(lane) = LANES.iter().position(|l| *l == lane)
-                && let Some(named) = self.scopes[at].names.get(whole).cloned()
-                && let Operand::Vector(parts) = self.whole(at, whole, named)
+                && matches!(self.scopes[at].names.get(vector), Some(Named::Vector(_, lanes, _)) if lane < *lanes)
             {
-                return parts.get(lane).cloned();
+                return Some(Operand::Register(self.lane(at, vector, lane)));
             }
             if let Some(ty) = self.scopes[at].of_range(name) {
-                return Some(self.whole(at, name, Named::Unused(ty, 0)));
+                return Some(self.whole(at, name, Named::Unused(ty)));
             }
         }
         None
@@ -113,26 +114,35 @@ impl<'a> Body<'a> {
 
     /// What was declared; an unused register becomes one of the function's.
     fn whole(&mut self, scope: usize, name: &'a str, named: Named<'a>) -> Operand<'a> {
-        let (first, lanes) = match named {
-            Named::Variable(index) => return Operand::Variable(index),
-            Named::Register(first, lanes) => (first, lanes),
-            Named::Unused(ty, lanes) => {
-                let first = self.function.registers.len();
-                let class = class_of(ty).unwrap_or(Class::Word);
-                if lanes == 0 {
-                    self.function.registers.push((class, name.to_string(), ty));
-                }
-                for lane in &LANES[..lanes.min(4)] {
-                    self.function.registers.push((class, format!("{name}.{lane}"), ty));
-                }
-                self.scopes[scope].names.insert(name, Named::Register(first, lanes));
-                (first, lanes)
+        match named {
+            Named::Variable(index) => Operand::Variable(index),
+            Named::Register(register) => Operand::Register(register),
+            Named::Vector(_, lanes, _) => {
+                Operand::Vector((0..lanes).map(|lane| Operand::Register(self.lane(scope, name, lane))).collect())
             }
-        };
-        match lanes {
-            0 => Operand::Register(first),
-            lanes => Operand::Vector((first..first + lanes).map(Operand::Register).collect()),
+            Named::Unused(ty) => {
+                let register = self.register(name.to_string(), ty);
+                self.scopes[scope].names.insert(name, Named::Register(register));
+                Operand::Register(register)
+            }
         }
+    }
+
+    fn register(&mut self, name: String, ty: &'a str) -> usize {
+        self.function.registers.push((class_of(ty).unwrap_or(Class::Word), name, ty));
+        self.function.registers.len() - 1
+    }
+
+    /// One register of a vector.
+    fn lane(&mut self, scope: usize, vector: &'a str, lane: usize) -> usize {
+        let next = self.function.registers.len();
+        let Some(Named::Vector(ty, _, used)) = self.scopes[scope].names.get_mut(vector) else { return 0 };
+        if let Some(register) = used[lane] {
+            return register;
+        }
+        used[lane] = Some(next);
+        let ty = *ty;
+        self.register(format!("{vector}.{}", LANES[lane]), ty)
     }
 
     /// Ends the innermost scope: names that it has not declared may be those of the one around it.
