@@ -102,9 +102,7 @@ impl Kernel {
             }
         }
     }
-}
 
-impl Kernel {
     pub(crate) fn marks(&self) -> &[tools::Mark] {
         self.marks.get_or_init(|| tools::marks(&self.decoded.places))
     }

@@ -1,6 +1,7 @@
 //! What `softgpu exec` asks for, through the environment: checkers (`SOFTGPU_CHECK`, a list), counters
-//! (`SOFTGPU_COUNTERS`, a file that gets a line of JSON for every launch), the order of blocks and warps (`SOFTGPU_SEED`), and a file that gets a byte for every
-//! finding (`SOFTGPU_REPORT`). The one place where the driver runs a kernel.
+//! (`SOFTGPU_COUNTERS`, a file that gets a line of JSON for every launch), the order of blocks and warps
+//! (`SOFTGPU_SEED`), and a file that gets a byte for every finding (`SOFTGPU_REPORT`). The one place where the driver
+//! runs a kernel.
 
 use std::fs::OpenOptions;
 use std::io::Write;

@@ -238,8 +238,8 @@ impl<'a> Observer<'a> {
         }
     }
 
-    /// A barrier opens: (warp, lanes) that it had held or counted.
-    pub fn opens(&mut self, block: u64, number: usize, _arrived: &[(usize, u32)]) {
+    /// A barrier opens.
+    pub fn opens(&mut self, block: u64, number: usize) {
         if let Some(clocks) = self.race.as_mut().and_then(|race| race.clocks(block)) {
             clocks.open(number);
         }
@@ -248,9 +248,6 @@ impl<'a> Observer<'a> {
             self.arrivals.open(block, number, aligned, (&self.scene, &mut self.findings));
         }
     }
-
-    /// A memory fence of the lanes in the warp's mask, which [`Observer::tick`] has seen already.
-    pub fn fence(&mut self, _warp: &Warp, _place: u32) {}
 
     /// The lanes of a shuffle read from lanes: those that do not are set to themselves.
     pub fn shuffles(&mut self, warp: &Warp, place: u32, members: &[u32; LANES], from: &[u32; LANES]) {
