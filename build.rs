@@ -90,7 +90,7 @@ fn compile(nvcc: &Path, source: &Path, out: &Path, fatbins: bool) -> Result<Modu
     let name = source.file_stem().and_then(|stem| stem.to_str()).ok_or("a kernel file without a name")?.to_owned();
     let [ptx, fatbin, log, stamp] = ["ptx", "fatbin", "ptxas", "stamp"].map(|kind| out.join(format!("{name}.{kind}")));
     let mut hasher = DefaultHasher::new();
-    (fs::read(source)?, fs::read("kernels/common.cuh").unwrap_or_default(), nvcc, fatbins, "v1").hash(&mut hasher);
+    (fs::read(source)?, headers()?, nvcc, fatbins, "v1").hash(&mut hasher);
     let key = format!("{:016x}", hasher.finish());
     if fs::read_to_string(&stamp).ok().as_deref() != Some(&key) {
         let common = ["-O3", "-lineinfo", "--std=c++17", "-Werror", "all-warnings", "-gencode"];
@@ -112,6 +112,15 @@ fn compile(nvcc: &Path, source: &Path, out: &Path, fatbins: bool) -> Result<Modu
         })
         .collect();
     Ok(Module { name, entries, ptx, fatbin: fatbins.then_some(fatbin), ptxas: fs::read_to_string(&log)? })
+}
+
+/// The content of every header, any of which a source may include.
+fn headers() -> Result<Vec<Vec<u8>>> {
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir("kernels")?.map(|entry| entry.map(|e| e.path())).collect::<std::io::Result<_>>()?;
+    paths.retain(|path| path.extension().is_some_and(|e| e == "cuh"));
+    paths.sort();
+    Ok(paths.iter().map(fs::read).collect::<std::io::Result<_>>()?)
 }
 
 fn nvcc_run(nvcc: &Path, source: &Path, output: &Path, common: &[&str], arguments: &[&str]) -> Result<String> {

@@ -1,6 +1,6 @@
 // y = dropout(relu(x + b)), in place of x.   Backward from y alone: y = 0 where relu or dropout cut, so
 //   dx = dy·scale where y > 0, else 0 (in place of dy);  db (+)= Σ_N dx
-// Shapes: x y dx dy [N,F] T; b db [F] f32; partials [ceil(N/64), F] f32. Saved: y.
+// Shapes: x y dx dy [N,F] T; b [F] f32, db [F] T; partials [ceil(N/64), F] f32. Saved: y.
 // Bytes at 4-byte T: fwd 8·N·F;  bwd 12·N·F + 8·F·N/64.
 // Launch: fwd block (32, 4), a warp per row; bwd grid (ceil(F/(32·V)), ceil(N/64)), block 32, then reduce. V = 4 columns
 // a thread, in one access, where 4 divides F; else 1.
@@ -37,15 +37,18 @@ __device__ void bias_relu_dropout_bwd(T* dy, float* partials, const T* y, int N,
     store_pack<V>(partials + (size_t)blockIdx.y * F + c, sum);
 }
 
-extern "C" __global__ void bias_relu_dropout_fwd_f32(float* x, const float* b, int N, int F, DROPOUT_PARAMS) {
-    F % 4 == 0 ? bias_relu_dropout_fwd<4>(x, b, N, F, DROPOUT) : bias_relu_dropout_fwd<1>(x, b, N, F, DROPOUT);
-}
-extern "C" __global__ void bias_relu_dropout_bwd_f32(float* dy, float* partials, const float* y, int N, int F,
-                                                     float scale) {
-    F % 4 == 0 ? bias_relu_dropout_bwd<4>(dy, partials, y, N, F, scale)
-               : bias_relu_dropout_bwd<1>(dy, partials, y, N, F, scale);
-}
-extern "C" __global__ void bias_relu_dropout_bwd_reduce(float* db, const float* partials, int P, int F,
-                                                        int accumulate) {
-    reduce_partials(db, partials, P, F, accumulate);
-}
+#define WRAPPERS(T, type)                                                                                       \
+    extern "C" __global__ void bias_relu_dropout_fwd_##type(T* x, const float* b, int N, int F, DROPOUT_PARAMS) { \
+        F % VECTOR<T> == 0 ? bias_relu_dropout_fwd<VECTOR<T>>(x, b, N, F, DROPOUT)                              \
+                           : bias_relu_dropout_fwd<1>(x, b, N, F, DROPOUT);                                     \
+    }                                                                                                           \
+    extern "C" __global__ void bias_relu_dropout_bwd_##type(T* dy, float* partials, const T* y, int N, int F,   \
+                                                            float scale) {                                      \
+        F % VECTOR<T> == 0 ? bias_relu_dropout_bwd<VECTOR<T>>(dy, partials, y, N, F, scale)                     \
+                           : bias_relu_dropout_bwd<1>(dy, partials, y, N, F, scale);                            \
+    }                                                                                                           \
+    extern "C" __global__ void bias_relu_dropout_bwd_reduce_##type(T* db, const float* partials, int P, int F,  \
+                                                                   int accumulate) {                            \
+        reduce_partials(db, partials, P, F, accumulate);                                                        \
+    }
+FOR_EACH_DTYPE(WRAPPERS)

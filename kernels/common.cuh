@@ -1,12 +1,40 @@
 // Shared by every kernel: warp sums, conversions, and the random numbers of dropout.
 #pragma once
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <stdint.h>
 
 constexpr int WARP = 32;
 
+// Activations and gradients are of type T: float, __half or __nv_bfloat16. Sums are in float, and a result is rounded
+// once, to nearest even. The wrappers of a kernel are made for each: FOR_EACH_DTYPE(W) is W(float, f32) W(__half, f16) …
+#define FOR_EACH_DTYPE(W) W(float, f32) W(__half, f16) W(__nv_bfloat16, bf16)
+
 __device__ __forceinline__ float to_f32(float x) { return x; }
+__device__ __forceinline__ float to_f32(__half x) { return __half2float(x); }
+__device__ __forceinline__ float to_f32(__nv_bfloat16 x) { return __bfloat162float(x); }
 template <typename T> __device__ __forceinline__ T from_f32(float x);
 template <> __device__ __forceinline__ float from_f32<float>(float x) { return x; }
+template <> __device__ __forceinline__ __half from_f32<__half>(float x) { return __float2half_rn(x); }
+template <> __device__ __forceinline__ __nv_bfloat16 from_f32<__nv_bfloat16>(float x) { return __float2bfloat16_rn(x); }
+
+// Two neighbours of a 2-byte type in one register, the first in the low half.
+template <typename T> __device__ __forceinline__ float2 unpack2(uint32_t w);
+template <> __device__ __forceinline__ float2 unpack2<__half>(uint32_t w) {
+    return __half22float2(*reinterpret_cast<const __half2*>(&w));
+}
+template <> __device__ __forceinline__ float2 unpack2<__nv_bfloat16>(uint32_t w) {  // bf16 is the high half of a float
+    return make_float2(__uint_as_float(w << 16), __uint_as_float(w & 0xffff0000u));
+}
+template <typename T> __device__ __forceinline__ uint32_t pack2(float x, float y);
+template <> __device__ __forceinline__ uint32_t pack2<__half>(float x, float y) {
+    const __half2 h = __floats2half2_rn(x, y);
+    return *reinterpret_cast<const uint32_t*>(&h);
+}
+template <> __device__ __forceinline__ uint32_t pack2<__nv_bfloat16>(float x, float y) {
+    const __nv_bfloat162 h = __floats2bfloat162_rn(x, y);
+    return *reinterpret_cast<const uint32_t*>(&h);
+}
 
 __device__ __forceinline__ float sq(float x) { return x * x; }
 
@@ -38,16 +66,24 @@ template <typename T4> __device__ __forceinline__ auto pick(T4 w, uint32_t k) {
     return k < 2 ? (k == 0 ? w.x : w.y) : (k == 2 ? w.z : w.w);
 }
 
-// V neighbouring elements of a row, as f32. V = 4 is one 16-byte access of floats, for rows whose length 4 divides;
-// V = 1 serves the others; each wrapper chooses.
+// V neighbouring elements of a row, as f32. VECTOR<T> of them are one 16-byte access, for rows whose length it divides;
+// V = 1 serves the others; each wrapper chooses. f32 operands beside 2-byte ones take two accesses.
+template <typename T> constexpr int VECTOR = 16 / sizeof(T);
 template <int V> struct Pack {
     float v[V];
 };
 template <int V, typename T> __device__ __forceinline__ Pack<V> load_pack(const T* p) {
     Pack<V> x;
-    if constexpr (V == 4 && sizeof(T) == 4) {
-        const float4 q = *reinterpret_cast<const float4*>(p);
-        x.v[0] = q.x, x.v[1] = q.y, x.v[2] = q.z, x.v[3] = q.w;
+    if constexpr (sizeof(T) == 4 && V % 4 == 0) {
+#pragma unroll
+        for (int j = 0; j < V; j += 4) {
+            const float4 q = *reinterpret_cast<const float4*>(p + j);
+            x.v[j] = q.x, x.v[j + 1] = q.y, x.v[j + 2] = q.z, x.v[j + 3] = q.w;
+        }
+    } else if constexpr (sizeof(T) == 2 && V == 8) {
+        const uint4 q = *reinterpret_cast<const uint4*>(p);
+        const float2 a = unpack2<T>(q.x), b = unpack2<T>(q.y), c = unpack2<T>(q.z), d = unpack2<T>(q.w);
+        x.v[0] = a.x, x.v[1] = a.y, x.v[2] = b.x, x.v[3] = b.y, x.v[4] = c.x, x.v[5] = c.y, x.v[6] = d.x, x.v[7] = d.y;
     } else {
 #pragma unroll
         for (int j = 0; j < V; j++) x.v[j] = to_f32(p[j]);
@@ -63,8 +99,13 @@ template <int V, typename T> __device__ __forceinline__ Pack<V> load_pack(const 
     return x;
 }
 template <int V, typename T> __device__ __forceinline__ void store_pack(T* p, const Pack<V>& x) {
-    if constexpr (V == 4 && sizeof(T) == 4) {
-        *reinterpret_cast<float4*>(p) = make_float4(x.v[0], x.v[1], x.v[2], x.v[3]);
+    if constexpr (sizeof(T) == 4 && V % 4 == 0) {
+#pragma unroll
+        for (int j = 0; j < V; j += 4)
+            *reinterpret_cast<float4*>(p + j) = make_float4(x.v[j], x.v[j + 1], x.v[j + 2], x.v[j + 3]);
+    } else if constexpr (sizeof(T) == 2 && V == 8) {
+        *reinterpret_cast<uint4*>(p) = make_uint4(pack2<T>(x.v[0], x.v[1]), pack2<T>(x.v[2], x.v[3]),
+                                                  pack2<T>(x.v[4], x.v[5]), pack2<T>(x.v[6], x.v[7]));
     } else {
 #pragma unroll
         for (int j = 0; j < V; j++) p[j] = from_f32<T>(x.v[j]);
@@ -114,9 +155,12 @@ struct Dropout {
     // Those of elements `element` … `element + V − 1`, where V divides `element`.
     template <int V> __device__ __forceinline__ Pack<V> factors(uint64_t element) const {
         Pack<V> f;
-        if constexpr (V == 4) {
-            const uint4 w = threshold == 0 ? make_uint4(~0u, ~0u, ~0u, ~0u) : words(element / 4);
-            f.v[0] = of(w.x), f.v[1] = of(w.y), f.v[2] = of(w.z), f.v[3] = of(w.w);
+        if constexpr (V % 4 == 0) {
+#pragma unroll
+            for (int j = 0; j < V; j += 4) {
+                const uint4 w = threshold == 0 ? make_uint4(~0u, ~0u, ~0u, ~0u) : words((element + j) / 4);
+                f.v[j] = of(w.x), f.v[j + 1] = of(w.y), f.v[j + 2] = of(w.z), f.v[j + 3] = of(w.w);
+            }
         } else {
             f.v[0] = factor(element);
         }
@@ -131,11 +175,12 @@ struct Dropout {
 // the partial rows in order, so the result depends on the shape alone.
 constexpr int ROWS_PER_PARTIAL = 64;
 
-// out[c] (+)= Σ_p partials[p, c], p in order.
-__device__ __forceinline__ void reduce_partials(float* out, const float* partials, int P, int C, int accumulate) {
+// out[c] (+)= Σ_p partials[p, c], p in order; rounded once.
+template <typename T>
+__device__ __forceinline__ void reduce_partials(T* out, const float* partials, int P, int C, int accumulate) {
     const int c = blockIdx.x * blockDim.x + threadIdx.x;
     if (c >= C) return;
     float s = 0.f;
     for (int p = 0; p < P; p++) s += partials[(size_t)p * C + c];
-    out[c] = accumulate ? out[c] + s : s;
+    out[c] = from_f32<T>(accumulate ? to_f32(out[c]) + s : s);
 }

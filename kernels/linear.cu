@@ -33,12 +33,15 @@ template <int V, typename T> __device__ void linear_column_sum(float* partials, 
     store_pack<V>(partials + (size_t)blockIdx.y * C + c, sum);
 }
 
-extern "C" __global__ void linear_fwd_f32(float* y, const float* b, int N, int C) {
-    C % 4 == 0 ? linear_add_bias<4>(y, b, N, C) : linear_add_bias<1>(y, b, N, C);
-}
-extern "C" __global__ void linear_bwd_f32(float* partials, const float* dy, int N, int C) {
-    C % 4 == 0 ? linear_column_sum<4>(partials, dy, N, C) : linear_column_sum<1>(partials, dy, N, C);
-}
-extern "C" __global__ void linear_bwd_reduce(float* db, const float* partials, int P, int C, int accumulate) {
-    reduce_partials(db, partials, P, C, accumulate);
-}
+#define WRAPPERS(T, type)                                                                                       \
+    extern "C" __global__ void linear_fwd_##type(T* y, const float* b, int N, int C) {                          \
+        C % VECTOR<T> == 0 ? linear_add_bias<VECTOR<T>>(y, b, N, C) : linear_add_bias<1>(y, b, N, C);           \
+    }                                                                                                           \
+    extern "C" __global__ void linear_bwd_##type(float* partials, const T* dy, int N, int C) {                  \
+        C % VECTOR<T> == 0 ? linear_column_sum<VECTOR<T>>(partials, dy, N, C)                                   \
+                           : linear_column_sum<1>(partials, dy, N, C);                                          \
+    }                                                                                                           \
+    extern "C" __global__ void linear_bwd_reduce_##type(T* db, const float* partials, int P, int C, int accumulate) { \
+        reduce_partials(db, partials, P, C, accumulate);                                                        \
+    }
+FOR_EACH_DTYPE(WRAPPERS)

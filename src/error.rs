@@ -30,6 +30,9 @@ pub enum Kind {
     /// An operand of an op has the wrong shape.
     #[error("{op}: `{operand}` is {got:?}, expected {expected:?}")]
     Shape { op: &'static str, operand: String, got: Vec<usize>, expected: Vec<usize> },
+    /// An operand of an op has elements of the wrong type.
+    #[error("{op}: `{operand}` is of {got}, expected {expected}")]
+    DType { op: &'static str, operand: String, got: &'static str, expected: &'static str },
     /// The tape was asked for a gradient that nobody wrote, or for a value that is gone.
     #[error("tape: {0}")]
     Tape(String),
@@ -65,6 +68,11 @@ impl Error {
     pub fn shape(op: &'static str, operand: &str, got: &[usize], expected: &[usize]) -> Self {
         let (got, expected) = (got.to_vec(), expected.to_vec());
         Error::new(Kind::Shape { op, operand: operand.to_owned(), got, expected })
+    }
+
+    /// The operand named `operand` of `op` has elements of type `got` where `expected` was due.
+    pub fn dtype(op: &'static str, operand: &str, got: &'static str, expected: &'static str) -> Self {
+        Error::new(Kind::DType { op, operand: operand.to_owned(), got, expected })
     }
 
     /// A gradient that nobody wrote, or a value that is gone.

@@ -43,15 +43,23 @@ struct Entry {
 pub struct Tape {
     dev: Device,
     rng: RngState,
+    dtype: DType,
     recording: bool,
     entries: Vec<Entry>,
     nodes: Vec<Node>,
 }
 
 impl Tape {
-    /// An empty tape on `dev`. Without `recording` ops run but cannot be replayed (translation, validation).
+    /// An empty tape on `dev` with f32 activations. Without `recording` ops run but cannot be replayed (translation,
+    /// validation).
     pub fn new(dev: &Device, rng: RngState, recording: bool) -> Tape {
-        Tape { dev: dev.clone(), rng, recording, entries: Vec::new(), nodes: Vec::new() }
+        Tape { dev: dev.clone(), rng, dtype: DType::F32, recording, entries: Vec::new(), nodes: Vec::new() }
+    }
+
+    /// The same with activations, and so their gradients, of this type: f32, f16 or bf16.
+    pub fn with_dtype(self, dtype: DType) -> Tape {
+        debug_assert!(dtype.is_float());
+        Tape { dtype, ..self }
     }
 
     pub fn dev(&self) -> &Device {
@@ -60,6 +68,11 @@ impl Tape {
 
     pub fn rng(&self) -> RngState {
         self.rng
+    }
+
+    /// Type of the activations.
+    pub fn dtype(&self) -> DType {
+        self.dtype
     }
 
     pub fn recording(&self) -> bool {
@@ -107,8 +120,24 @@ impl Tape {
         if dims == expected { Ok(()) } else { Err(Error::shape(op, operand, dims, expected)) }
     }
 
+    /// An error naming `op` and the operand unless `v` has the type of the activations.
+    pub fn expect_activation(&self, op: &'static str, operand: &str, v: Var) -> Result<()> {
+        self.expect_dtype(op, operand, v, self.dtype)
+    }
+
+    /// An error naming `op` and the operand unless the elements of `v` are `expected`.
+    pub fn expect_dtype(&self, op: &'static str, operand: &str, v: Var, expected: DType) -> Result<()> {
+        let dtype = self.value(v).dtype();
+        if dtype == expected { Ok(()) } else { Err(Error::dtype(op, operand, dtype.suffix(), expected.suffix())) }
+    }
+
     /// Uninitialised memory for an activation.
     pub fn alloc(&self, shape: &[usize]) -> Result<Tensor> {
+        self.dev.tensor(shape, self.dtype)
+    }
+
+    /// Uninitialised memory for statistics and sums, which are f32 whatever the activations are.
+    pub fn alloc_f32(&self, shape: &[usize]) -> Result<Tensor> {
         self.dev.tensor(shape, DType::F32)
     }
 
@@ -146,11 +175,17 @@ impl Tape {
     /// Replays the tape from `loss` (one element) with ∂L/∂loss = `dloss`. Values and gradients of intermediate
     /// results are released on the way; those of parameters and inputs stay.
     pub fn backward(&mut self, loss: Var, dloss: f32) -> Result<()> {
+        let dloss = self.dev.upload(&[dloss], &[1])?;
+        self.backward_from(loss, dloss)
+    }
+
+    /// As [`Tape::backward`] with a ∂L/∂loss `[1]` f32 that is on the device: the scale of the loss.
+    pub fn backward_from(&mut self, loss: Var, dloss: Tensor) -> Result<()> {
         if !self.recording {
             return Err(Error::tape("backward on a tape that was not recording"));
         }
         self.expect("backward", "loss", loss, &[1])?;
-        self.entries[loss.0].grad = Some(self.dev.upload(&[dloss], &[1])?);
+        self.entries[loss.0].grad = Some(dloss);
         self.entries[loss.0].written = true;
         while let Some(node) = self.nodes.pop() {
             let mut cx = BackwardCx { tape: self, op: node.op, outputs: &node.outputs };

@@ -32,6 +32,29 @@ impl DType {
             DType::I32 => "i32",
         }
     }
+
+    /// Whether values of this type can be activations and gradients.
+    pub const fn is_float(self) -> bool {
+        !matches!(self, DType::I32)
+    }
+
+    /// Elements of this type in 16 bytes: what one access of a thread moves.
+    pub const fn per_access(self) -> usize {
+        16 / self.size()
+    }
+}
+
+/// The kernel of a family for a tensor's type: `by_dtype!("embed_fwd", dtype)` is `"embed_fwd_f16"` for f16.
+#[macro_export]
+macro_rules! by_dtype {
+    ($family:literal, $dtype:expr) => {
+        match $dtype {
+            $crate::tensor::DType::F32 => concat!($family, "_f32"),
+            $crate::tensor::DType::F16 => concat!($family, "_f16"),
+            $crate::tensor::DType::BF16 => concat!($family, "_bf16"),
+            $crate::tensor::DType::I32 => concat!($family, "_i32"),
+        }
+    };
 }
 
 /// Host types that a tensor can be filled from and read into.
@@ -44,6 +67,12 @@ impl Element for f32 {
 }
 impl Element for i32 {
     const DTYPE: DType = DType::I32;
+}
+impl Element for half::f16 {
+    const DTYPE: DType = DType::F16;
+}
+impl Element for half::bf16 {
+    const DTYPE: DType = DType::BF16;
 }
 
 /// Contiguous row-major device data. Cloning shares the memory, which returns to the arena with the last clone.

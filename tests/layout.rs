@@ -27,7 +27,8 @@ const LAYERS: &[(&[&str], &str)] = &[
 ];
 
 /// Names at the crate's root that are another module's: `crate::Error`, `crate::args!`.
-const ROOT_NAMES: &[(&str, &str)] = &[("Error", "error"), ("Result", "error"), ("args", "device")];
+const ROOT_NAMES: &[(&str, &str)] =
+    &[("Error", "error"), ("Result", "error"), ("args", "device"), ("by_dtype", "tensor")];
 
 /// Kernel files, and the four other places that each has under its own name.
 const PLACES: [(&str, &str); 5] =

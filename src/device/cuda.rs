@@ -13,6 +13,7 @@ use super::gemm::Gemm;
 use super::kernels::{MODULES, module_of};
 use super::launch::{Arg, Grid};
 use crate::error::{Error, Result};
+use crate::tensor::DType;
 
 /// The driver's answer as our error; `doing` says what was tried.
 fn driver<T>(doing: &str, result: std::result::Result<T, result::DriverError>) -> Result<T> {
@@ -198,24 +199,25 @@ impl CudaDevice {
         let (op_a, lda) = if g.ta { (CUBLAS_OP_T, m) } else { (CUBLAS_OP_N, k) };
         let (op_b, ldb) = if g.tb { (CUBLAS_OP_T, k) } else { (CUBLAS_OP_N, n) };
         let (alpha, beta) = (1.0f32, g.beta);
-        // SAFETY: `Gemm::check` has compared extents and sizes; alpha and beta are host scalars, read before return.
+        let f32s = g.a.dtype() == DType::F32;
+        let ([to, left, right], ldb, lda) = ([g.c, g.b, g.a], ldb.max(1), lda.max(1));
+        // SAFETY: `Gemm::check` has compared extents, sizes and types; alpha and beta are host scalars, read before return.
         unsafe {
-            cublas::sgemm(
-                self.0.cublas,
-                op_b,
-                op_a,
-                n,
-                m,
-                k,
-                &alpha,
-                g.b.ptr() as *const f32,
-                ldb.max(1),
-                g.a.ptr() as *const f32,
-                lda.max(1),
-                &beta,
-                g.c.ptr() as *mut f32,
-                n,
-            )
+            if f32s {
+                let (b, a, c) = (left.ptr() as *const f32, right.ptr() as *const f32, to.ptr() as *mut f32);
+                cublas::sgemm(self.0.cublas, op_b, op_a, n, m, k, &alpha, b, ldb, a, lda, &beta, c, n)
+            } else {
+                let (b, a, c) = (left.ptr() as *const c_void, right.ptr() as *const c_void, to.ptr() as *mut c_void);
+                let [ty, c_type] = [right.dtype(), to.dtype()].map(cuda_type);
+                let (alpha, beta) = ((&raw const alpha).cast(), (&raw const beta).cast());
+                let compute = cublas_sys::cublasComputeType_t::CUBLAS_COMPUTE_32F;
+                let algorithm = cublas_sys::cublasGemmAlgo_t::CUBLAS_GEMM_DEFAULT;
+                #[rustfmt::skip]
+                let done = cublas::gemm_ex(
+                    self.0.cublas, op_b, op_a, n, m, k, alpha, b, ty, ldb, a, ty, lda, beta, c, c_type, n, compute, algorithm,
+                );
+                done
+            }
         }
         .map_err(|error| Error::device(format!("gemm [{m}, {k}]·[{k}, {n}]: {error:?}")))
     }
@@ -235,6 +237,14 @@ impl CudaDevice {
         self.bind()?;
         driver("wait for an event", end.0.synchronize())?;
         driver("time an event", start.0.elapsed_ms(&end.0))
+    }
+}
+
+fn cuda_type(dtype: DType) -> cublas_sys::cudaDataType {
+    match dtype {
+        DType::F16 => cublas_sys::cudaDataType::CUDA_R_16F,
+        DType::BF16 => cublas_sys::cudaDataType::CUDA_R_16BF,
+        DType::F32 | DType::I32 => cublas_sys::cudaDataType::CUDA_R_32F, // `Gemm::check` refuses integers
     }
 }
 

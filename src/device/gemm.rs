@@ -1,12 +1,13 @@
 //! Matrix products: cuBLAS on NVIDIA's devices, `softgpu-blas` on the software device.
 
-use softgpu_blas::Matrix;
+use softgpu_blas::{Matrix, Type};
 
 use crate::error::{Error, Result};
 use crate::tensor::{DType, Tensor};
 
 /// `C = op(A)·op(B) + beta·C`, all row-major and contiguous: op(A) is `[m, k]`, op(B) `[k, n]`, C `[m, n]`;
-/// `ta` and `tb` say that A is stored as `[k, m]`, B as `[n, k]`.
+/// `ta` and `tb` say that A is stored as `[k, m]`, B as `[n, k]`. All of one type, or f16 or bf16 with C in f32. Sums are
+/// in f32 always, and a result is rounded once.
 #[derive(Clone, Copy)]
 pub struct Gemm<'a> {
     pub a: &'a Tensor,
@@ -27,24 +28,39 @@ impl Gemm<'_> {
         let (m, n, k) = (self.m, self.n, self.k);
         let operands = [("a", self.a, [m, k]), ("b", self.b, [k, n]), ("c", self.c, [m, n])];
         for (operand, tensor, extents) in operands {
-            if tensor.numel() != extents[0] * extents[1] || tensor.dtype() != DType::F32 {
+            if tensor.numel() != extents[0] * extents[1] {
                 return Err(Error::shape("gemm", operand, tensor.dims(), &extents));
             }
         }
-        Ok(())
+        let dtype = self.a.dtype();
+        let wrong = |operand, t: &Tensor| Err(Error::dtype("gemm", operand, t.dtype().suffix(), dtype.suffix()));
+        match (dtype.is_float(), self.b.dtype() == dtype, self.c.dtype() == dtype || self.c.dtype() == DType::F32) {
+            (false, ..) => wrong("a", self.a),
+            (_, false, _) => wrong("b", self.b),
+            (.., false) => wrong("c", self.c),
+            _ => Ok(()),
+        }
     }
 }
 
 /// Raw operands of a product on the host.
 #[derive(Clone, Copy)]
 pub(crate) struct HostOperands {
-    pub a: *const f32,
-    pub b: *const f32,
-    pub c: *mut f32,
+    pub a: *const u8,
+    pub b: *const u8,
+    pub c: *mut u8,
+}
+
+fn blas_type(dtype: DType) -> Type {
+    match dtype {
+        DType::F16 => Type::F16,
+        DType::BF16 => Type::Bf16,
+        DType::F32 | DType::I32 => Type::F32, // `Gemm::check` refuses integers
+    }
 }
 
 impl HostOperands {
-    /// Computes the product described by `g` (whose tensors are not looked at).
+    /// Computes the product described by `g`, of whose tensors only the types are looked at.
     ///
     /// # Safety
     /// The pointers cover the extents in `g`, C overlaps neither A nor B, and nobody else touches them meanwhile.
@@ -54,7 +70,8 @@ impl HostOperands {
         let a = Matrix { data: self.a, row: a_row, col: a_col };
         let b = Matrix { data: self.b, row: b_row, col: b_col };
         let c = Matrix { data: self.c, row: g.n, col: 1 };
+        let (a, b) = ((blas_type(g.a.dtype()), a), (blas_type(g.b.dtype()), b));
         // SAFETY: the caller's promise.
-        unsafe { softgpu_blas::sgemm([g.m, g.n, g.k], 1.0, a, b, g.beta, c) };
+        unsafe { softgpu_blas::gemm([g.m, g.n, g.k], 1.0, a, b, g.beta, (blas_type(g.c.dtype()), c)) };
     }
 }

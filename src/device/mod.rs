@@ -20,6 +20,7 @@ pub use gemm::Gemm;
 pub use launch::{Arg, Grid, IntoArg};
 pub use soft::SoftDevice;
 
+use half::{bf16, f16};
 use softgpu::Tools;
 
 use crate::error::{Error, Result};
@@ -202,6 +203,24 @@ impl Device {
             Arm::Soft(soft) => soft.read(tensor.ptr(), bytes)?,
         }
         Ok(data)
+    }
+
+    /// A tensor of `shape` with `data`, each rounded to nearest even to the float type `dtype`.
+    pub fn upload_as(&self, data: &[f32], shape: &[usize], dtype: DType) -> Result<Tensor> {
+        match dtype {
+            DType::F16 => self.upload(&data.iter().map(|v| f16::from_f32(*v)).collect::<Vec<_>>(), shape),
+            DType::BF16 => self.upload(&data.iter().map(|v| bf16::from_f32(*v)).collect::<Vec<_>>(), shape),
+            DType::F32 | DType::I32 => self.upload(data, shape),
+        }
+    }
+
+    /// As [`Device::read`], for a tensor of any float type.
+    pub fn read_wide(&self, tensor: &Tensor) -> Result<Vec<f32>> {
+        match tensor.dtype() {
+            DType::F16 => Ok(self.read::<f16>(tensor)?.into_iter().map(f16::to_f32).collect()),
+            DType::BF16 => Ok(self.read::<bf16>(tensor)?.into_iter().map(bf16::to_f32).collect()),
+            DType::F32 | DType::I32 => self.read(tensor),
+        }
     }
 
     /// Sets every byte to 0.

@@ -85,8 +85,7 @@ impl SoftDevice {
         // SAFETY: the range is checked; `Gemm::check` has compared extents and sizes, and launches and products of one
         // device come one after another.
         let host = |t: &Tensor| unsafe { self.memory.host_slice(t.ptr(), t.bytes()) }.map_err(Error::device);
-        let operands =
-            HostOperands { a: host(g.a)? as *const f32, b: host(g.b)? as *const f32, c: host(g.c)? as *mut f32 };
+        let operands = HostOperands { a: host(g.a)? as *const u8, b: host(g.b)? as *const u8, c: host(g.c)? };
         let read = [("a", g.a), ("b", g.b), ("c", g.c)];
         for (name, tensor) in read.into_iter().take(if g.beta == 0.0 { 2 } else { 3 }) {
             if self.memory.unwritten(tensor.ptr(), tensor.bytes()).map_err(Error::device)?.is_some() {

@@ -127,7 +127,7 @@ pub fn attention(
     }
     let packed = matches!(input, AttentionInput::SelfAttention { .. });
     let [qp, kp, vp] = parts(t.value(q), t.value(kv), packed, layout.width)?;
-    let (o, lse) = (t.alloc(&[layout.tq, layout.width])?, t.alloc(&[heads, layout.tq])?);
+    let (o, lse) = (t.alloc(&[layout.tq, layout.width])?, t.alloc_f32(&[heads, layout.tq])?);
     let (threshold, keep_scale, seed, site, step) = random(drop, t.rng());
     #[rustfmt::skip]
     let list = args![

@@ -1,11 +1,11 @@
 //! `y = dropout(relu(x + b))`. Kernels: `kernels/bias_relu_dropout.cu`.
 
 use super::{columns, reduce_partials, rows};
-use crate::args;
 use crate::error::Result;
 use crate::rng::Dropout;
 use crate::tape::{Backward, BackwardCx, Tape, Var};
 use crate::tensor::DType;
+use crate::{args, by_dtype};
 
 const OP: &str = "bias_relu_dropout";
 
@@ -15,17 +15,19 @@ struct Saved {
     drop: Dropout,
 }
 
-/// `y = dropout(relu(x + b))`: x, y `[N, F]`, b `[F]`, f32. x is overwritten by y, so it may have no other user.
-/// Errors: `Shape` names the operand; `Device`.
+/// `y = dropout(relu(x + b))`: x, y `[N, F]`, b `[F]` f32. x is overwritten by y, so it may have no other
+/// user. Errors: `Shape` and `DType` name the operand; `Device`.
 pub fn bias_relu_dropout(t: &mut Tape, x: Var, b: Var, drop: Dropout) -> Result<Var> {
     let [n, f] = t.dims(OP, "x", x)?;
     t.expect(OP, "b", b, &[f])?;
+    t.expect_activation(OP, "x", x)?;
+    t.expect_dtype(OP, "b", b, DType::F32)?;
     let (y, rng) = (t.value(x).clone(), t.rng());
     let random = (drop.threshold(), drop.scale(), rng.seed, drop.site, rng.step);
     let (threshold, scale, seed, site, step) = random;
     let list = args![&y, t.value(b), n, f, threshold, scale, seed, site, step];
     // SAFETY: shapes are checked; the kernel touches rows < n and columns < f.
-    unsafe { t.dev().launch("bias_relu_dropout_fwd_f32", rows(n), list) }?;
+    unsafe { t.dev().launch(by_dtype!("bias_relu_dropout_fwd", t.dtype()), rows(n), list) }?;
     Ok(t.push(OP, y, Saved { x, b, drop }))
 }
 
@@ -33,11 +35,13 @@ impl Backward for Saved {
     fn backward(&self, cx: &mut BackwardCx) -> Result<()> {
         let (dy, y, dev) = (cx.dy(0)?, cx.output(0), cx.dev().clone());
         let (n, f) = (y.dims()[0], y.dims()[1]);
-        let grid = columns(n, f);
+        let grid = columns(n, f, dy.dtype());
         let partials = dev.tensor(&[grid.grid[1] as usize, f], DType::F32)?;
+        let list = args![&dy, &partials, &y, n, f, self.drop.scale()];
         // SAFETY: dy and y are [n, f]; the partial sums have a row for every 64 rows.
-        unsafe { dev.launch("bias_relu_dropout_bwd_f32", grid, args![&dy, &partials, &y, n, f, self.drop.scale()]) }?;
-        reduce_partials(&dev, "bias_relu_dropout_bwd_reduce", &cx.slot(self.b)?, &partials)?;
+        unsafe { dev.launch(by_dtype!("bias_relu_dropout_bwd", dy.dtype()), grid, list) }?;
+        let to = cx.slot(self.b)?;
+        reduce_partials(&dev, by_dtype!("bias_relu_dropout_bwd_reduce", to.grad.dtype()), &to, &partials)?;
         cx.give(self.x, dy)
     }
 }

@@ -24,8 +24,8 @@ pub fn cross_entropy(t: &mut Tape, logits: Var, targets: &Tensor, smoothing: f32
     if targets.dims() != [n] {
         return Err(Error::shape(OP, "targets", targets.dims(), &[n]));
     }
-    let (loss_rows, nll_rows, lse) = (t.alloc(&[n])?, t.alloc(&[n])?, t.alloc(&[n])?);
-    let (loss, nll) = (t.alloc(&[1])?, t.alloc(&[1])?);
+    let (loss_rows, nll_rows, lse) = (t.alloc_f32(&[n])?, t.alloc_f32(&[n])?, t.alloc_f32(&[n])?);
+    let (loss, nll) = (t.alloc_f32(&[1])?, t.alloc_f32(&[1])?);
     let list = args![&loss_rows, &nll_rows, &lse, t.value(logits), targets, n, v, smoothing];
     // SAFETY: shapes are checked; a target outside the vocabulary is refused where batches are made.
     unsafe { t.dev().launch("cross_entropy_fwd_f32", rows(n), list) }?;

@@ -1,11 +1,11 @@
 //! `y = x·Wᵀ + b`. Kernels: `kernels/linear.cu`, and the device's GEMM.
 
 use super::{columns, reduce_partials, rows};
-use crate::args;
 use crate::device::Gemm;
 use crate::error::Result;
 use crate::tape::{Backward, BackwardCx, Tape, Var};
 use crate::tensor::DType;
+use crate::{args, by_dtype};
 
 const OP: &str = "linear";
 
@@ -15,18 +15,20 @@ struct Saved {
     b: Option<Var>,
 }
 
-/// `y = x·Wᵀ + b`: x `[N, in]`, w `[out, in]`, b `[out]`, y `[N, out]`, f32. Keeps x alive.
-/// Errors: `Shape` names the operand; `Device`.
+/// `y = x·Wᵀ + b`: x `[N, in]`, w `[out, in]`, b `[out]`, y `[N, out]`; b f32, the others of the
+/// activations' type. Keeps x alive. Errors: `Shape` and `DType` name the operand; `Device`.
 pub fn linear(t: &mut Tape, x: Var, w: Var, b: Option<Var>) -> Result<Var> {
     let ([n, inner], [out, _]) = (t.dims(OP, "x", x)?, t.dims(OP, "w", w)?);
     t.expect(OP, "w", w, &[out, inner])?;
+    t.expect_activation(OP, "x", x)?;
     let y = t.alloc(&[n, out])?;
     let (a, b_matrix) = (t.value(x), t.value(w));
     t.dev().gemm(Gemm { a, b: b_matrix, c: &y, ta: false, tb: true, m: n, n: out, k: inner, beta: 0.0 })?;
     if let Some(b) = b {
         t.expect(OP, "b", b, &[out])?;
+        t.expect_dtype(OP, "b", b, DType::F32)?;
         // SAFETY: shapes are checked; the kernel touches rows < n and columns < out.
-        unsafe { t.dev().launch("linear_fwd_f32", rows(n), args![&y, t.value(b), n, out]) }?;
+        unsafe { t.dev().launch(by_dtype!("linear_fwd", t.dtype()), rows(n), args![&y, t.value(b), n, out]) }?;
     }
     Ok(t.push(OP, y, Saved { x, w, b }))
 }
@@ -43,11 +45,11 @@ impl Backward for Saved {
         let b = beta(dw.accumulate);
         dev.gemm(Gemm { a: &dy, b: &x, c: &dw.grad, ta: true, tb: false, m: out, n: inner, k: n, beta: b })?;
         if let Some(bias) = self.b {
-            let grid = columns(n, out);
+            let (grid, to) = (columns(n, out, dy.dtype()), cx.slot(bias)?);
             let partials = dev.tensor(&[grid.grid[1] as usize, out], DType::F32)?;
             // SAFETY: dy is [n, out]; the partial sums have a row for every 64 rows of it.
-            unsafe { dev.launch("linear_bwd_f32", grid, args![&partials, &dy, n, out]) }?;
-            reduce_partials(&dev, "linear_bwd_reduce", &cx.slot(bias)?, &partials)?;
+            unsafe { dev.launch(by_dtype!("linear_bwd", dy.dtype()), grid, args![&partials, &dy, n, out]) }?;
+            reduce_partials(&dev, by_dtype!("linear_bwd_reduce", to.grad.dtype()), &to, &partials)?;
         }
         Ok(())
     }

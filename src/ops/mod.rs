@@ -15,7 +15,7 @@ use crate::args;
 use crate::device::{Device, Grid};
 use crate::error::Result;
 use crate::tape::Slot;
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 /// Rows that one warp adds up in the first stage of an ordered column sum: `ROWS_PER_PARTIAL` of `common.cuh`.
 const ROWS_PER_PARTIAL: usize = 64;
@@ -25,15 +25,16 @@ fn rows(n: usize) -> Grid {
     Grid::new([n.div_ceil(4) as u32, 1, 1], [32, 4, 1])
 }
 
-/// A warp per 64 rows and 32 columns, or, where 4 divides their number, 128: a thread then takes four at a time.
-fn columns(n: usize, c: usize) -> Grid {
-    let width = if c.is_multiple_of(4) { 128 } else { 32 };
+/// A warp per 64 rows and 32 columns, or, where 16 bytes of them divide a row, a thread takes these at a time.
+fn columns(n: usize, c: usize, dtype: DType) -> Grid {
+    let width = if c.is_multiple_of(dtype.per_access()) { 32 * dtype.per_access() } else { 32 };
     Grid::new([c.div_ceil(width) as u32, n.div_ceil(ROWS_PER_PARTIAL) as u32, 1], [32, 1, 1])
 }
 
-/// Second stage of a column sum: adds the partial rows `[P, C]` into a gradient `[C]` with the op's own `kernel`.
+/// Second stage of a column sum: adds the partial rows `[P, C]` into a gradient `[C]` with the op's own `kernel` for the
+/// gradient's type.
 fn reduce_partials(dev: &Device, kernel: &'static str, to: &Slot, partials: &Tensor) -> Result<()> {
     let [p, c] = partials.dims()[..] else { unreachable!("partial sums are made with two dimensions") };
-    // SAFETY: `to` has C floats, as the op has checked; `partials` has P·C.
+    // SAFETY: `to` has C elements, as the op has checked; `partials` has P·C.
     unsafe { dev.launch(kernel, Grid::over(c, 128), args![&to.grad, partials, p, c, to.accumulate]) }
 }

@@ -100,7 +100,7 @@ fn run(t: &mut Tape, form: Form, eps: f32) -> Result<(Var, Option<Var>)> {
     let h = form.keeps_h.then(|| t.alloc(&[n, c])).transpose()?;
     let y = form.norm.map(|_| t.alloc(&[n, c])).transpose()?;
     let stats = if form.norm.is_some() { n } else { 0 };
-    let (mu, r) = (t.alloc(&[stats])?, t.alloc(&[stats])?);
+    let (mu, r) = (t.alloc_f32(&[stats])?, t.alloc_f32(&[stats])?);
     let keep = (drop.p > 0.0).then(|| t.dev().tensor(&[n, c.div_ceil(32)], DType::I32)).transpose()?;
     let d = form.f.map(|f| t.value(f).clone());
     let value = |v: Option<Var>| v.map(|v| t.value(v));
@@ -153,7 +153,7 @@ impl Backward for Saved {
         // SAFETY: all [N, C] operands have x's shape, checked in the forward pass; row statistics have n entries.
         unsafe { dev.launch("omega_add_layernorm_bwd_f32", rows(n), list) }?;
 
-        let grid = columns(n, c);
+        let grid = columns(n, c, x.dtype());
         let plane = |wanted: bool| wanted.then(|| dev.tensor(&[grid.grid[1] as usize, c], DType::F32)).transpose();
         let norm = form.norm.is_some();
         let (domega, dbias) = (plane(form.omega.is_some())?, plane(form.sublayer.bias.is_some())?);

@@ -2,8 +2,13 @@
 
 pub mod tape;
 
+use half::{bf16, f16};
 use omega::device::{Allocation, Device};
 use omega::rng::Stream;
+use omega::tensor::DType;
+
+/// The 2-byte types of activations.
+pub const HALVES: [DType; 2] = [DType::F16, DType::BF16];
 
 /// softgpu always, and the first GPU if there is one; every tensor its own allocation, so that a stray access is seen.
 pub fn devices() -> Vec<Device> {
@@ -55,4 +60,25 @@ pub fn check_close(name: &str, got: &[f32], want: &[f64], bound: f64) {
     let error = error_of_maximum(got, want);
     println!("{name}: {error:.1e}");
     assert!(error <= bound, "{name}: error {error:.2e} of the maximum, bound {bound:.0e}");
+}
+
+/// `values` as `dtype` holds them, rounded to nearest even.
+pub fn rounded(values: &[f64], dtype: DType) -> Vec<f64> {
+    let round = |v: &f64| match dtype {
+        DType::F16 => f16::from_f64(*v).to_f64(),
+        DType::BF16 => bf16::from_f64(*v).to_f64(),
+        DType::F32 | DType::I32 => f64::from(*v as f32),
+    };
+    values.iter().map(round).collect()
+}
+
+/// How close a kernel of a 2-byte type comes to what that type allows. `exact` is the reference of the inputs as they
+/// were, `of_rounded` that of the inputs as `dtype` holds them. Fails unless max |got − exact| is at most twice the error
+/// of rounding inputs and output once, max |round(of_rounded) − exact|; prints the ratio (`--nocapture`).
+pub fn check_half(name: &str, got: &[f32], exact: &[f64], of_rounded: &[f64], dtype: DType) {
+    assert_eq!(got.len(), exact.len(), "{name}");
+    let once: Vec<f32> = rounded(of_rounded, dtype).iter().map(|v| *v as f32).collect();
+    let (error, due) = (error_of_maximum(got, exact), error_of_maximum(&once, exact));
+    println!("{name}, {dtype:?}: {error:.1e}, {:.2} of rounding once", error / due);
+    assert!(error <= 2.0 * due, "{name}, {dtype:?}: error {error:.2e} of the maximum, rounding once {due:.2e}");
 }

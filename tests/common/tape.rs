@@ -12,9 +12,21 @@ pub const RNG: RngState = RngState { seed: 0x0123_4567_89ab_cdef, step: 3 };
 
 /// A parameter on `tape` with these values, and the tensor of its gradient (zeros, added to).
 pub fn parameter(tape: &mut Tape, dev: &Device, values: &[f64], shape: &[usize], accumulate: bool) -> (Var, Tensor) {
-    let grad = dev.tensor(shape, DType::F32).unwrap();
+    parameter_of(tape, dev, values, shape, (DType::F32, DType::F32), accumulate)
+}
+
+/// The same with the types of value and gradient.
+pub fn parameter_of(
+    tape: &mut Tape,
+    dev: &Device,
+    values: &[f64],
+    shape: &[usize],
+    (of_value, of_grad): (DType, DType),
+    accumulate: bool,
+) -> (Var, Tensor) {
+    let grad = dev.tensor(shape, of_grad).unwrap();
     dev.zero(&grad).unwrap();
-    let value = dev.upload(&to_f32(values), shape).unwrap();
+    let value = dev.upload_as(&to_f32(values), shape, of_value).unwrap();
     (tape.parameter(value, grad.clone(), accumulate), grad)
 }
 
@@ -28,7 +40,7 @@ impl<F: Fn(&Device) -> Result<()>> Backward for Seed<F> {
     fn backward(&self, cx: &mut BackwardCx) -> Result<()> {
         for (v, given) in &self.of {
             // A copy, as some ops turn it into another gradient in place.
-            let copy = cx.dev().tensor(given.dims(), DType::F32)?;
+            let copy = cx.dev().tensor(given.dims(), given.dtype())?;
             cx.dev().copy(&copy, given)?;
             cx.give(*v, copy)?;
         }
@@ -49,8 +61,8 @@ where
 /// Runs the tape backward with ∂L/∂v = the values given, for each of `of`.
 pub fn backward(tape: &mut Tape, dev: &Device, of: &[(Var, &[f64])]) {
     let of = of.iter().map(|(v, given)| {
-        let shape = tape.value(*v).dims().to_vec();
-        (*v, dev.upload(&to_f32(given), &shape).unwrap())
+        let value = tape.value(*v);
+        (*v, dev.upload_as(&to_f32(given), value.dims(), value.dtype()).unwrap())
     });
     let of = of.collect();
     let loss = seed(tape, of, |_| Ok(())).unwrap();

@@ -4,8 +4,11 @@ use omega::reference;
 use omega::rng::Dropout;
 use omega::tape::Tape;
 
-use crate::common::tape::{RNG, backward, parameter};
-use crate::common::{check_close, check_differences, devices, random};
+use omega::device::Device;
+use omega::tensor::DType;
+
+use crate::common::tape::{RNG, backward, parameter_of};
+use crate::common::{HALVES, check_close, check_differences, check_half, devices, random, rounded};
 
 fn factors(drop: Dropout, len: usize) -> Vec<f64> {
     (0..len).map(|i| f64::from(drop.factor(RNG, i as u64))).collect()
@@ -24,34 +27,74 @@ fn reference_against_central_differences() {
     });
 }
 
-/// x comes from a product with the identity, because the op overwrites it.
+struct Case {
+    size: [usize; 2],
+    drop: Dropout,
+    /// x, b and dy.
+    inputs: [Vec<f64>; 3],
+}
+
+impl Case {
+    fn new(n: usize, f: usize, p: f32) -> Case {
+        let (mut x, b) = (random(n * f, 1), random(f, 2));
+        // Where x + b is nearly 0, rounding x would turn a whole gradient on or off.
+        x.iter_mut().enumerate().filter(|(i, x)| (**x + b[i % f]).abs() < 0.1).for_each(|(_, x)| *x += 0.25);
+        Case { size: [n, f], drop: Dropout { p, site: 9 }, inputs: [x, b, random(n * f, 4)] }
+    }
+
+    /// y, dx and db of the device. x comes from a product with the identity, because the op overwrites it.
+    fn run(&self, dev: &Device, dtype: DType, accumulate: bool) -> [Vec<f32>; 3] {
+        let ([n, f], [x, b, dy]) = (self.size, &self.inputs);
+        let identity: Vec<f64> = (0..f * f).map(|i| f64::from(i / f == i % f)).collect();
+        let mut tape = Tape::new(dev, RNG, true).with_dtype(dtype);
+        let (xv, dx) = parameter_of(&mut tape, dev, x, &[n, f], (dtype, dtype), accumulate);
+        let (eye, _) = parameter_of(&mut tape, dev, &identity, &[f, f], (dtype, dtype), false);
+        let (bv, db) = parameter_of(&mut tape, dev, b, &[f], (DType::F32, dtype), accumulate);
+        let product = linear(&mut tape, xv, eye, None).unwrap();
+        let y = bias_relu_dropout(&mut tape, product, bv, self.drop).unwrap();
+        let got = dev.read_wide(tape.value(y)).unwrap();
+        backward(&mut tape, dev, &[(y, dy)]);
+        [got, dev.read_wide(&dx).unwrap(), dev.read_wide(&db).unwrap()]
+    }
+
+    /// The same of the reference, of inputs as `dtype` holds them.
+    fn reference(&self, dtype: DType) -> [Vec<f64>; 3] {
+        let [x, dy] = [0, 2].map(|i| rounded(&self.inputs[i], dtype));
+        let (b, factor) = (&self.inputs[1], factors(self.drop, x.len()));
+        let [dx, db] = reference::bias_relu_dropout::backward(&x, b, &factor, &dy);
+        [reference::bias_relu_dropout::forward(&x, b, &factor), dx, db]
+    }
+}
+
 #[test]
 fn device_against_reference() {
     for dev in devices() {
         for (n, f, p) in [(1, 1, 0.0), (7, 33, 0.1), (130, 100, 0.5)] {
-            let (x, b, dy) = (random(n * f, 1), random(f, 2), random(n * f, 4));
-            let identity: Vec<f64> = (0..f * f).map(|i| f64::from(i / f == i % f)).collect();
-            let drop = Dropout { p, site: 9 };
-            let factor = factors(drop, n * f);
-            let run = |accumulate: bool| {
-                let mut tape = Tape::new(&dev, RNG, true);
-                let (xv, dx) = parameter(&mut tape, &dev, &x, &[n, f], accumulate);
-                let (eye, _) = parameter(&mut tape, &dev, &identity, &[f, f], false);
-                let (bv, db) = parameter(&mut tape, &dev, &b, &[f], accumulate);
-                let product = linear(&mut tape, xv, eye, None).unwrap();
-                let y = bias_relu_dropout(&mut tape, product, bv, drop).unwrap();
-                let got = dev.read::<f32>(tape.value(y)).unwrap();
-                backward(&mut tape, &dev, &[(y, &dy)]);
-                [got, dev.read::<f32>(&dx).unwrap(), dev.read::<f32>(&db).unwrap()]
-            };
-            let first = run(false);
-            assert_eq!(first, run(false), "two runs, the same bits");
-            assert_eq!(first, run(true), "adding to zeros");
-            let [dx, db] = reference::bias_relu_dropout::backward(&x, &b, &factor, &dy);
+            let case = Case::new(n, f, p);
+            let first = case.run(&dev, DType::F32, false);
+            assert_eq!(first, case.run(&dev, DType::F32, false), "two runs, the same bits");
+            assert_eq!(first, case.run(&dev, DType::F32, true), "adding to zeros");
+            let want = case.reference(DType::F32);
             // Measured: y and dx 8e-8, db 2e-7 of the maximum.
-            check_close("y", &first[0], &reference::bias_relu_dropout::forward(&x, &b, &factor), 5e-7);
-            check_close("dx", &first[1], &dx, 5e-7);
-            check_close("db", &first[2], &db, 1e-6);
+            for (i, (name, bound)) in [("y", 5e-7), ("dx", 5e-7), ("db", 1e-6)].into_iter().enumerate() {
+                check_close(name, &first[i], &want[i], bound);
+            }
+        }
+    }
+}
+
+/// Measured: at most 1.0 of the error of rounding once.
+#[test]
+fn half_types_against_reference() {
+    for (dev, dtype) in devices().iter().flat_map(|dev| HALVES.map(|dtype| (dev, dtype))) {
+        for (n, f, p) in [(1, 1, 0.0), (7, 33, 0.1), (65, 8, 0.1), (130, 104, 0.5)] {
+            let case = Case::new(n, f, p);
+            let got = case.run(dev, dtype, false);
+            assert_eq!(got, case.run(dev, dtype, true), "adding to zeros, and two runs, the same bits");
+            let (exact, of_rounded) = (case.reference(DType::F32), case.reference(dtype));
+            for (i, name) in ["y", "dx", "db"].into_iter().enumerate() {
+                check_half(name, &got[i], &exact[i], &of_rounded[i], dtype);
+            }
         }
     }
 }

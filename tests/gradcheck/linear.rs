@@ -2,8 +2,10 @@ use omega::ops::linear::linear;
 use omega::reference;
 use omega::tape::Tape;
 
-use crate::common::tape::{RNG, backward, parameter};
-use crate::common::{check_close, check_differences, devices, random};
+use omega::tensor::DType;
+
+use crate::common::tape::{RNG, backward, parameter, parameter_of};
+use crate::common::{HALVES, check_close, check_differences, check_half, devices, random, rounded};
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
@@ -45,6 +47,37 @@ fn device_against_reference() {
                 first.push(run);
             }
             assert_eq!(first[0], first[2], "two runs, the same bits");
+        }
+    }
+}
+
+/// Measured: y at most 1.44 of the error of rounding once (the product is rounded before the bias comes), others 1.0.
+#[test]
+fn half_types_against_reference() {
+    for (dev, dtype) in devices().iter().flat_map(|dev| HALVES.map(|dtype| (dev, dtype))) {
+        for (n, inner, out) in [(1, 1, 1), (7, 5, 33), (130, 64, 104)] {
+            let (x, w, b, dy) = (random(n * inner, 1), random(out * inner, 2), random(out, 3), random(n * out, 4));
+            let reference = |dtype: DType| {
+                let [x, w, dy] = [&x, &w, &dy].map(|values| rounded(values, dtype));
+                let [dx, dw, db] = reference::linear::backward(&x, &w, &dy, inner);
+                [reference::linear::forward(&x, &w, &b, inner), dx, dw, db]
+            };
+            let run = |accumulate: bool| {
+                let mut tape = Tape::new(dev, RNG, true).with_dtype(dtype);
+                let (xv, dx) = parameter_of(&mut tape, dev, &x, &[n, inner], (dtype, dtype), accumulate);
+                let (wv, dw) = parameter_of(&mut tape, dev, &w, &[out, inner], (dtype, dtype), accumulate);
+                let (bv, db) = parameter_of(&mut tape, dev, &b, &[out], (DType::F32, dtype), accumulate);
+                let y = linear(&mut tape, xv, wv, Some(bv)).unwrap();
+                let got = dev.read_wide(tape.value(y)).unwrap();
+                backward(&mut tape, dev, &[(y, &dy)]);
+                [got, dev.read_wide(&dx).unwrap(), dev.read_wide(&dw).unwrap(), dev.read_wide(&db).unwrap()]
+            };
+            let got = run(false);
+            assert_eq!(got, run(true), "adding to zeros, and two runs, the same bits");
+            let (exact, of_rounded) = (reference(DType::F32), reference(dtype));
+            for (i, name) in ["y", "dx", "dw", "db"].into_iter().enumerate() {
+                check_half(name, &got[i], &exact[i], &of_rounded[i], dtype);
+            }
         }
     }
 }
