@@ -133,6 +133,12 @@ pub struct TranslateArgs {
     /// Rank by the plain sum of log-probabilities
     #[arg(long)]
     pub unnormalized: bool,
+    /// Compute in f16; the checkpoint's parameters are f32 always
+    #[arg(long)]
+    pub fp16: bool,
+    /// Compute in bf16
+    #[arg(long)]
+    pub bf16: bool,
     /// Source tokens in a batch, padding counted
     #[arg(long, value_name = "N", default_value_t = 4096)]
     pub max_tokens: usize,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
+use crate::tensor::DType;
 
 /// Longest sentence in tokens, end symbol included, as fairseq's default: what `omega prepare` keeps and a model takes.
 pub const MAX_POSITIONS: usize = 1024;
@@ -131,6 +132,12 @@ pub struct TrainFlags {
     /// Keep ω at its initial value
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub omega_frozen: Option<bool>,
+    /// Activations, gradients and a copy of the matrices in f16, with loss scaling; parameters and optimiser stay f32
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub fp16: Option<bool>,
+    /// The same in bf16, which needs no loss scaling
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub bf16: Option<bool>,
     /// Chance to drop after embeddings and sublayers [default: 0.1]
     #[arg(long, value_name = "P")]
     pub dropout: Option<f32>,
@@ -225,6 +232,8 @@ pub struct TrainConfig {
     pub init: Init,
     pub omega: OmegaSource,
     pub omega_frozen: bool,
+    pub fp16: bool,
+    pub bf16: bool,
     pub dropout: f32,
     pub attention_dropout: f32,
     pub relu_dropout: f32,
@@ -284,6 +293,8 @@ impl TrainFlags {
             init,
             omega,
             omega_frozen,
+            fp16,
+            bf16,
             dropout,
             attention_dropout,
             relu_dropout,
@@ -340,6 +351,8 @@ impl TrainFlags {
             init: self.init.unwrap_or(Init::Xavier),
             omega: omega_source(self.omega.as_deref(), residual)?,
             omega_frozen: self.omega_frozen.unwrap_or(false),
+            fp16: self.fp16.unwrap_or(false),
+            bf16: self.bf16.unwrap_or(false),
             dropout: self.dropout.unwrap_or(0.1),
             attention_dropout: self.attention_dropout.unwrap_or(0.0),
             relu_dropout: self.relu_dropout.unwrap_or(0.0),
@@ -372,6 +385,16 @@ impl TrainFlags {
     }
 }
 
+/// Type of activations and gradients for these flags, of which one can be set.
+pub fn dtype(fp16: bool, bf16: bool) -> Result<DType> {
+    match (fp16, bf16) {
+        (false, false) => Ok(DType::F32),
+        (true, false) => Ok(DType::F16),
+        (false, true) => Ok(DType::BF16),
+        (true, true) => Err(Error::usage("--fp16 and --bf16: one of them at most")),
+    }
+}
+
 fn omega_source(flag: Option<&str>, residual: Residual) -> Result<OmegaSource> {
     if let (Some(value), false) = (flag, residual == Residual::Admin) {
         let name = residual.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
@@ -396,7 +419,13 @@ fn betas(flag: Option<&[f64]>) -> Result<(f64, f64)> {
 }
 
 impl TrainConfig {
+    /// Type of activations and gradients.
+    pub fn dtype(&self) -> DType {
+        dtype(self.fp16, self.bf16).unwrap_or(DType::F32) // `check` has refused both
+    }
+
     fn check(&self) -> Result<()> {
+        dtype(self.fp16, self.bf16)?;
         let at_least_one = [
             ("encoder-layers", self.encoder_layers),
             ("decoder-layers", self.decoder_layers),
@@ -479,6 +508,8 @@ impl TrainConfig {
                 OmegaSource::File(path) => path.to_string_lossy().into_owned(),
             }),
             omega_frozen: Some(self.omega_frozen),
+            fp16: Some(self.fp16),
+            bf16: Some(self.bf16),
             dropout: Some(self.dropout),
             attention_dropout: Some(self.attention_dropout),
             relu_dropout: Some(self.relu_dropout),

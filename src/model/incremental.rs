@@ -9,8 +9,7 @@ use crate::ops::attention::Seqs;
 use crate::ops::embed::EmbedIndex;
 use crate::ops::linear::linear;
 use crate::rng::RngState;
-use crate::tape::Tape;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 
 use super::Model;
 use super::batch::{PackedSide, seqs};
@@ -44,7 +43,7 @@ pub struct Incremental<'m> {
 impl<'m> Incremental<'m> {
     /// Encodes `source` and projects it once for every decoder layer.
     pub fn start(model: &'m Model, source: &PackedSide) -> Result<Incremental<'m>> {
-        let mut tape = Tape::new(model.params.dev(), RngState::default(), false);
+        let mut tape = model.tape(RngState::default(), false);
         let encoded = model.encode(&mut tape, source)?;
         let mut pass = model.pass(&mut tape, false, None);
         let layers = 0..model.config.decoder_layers;
@@ -65,7 +64,7 @@ impl<'m> Incremental<'m> {
         let index = EmbedIndex::new(&dev, &tokens, &vec![FIRST_POSITION + self.length as u32; rows.len()])?;
         let to_past = seqs(&dev, &vec![1; rows.len()], &vec![self.length + 1; rows.len()])?;
         let to_source = self.source_seqs(rows)?;
-        let mut tape = Tape::new(&dev, RngState::default(), false);
+        let mut tape = model.tape(RngState::default(), false);
         let table = model.params.var(&mut tape, EMBED)?;
         let mut pass = model.pass(&mut tape, false, None);
         let x = model.embed(&mut pass, Stack::Decoder, table, &index)?;
@@ -111,7 +110,7 @@ impl<'m> Incremental<'m> {
     fn append(&self, layer: usize, rows: &[Row], new: &Tensor) -> Result<Tensor> {
         let (dev, width) = (self.model.params.dev(), 2 * self.model.config.d_model);
         let (old, next) = (self.length * width, (self.length + 1) * width);
-        let cache = dev.tensor(&[rows.len(), self.length + 1, width], DType::F32)?;
+        let cache = dev.tensor(&[rows.len(), self.length + 1, width], new.dtype())?;
         for (at, row) in rows.iter().enumerate() {
             if old > 0 {
                 dev.copy(&cache.view(at * next, &[old])?, &self.past[layer].view(row.parent * old, &[old])?)?;

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::ops::embed::{EmbedIndex, embed};
 use crate::rng::RngState;
 use crate::tape::{Tape, Var};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 use admin::{Omegas, Profiler};
 use config::EMBED;
@@ -46,10 +46,15 @@ pub struct Output {
 }
 
 impl Model {
-    /// A model of `config` with all parameters zero: to be initialised or loaded.
+    /// A model of `config` with all parameters zero: to be initialised or loaded. In f32.
     pub fn new(dev: &Device, config: ModelConfig) -> Result<Model> {
+        Model::of_dtype(dev, config, DType::F32)
+    }
+
+    /// The same with activations, gradients and the matrices that kernels read in `dtype`; parameters stay f32.
+    pub fn of_dtype(dev: &Device, config: ModelConfig, dtype: DType) -> Result<Model> {
         config.check()?;
-        let params = Params::new(dev, config.specs())?;
+        let params = Params::new(dev, config.specs(), dtype)?;
         let rows = config.max_positions + positions::FIRST_POSITION as usize;
         let positions = dev.upload(&positions::table(rows, config.d_model), &[rows, config.d_model])?;
         Ok(Model { config, params, positions })
@@ -58,6 +63,11 @@ impl Model {
     /// Fills the parameters from `seed`; ω starts at 1.
     pub fn initialise(&self, seed: u64) -> Result<()> {
         init::initialise(&self.params, &self.config, seed)
+    }
+
+    /// An empty tape of the model's type.
+    pub fn tape(&self, rng: RngState, recording: bool) -> Tape {
+        Tape::new(self.params.dev(), rng, recording).with_dtype(self.params.dtype())
     }
 
     /// The forward pass on `t`; `training` turns dropout on. Gradients go to [`Params`], where they add up.
@@ -73,7 +83,7 @@ impl Model {
     }
 
     /// Admin's profiling pass: one forward in training mode over `batch`, which sets each ω as it goes and returns
-    /// them. An error for other residual schemes, which have no ω.
+    /// them. In f32 whatever the model's type, so that ω does not depend on it. An error for other residual schemes, which have no ω.
     pub fn profile(&self, batch: &PackedBatch, rng: RngState) -> Result<Omegas> {
         if self.config.residual != Residual::Admin {
             return Err(Error::usage("profiling needs --residual admin: other schemes have no ω"));

@@ -1,5 +1,8 @@
 //! All parameters in one flat f32 buffer, all gradients in another of the same layout: one optimiser launch, one norm,
 //! one checkpoint write. A parameter is a named view; names are fairseq's.
+//!
+//! A model of a 2-byte type has a third buffer of that layout, a rounded copy of the values, and its gradients are of that
+//! type. Matrices are read from the copy; vectors (biases, gains, ω) are read as they are, in f32.
 
 use std::collections::HashMap;
 
@@ -42,14 +45,16 @@ pub struct Params {
     entries: Vec<Entry>,
     index: HashMap<String, usize>,
     values: Tensor,
+    /// The values in a 2-byte type.
+    copy: Option<Tensor>,
     grads: Tensor,
     trainable: usize,
 }
 
 impl Params {
-    /// Zeroed buffers for `specs`, laid out in their order, those that are not trainable last. An error if a name
-    /// occurs twice.
-    pub fn new(dev: &Device, specs: Vec<Spec>) -> Result<Params> {
+    /// Zeroed buffers for `specs`, laid out in their order, those that are not trainable last; gradients, and the matrices
+    /// that kernels read, are of type `dtype`. An error if a name occurs twice.
+    pub fn new(dev: &Device, specs: Vec<Spec>, dtype: DType) -> Result<Params> {
         let (free, frozen): (Vec<_>, Vec<_>) = specs.into_iter().partition(|spec| spec.trainable);
         let (mut entries, mut index, mut end, mut trainable) = (Vec::new(), HashMap::new(), 0, 0);
         for spec in free.into_iter().chain(frozen) {
@@ -63,14 +68,22 @@ impl Params {
             entries.push(Entry { spec, offset: end });
             end = next;
         }
-        let (values, grads) = (dev.tensor(&[end], DType::F32)?, dev.tensor(&[end], DType::F32)?);
-        dev.zero(&values)?;
-        dev.zero(&grads)?;
-        Ok(Params { dev: dev.clone(), entries, index, values, grads, trainable })
+        let zeros = |dtype| {
+            let flat = dev.tensor(&[end], dtype)?;
+            dev.zero(&flat).map(|()| flat)
+        };
+        let copy = (dtype != DType::F32).then(|| zeros(dtype)).transpose()?;
+        let (values, grads) = (zeros(DType::F32)?, zeros(dtype)?);
+        Ok(Params { dev: dev.clone(), entries, index, values, copy, grads, trainable })
     }
 
     pub fn dev(&self) -> &Device {
         &self.dev
+    }
+
+    /// Type of the gradients, and of the matrices that kernels read.
+    pub fn dtype(&self) -> DType {
+        self.grads.dtype()
     }
 
     /// Every parameter, in the order of the buffers.
@@ -91,6 +104,11 @@ impl Params {
     /// Values that the optimiser changes: a prefix of [`Params::values`].
     pub fn trainable_values(&self) -> Result<Tensor> {
         self.values.view(0, &[self.trainable])
+    }
+
+    /// The copy of them in a 2-byte type, if the model has one.
+    pub fn trainable_copy(&self) -> Result<Option<Tensor>> {
+        self.copy.as_ref().map(|copy| copy.view(0, &[self.trainable])).transpose()
     }
 
     /// Their gradients, in the same layout.
@@ -132,19 +150,38 @@ impl Params {
 
     /// Replaces the values of `name`; `data` is row-major and of its size.
     pub fn write(&self, name: &str, data: &[f32]) -> Result<()> {
-        self.dev.write(&self.value(name)?, data)
+        self.dev.write(&self.value(name)?, data)?;
+        match &self.copy {
+            Some(copy) => {
+                let entry = self.entry(name)?;
+                let rounded = self.dev.upload_as(data, &entry.spec.shape, copy.dtype())?;
+                self.dev.copy(&copy.view(entry.offset, &entry.spec.shape)?, &rounded)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What a kernel on `t` reads as `name`: matrices are of the tape's type, vectors f32.
+    fn operand(&self, t: &Tape, name: &str) -> Result<Tensor> {
+        let entry = self.entry(name)?;
+        match &self.copy {
+            Some(copy) if t.dtype() != DType::F32 && entry.spec.shape.len() > 1 => {
+                copy.view(entry.offset, &entry.spec.shape)
+            }
+            _ => self.value(name),
+        }
     }
 
     /// `name` on the tape. Its gradient is added to, so that micro-batches and several uses sum up.
     pub fn var(&self, t: &mut Tape, name: &str) -> Result<Var> {
-        let (value, grad) = (self.value(name)?, self.grad(name)?);
+        let (value, grad) = (self.operand(t, name)?, self.grad(name)?);
         Ok(t.parameter(value, grad, true))
     }
 
     /// Rows `start .. start + len` of `name` on the tape, for a matrix of which different parts are used in
     /// different places.
     pub fn var_rows(&self, t: &mut Tape, name: &str, start: usize, len: usize) -> Result<Var> {
-        let (value, grad) = (self.value(name)?.rows(start, len)?, self.grad(name)?.rows(start, len)?);
+        let (value, grad) = (self.operand(t, name)?.rows(start, len)?, self.grad(name)?.rows(start, len)?);
         Ok(t.parameter(value, grad, true))
     }
 }
@@ -153,12 +190,13 @@ impl Params {
 mod tests {
     use super::*;
     use crate::device::Allocation;
+    use crate::rng::RngState;
 
     #[test]
     fn frozen_parameters_lie_behind_the_trainable_ones_and_all_are_aligned() {
         let frozen = Spec { trainable: false, ..Spec::new("omega", &[3]) };
         let specs = vec![Spec::new("a", &[5, 7]), frozen, Spec::new("b", &[64])];
-        let params = Params::new(&Device::soft(Allocation::Arena), specs).unwrap();
+        let params = Params::new(&Device::soft(Allocation::Arena), specs, DType::F32).unwrap();
         let offsets: Vec<_> = params.entries().iter().map(|e| (e.spec.name.as_str(), e.offset)).collect();
         assert_eq!(offsets, [("a", 0), ("b", 64), ("omega", 128)]);
         assert_eq!(params.trainable_values().unwrap().numel(), 128);
@@ -171,6 +209,24 @@ mod tests {
     #[test]
     fn a_name_twice_is_refused() {
         let specs = vec![Spec::new("a", &[1]), Spec::new("a", &[1])];
-        assert!(Params::new(&Device::soft(Allocation::Arena), specs).is_err());
+        assert!(Params::new(&Device::soft(Allocation::Arena), specs, DType::F32).is_err());
+    }
+
+    #[test]
+    fn kernels_read_rounded_matrices_and_f32_vectors() {
+        let dev = Device::soft(Allocation::Arena);
+        let params = Params::new(&dev, vec![Spec::new("w", &[2, 1]), Spec::new("b", &[2])], DType::F16).unwrap();
+        let third = [1.0 / 3.0, -2.0];
+        params.write("w", &third).unwrap();
+        params.write("b", &third).unwrap();
+        assert_eq!(params.read("w").unwrap(), third, "the f32 values are kept");
+        let mut half = Tape::new(&dev, RngState::default(), true).with_dtype(DType::F16);
+        let (w, b) = (params.var(&mut half, "w").unwrap(), params.var(&mut half, "b").unwrap());
+        assert_eq!(dev.read_wide(half.value(w)).unwrap(), [half::f16::from_f32(third[0]).to_f32(), -2.0]);
+        assert_eq!(dev.read::<f32>(half.value(b)).unwrap(), third);
+        let mut wide = Tape::new(&dev, RngState::default(), false);
+        let w = params.var(&mut wide, "w").unwrap();
+        assert_eq!(dev.read::<f32>(wide.value(w)).unwrap(), third, "an f32 tape sees f32");
+        assert_eq!(params.trainable_copy().unwrap().unwrap().numel(), params.trainable_grads().unwrap().numel());
     }
 }

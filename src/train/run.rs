@@ -16,7 +16,6 @@ use crate::model::{Model, PackedBatch};
 use crate::ops::cross_entropy::cross_entropy;
 use crate::optim::Updater;
 use crate::rng::RngState;
-use crate::tape::Tape;
 use crate::tensor::Tensor;
 use crate::text::{Batches, Coder, Pairs};
 
@@ -65,7 +64,7 @@ pub struct Run {
 /// Forward and backward pass of one micro-batch; gradients add up in the model's parameters. Loss and negative
 /// log-likelihood `[1]`, summed over target tokens, in nats, on the device.
 pub fn micro_batch(model: &Model, batch: &PackedBatch, rng: RngState, smoothing: f32) -> Result<(Tensor, Tensor)> {
-    let mut tape = Tape::new(model.params.dev(), rng, true);
+    let mut tape = model.tape(rng, true);
     let output = model.forward(&mut tape, batch, true)?;
     let (loss, nll) = cross_entropy(&mut tape, output.logits, &batch.targets, smoothing)?;
     let value = tape.value(loss).clone();

@@ -70,7 +70,7 @@ impl Prepared {
 
     /// A model with its initial values, ω included. Those come from the first batch where they are profiled.
     pub fn initialise(&self, dev: &Device) -> Result<(Model, Omegas)> {
-        let model = Model::new(dev, self.model.clone())?;
+        let model = Model::of_dtype(dev, self.model.clone(), self.config.dtype())?;
         model.initialise(self.config.seed)?;
         let first = self.pack(dev, self.batches.order(1)[0])?;
         let rng = RngState { seed: self.config.seed, step: PROFILING_STEP };
@@ -190,7 +190,7 @@ fn fresh(prepared: &Prepared, dev: &Device) -> Result<Start> {
 }
 
 fn resume(prepared: &Prepared, dev: &Device, checkpoint: &Checkpoint) -> Result<Start> {
-    let model = Model::new(dev, prepared.model.clone())?;
+    let model = Model::of_dtype(dev, prepared.model.clone(), prepared.config.dtype())?;
     let updater = Updater::new(&prepared.config, &model.params)?;
     checkpoint.restore(&model, Some(&updater.moments))?;
     // Rates of dropout may change from one start to the next; the shape has been compared.

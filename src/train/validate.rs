@@ -7,7 +7,6 @@ use crate::error::Result;
 use crate::model::Model;
 use crate::ops::cross_entropy::cross_entropy;
 use crate::rng::RngState;
-use crate::tape::Tape;
 use crate::text::bleu::corpus_bleu;
 use crate::text::{Batches, Coder, Pairs};
 use crate::translate::search::Search;
@@ -42,7 +41,7 @@ impl Validation {
         let (mut loss, mut nll, mut tokens) = (0.0, 0.0, 0);
         for numbers in self.batches.iter() {
             let batch = pack(dev, &self.pairs, numbers, model.config.max_positions)?;
-            let mut tape = Tape::new(dev, RngState::default(), false);
+            let mut tape = model.tape(RngState::default(), false);
             let output = model.forward(&mut tape, &batch, false)?;
             let (batch_loss, batch_nll) = cross_entropy(&mut tape, output.logits, &batch.targets, smoothing)?;
             loss += f64::from(dev.read::<f32>(tape.value(batch_loss))?[0]);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::checkpoint::Checkpoint;
 use crate::cli::TranslateArgs;
+use crate::config::dtype;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::files::print;
@@ -53,7 +54,7 @@ impl Translator {
         let config = checkpoint.state.model.clone();
         let coder = coder(args.data.as_deref(), &path, &checkpoint.state.target, config.vocab)?;
         let dev = Device::open(args.device)?;
-        let model = Model::new(&dev, config)?;
+        let model = Model::of_dtype(&dev, config, dtype(args.fp16, args.bf16)?)?;
         checkpoint.restore(&model, None)?;
         Ok(Translator { dev, model, coder, settings, max_tokens: args.max_tokens })
     }

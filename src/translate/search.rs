@@ -101,7 +101,7 @@ pub fn search(dev: &Device, model: &Model, sources: &[&[u32]], settings: &Search
     let mut rows: Vec<Row> = (0..sources.len()).map(|sentence| Row { parent: 0, sentence, token: EOS }).collect();
     let vocab = model.config.vocab;
     while !rows.is_empty() {
-        let logits: Vec<f32> = dev.read(&decoder.step(&rows)?)?;
+        let logits = dev.read_wide(&decoder.step(&rows)?)?;
         // Rows of a sentence lie together, in the order of its beams.
         let mut starts = Vec::with_capacity(sentences.len());
         let mut start = 0;

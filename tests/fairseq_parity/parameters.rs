@@ -7,6 +7,7 @@ use omega::device::{Allocation, Device};
 use omega::model::admin::Omegas;
 use omega::model::params::Params;
 use omega::model::{Stack, admin, positions};
+use omega::tensor::DType;
 
 use crate::fixture::{ModelFolder, folders_with, tensors};
 
@@ -20,7 +21,7 @@ fn parameters_are_the_originals_by_name_shape_and_value() {
         let ours: BTreeMap<_, _> = specs.iter().map(|spec| (spec.name.clone(), spec.shape.clone())).collect();
         let expected: BTreeMap<_, _> = theirs.iter().map(|(name, array)| (name.clone(), array.shape.clone())).collect();
         assert_eq!(ours, expected, "{}", folder.path.display());
-        let params = Params::new(&dev, specs).unwrap();
+        let params = Params::new(&dev, specs, DType::F32).unwrap();
         for (name, array) in &theirs {
             params.write(name, &array.f32s()).unwrap();
         }
