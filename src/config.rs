@@ -138,6 +138,9 @@ pub struct TrainFlags {
     /// The same in bf16, which needs no loss scaling
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub bf16: Option<bool>,
+    /// Keep only the input of each layer, and run layers again in the backward pass: less memory, same bits
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub recompute: Option<bool>,
     /// Chance to drop after embeddings and sublayers [default: 0.1]
     #[arg(long, value_name = "P")]
     pub dropout: Option<f32>,
@@ -234,6 +237,7 @@ pub struct TrainConfig {
     pub omega_frozen: bool,
     pub fp16: bool,
     pub bf16: bool,
+    pub recompute: bool,
     pub dropout: f32,
     pub attention_dropout: f32,
     pub relu_dropout: f32,
@@ -295,6 +299,7 @@ impl TrainFlags {
             omega_frozen,
             fp16,
             bf16,
+            recompute,
             dropout,
             attention_dropout,
             relu_dropout,
@@ -353,6 +358,7 @@ impl TrainFlags {
             omega_frozen: self.omega_frozen.unwrap_or(false),
             fp16: self.fp16.unwrap_or(false),
             bf16: self.bf16.unwrap_or(false),
+            recompute: self.recompute.unwrap_or(false),
             dropout: self.dropout.unwrap_or(0.1),
             attention_dropout: self.attention_dropout.unwrap_or(0.0),
             relu_dropout: self.relu_dropout.unwrap_or(0.0),
@@ -510,6 +516,7 @@ impl TrainConfig {
             omega_frozen: Some(self.omega_frozen),
             fp16: Some(self.fp16),
             bf16: Some(self.bf16),
+            recompute: Some(self.recompute),
             dropout: Some(self.dropout),
             attention_dropout: Some(self.attention_dropout),
             relu_dropout: Some(self.relu_dropout),

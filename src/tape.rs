@@ -3,6 +3,8 @@
 //! Write rule: the first writer of a gradient overwrites (`accumulate` 0), every later one adds. A gradient that is
 //! asked for and was never written is an error, not a zero.
 
+mod recompute;
+
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::rng::RngState;
@@ -187,6 +189,10 @@ impl Tape {
         self.expect("backward", "loss", loss, &[1])?;
         self.entries[loss.0].grad = Some(dloss);
         self.entries[loss.0].written = true;
+        self.replay()
+    }
+
+    fn replay(&mut self) -> Result<()> {
         while let Some(node) = self.nodes.pop() {
             let mut cx = BackwardCx { tape: self, op: node.op, outputs: &node.outputs };
             node.saved.backward(&mut cx)?;

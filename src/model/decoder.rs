@@ -23,11 +23,15 @@ pub fn decode(
     let x = model.embed(pass, Stack::Decoder, table, &previous.index)?;
     let mut x = pass.open(Stack::Decoder, x)?;
     for layer in 0..pass.config.decoder_layers {
-        let place = |error: crate::Error| error.context(format!("decoder layer {layer}"));
-        x = pass.self_attention(x, Stack::Decoder, layer, &previous.seqs).map_err(place)?;
-        let kv = pass.cross_keys(memory, layer).map_err(place)?;
-        x = pass.cross_attention(x, kv, layer, cross).map_err(place)?;
-        x = pass.feed_forward(x, Stack::Decoder, layer).map_err(place)?;
+        let (seqs, cross) = (previous.seqs.clone(), cross.clone());
+        x = pass
+            .layer(x, &[memory], move |pass, x, others| {
+                let x = pass.self_attention(x, Stack::Decoder, layer, &seqs)?;
+                let kv = pass.cross_keys(others[0], layer)?;
+                let x = pass.cross_attention(x, kv, layer, &cross)?;
+                pass.feed_forward(x, Stack::Decoder, layer)
+            })
+            .map_err(|error| error.context(format!("decoder layer {layer}")))?;
     }
     linear(pass.tape, x.input, table, None)
 }

@@ -13,9 +13,13 @@ pub fn encode(pass: &mut Pass<'_>, model: &Model, table: Var, source: &PackedSid
     let x = model.embed(pass, Stack::Encoder, table, &source.index)?;
     let mut x = pass.open(Stack::Encoder, x)?;
     for layer in 0..pass.config.encoder_layers {
-        let place = |error: crate::Error| error.context(format!("encoder layer {layer}"));
-        x = pass.self_attention(x, Stack::Encoder, layer, &source.seqs).map_err(place)?;
-        x = pass.feed_forward(x, Stack::Encoder, layer).map_err(place)?;
+        let seqs = source.seqs.clone();
+        x = pass
+            .layer(x, &[], move |pass, x, _| {
+                let x = pass.self_attention(x, Stack::Encoder, layer, &seqs)?;
+                pass.feed_forward(x, Stack::Encoder, layer)
+            })
+            .map_err(|error| error.context(format!("encoder layer {layer}")))?;
     }
     Ok(x.input)
 }

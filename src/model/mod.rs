@@ -32,6 +32,8 @@ use sublayer::Pass;
 pub struct Model {
     pub config: ModelConfig,
     pub params: Params,
+    /// Whether a backward pass runs each layer again instead of keeping its activations.
+    pub recompute: bool,
     /// Sinusoids [max_positions + 2, d].
     positions: Tensor,
 }
@@ -57,7 +59,7 @@ impl Model {
         let params = Params::new(dev, config.specs(), dtype)?;
         let rows = config.max_positions + positions::FIRST_POSITION as usize;
         let positions = dev.upload(&positions::table(rows, config.d_model), &[rows, config.d_model])?;
-        Ok(Model { config, params, positions })
+        Ok(Model { config, params, recompute: false, positions })
     }
 
     /// Fills the parameters from `seed`; ω starts at 1.
@@ -124,7 +126,8 @@ impl Model {
     }
 
     fn pass<'a>(&'a self, tape: &'a mut Tape, training: bool, profiler: Option<&'a mut Profiler>) -> Pass<'a> {
-        Pass { config: &self.config, params: &self.params, tape, training, profiler }
+        let recompute = self.recompute && profiler.is_none();
+        Pass { config: &self.config, params: &self.params, tape, training, profiler, recompute }
     }
 
     /// Dropout(√d·E[token] + PE[position]) [T, d].

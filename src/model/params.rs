@@ -5,6 +5,7 @@
 //! type. Matrices are read from the copy; vectors (biases, gains, ω) are read as they are, in f32.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -39,11 +40,12 @@ pub struct Entry {
     pub offset: usize,
 }
 
-/// The flat buffers and the table of what lies where. Gaps between parameters are zero and stay zero.
+/// The flat buffers and the table of what lies where. Gaps between parameters are zero and stay zero. Clones share all.
+#[derive(Clone)]
 pub struct Params {
     dev: Device,
-    entries: Vec<Entry>,
-    index: HashMap<String, usize>,
+    entries: Arc<[Entry]>,
+    index: Arc<HashMap<String, usize>>,
     values: Tensor,
     /// The values in a 2-byte type.
     copy: Option<Tensor>,
@@ -74,6 +76,7 @@ impl Params {
         };
         let copy = (dtype != DType::F32).then(|| zeros(dtype)).transpose()?;
         let (values, grads) = (zeros(DType::F32)?, zeros(dtype)?);
+        let (entries, index) = (entries.into(), Arc::new(index));
         Ok(Params { dev: dev.clone(), entries, index, values, copy, grads, trainable })
     }
 

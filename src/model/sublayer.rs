@@ -49,6 +49,8 @@ pub struct Pass<'a> {
     pub training: bool,
     /// Measures ω and puts it in force.
     pub profiler: Option<&'a mut Profiler>,
+    /// Whether layers keep only their inputs, and run again in the backward pass.
+    pub recompute: bool,
 }
 
 /// The residual stream [T, d] and what the next branch reads: the stream itself, or, for Pre-LN, its LayerNorm.
@@ -119,6 +121,30 @@ impl Pass<'_> {
         };
         let norm = self.norm(&norm)?;
         Ok(Stream { residual: x, input: layernorm(self.tape, x, norm, LAYER_NORM_EPS)? })
+    }
+
+    /// The layer `body` from the stream `x` and whatever `others` it reads; on a tape that records it is recomputed in the
+    /// backward pass if the model asks for that.
+    pub fn layer<F>(&mut self, x: Stream, others: &[Var], body: F) -> Result<Stream>
+    where
+        F: Fn(&mut Pass<'_>, Stream, &[Var]) -> Result<Stream> + 'static,
+    {
+        if !self.recompute {
+            return body(self, x, others);
+        }
+        // One variable, or two where a norm stands between the stream and what the next branch reads.
+        let vars = |x: Stream| if x.residual == x.input { vec![x.residual] } else { vec![x.residual, x.input] };
+        let mut inputs = vars(x);
+        let streams = inputs.len();
+        inputs.extend(others);
+        let (config, params, training) = (self.config.clone(), self.params.clone(), self.training);
+        let outputs = self.tape.recomputed("layer", &inputs, move |tape, inputs| {
+            let (config, params) = (&config, &params);
+            let mut pass = Pass { config, params, tape, training, profiler: None, recompute: false };
+            let x = Stream { residual: inputs[0], input: inputs[streams - 1] };
+            body(&mut pass, x, &inputs[streams..]).map(vars)
+        })?;
+        Ok(Stream { residual: outputs[0], input: outputs[outputs.len() - 1] })
     }
 
     /// Self-attention within `seqs`.

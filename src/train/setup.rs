@@ -68,9 +68,16 @@ impl Prepared {
         pack(dev, &self.pairs, self.batches.batch(number as usize), self.model.max_positions)
     }
 
+    /// A model without values.
+    fn model(&self, dev: &Device) -> Result<Model> {
+        let mut model = Model::of_dtype(dev, self.model.clone(), self.config.dtype())?;
+        model.recompute = self.config.recompute;
+        Ok(model)
+    }
+
     /// A model with its initial values, ω included. Those come from the first batch where they are profiled.
     pub fn initialise(&self, dev: &Device) -> Result<(Model, Omegas)> {
-        let model = Model::of_dtype(dev, self.model.clone(), self.config.dtype())?;
+        let model = self.model(dev)?;
         model.initialise(self.config.seed)?;
         let first = self.pack(dev, self.batches.order(1)[0])?;
         let rng = RngState { seed: self.config.seed, step: PROFILING_STEP };
@@ -190,7 +197,7 @@ fn fresh(prepared: &Prepared, dev: &Device) -> Result<Start> {
 }
 
 fn resume(prepared: &Prepared, dev: &Device, checkpoint: &Checkpoint) -> Result<Start> {
-    let model = Model::of_dtype(dev, prepared.model.clone(), prepared.config.dtype())?;
+    let model = prepared.model(dev)?;
     let updater = Updater::new(&prepared.config, &model.params)?;
     checkpoint.restore(&model, Some(&updater.moments))?;
     // Rates of dropout may change from one start to the next; the shape has been compared.
