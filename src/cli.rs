@@ -20,12 +20,15 @@ pub enum Command {
     /// Turn parallel text into a data-bin folder: joint BPE, dictionaries, binary ids
     Prepare(PrepareArgs),
     /// Train a model on a data-bin folder
+    #[command(args_override_self = true)]
     Train(Box<TrainArgs>),
     /// Translate stdin to stdout
+    #[command(args_override_self = true)]
     Translate(TranslateArgs),
     /// BLEU and chrF2 of the hypotheses on stdin, as sacreBLEU computes them
     Score(ScoreArgs),
     /// Run Admin's profiling pass and print ω per sublayer
+    #[command(args_override_self = true)]
     Profile(Box<ProfileArgs>),
     /// List the devices and say which one `--device auto` takes
     Devices,
@@ -78,6 +81,9 @@ pub struct TrainArgs {
     /// Read flags from a TOML file (`max-tokens = 4096`); flags typed here win
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Check flags and data, print parameters, memory and the largest --max-tokens for it, and end
+    #[arg(long)]
+    pub dry_run: bool,
     /// Print where the device's time went up to the first validation; each kernel then waits for the one before
     #[arg(long)]
     pub kernel_times: bool,

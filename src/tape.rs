@@ -5,7 +5,7 @@
 
 mod recompute;
 
-use crate::device::Device;
+use crate::device::{Device, Purpose};
 use crate::error::{Error, Result};
 use crate::rng::RngState;
 use crate::tensor::{DType, Tensor};
@@ -135,12 +135,33 @@ impl Tape {
 
     /// Uninitialised memory for an activation.
     pub fn alloc(&self, shape: &[usize]) -> Result<Tensor> {
-        self.dev.tensor(shape, self.dtype)
+        self.alloc_of(shape, self.dtype)
     }
 
     /// Uninitialised memory for statistics and sums, which are f32 whatever the activations are.
     pub fn alloc_f32(&self, shape: &[usize]) -> Result<Tensor> {
-        self.dev.tensor(shape, DType::F32)
+        self.alloc_of(shape, DType::F32)
+    }
+
+    /// Uninitialised memory for what an op keeps for its backward pass.
+    pub fn alloc_of(&self, shape: &[usize], dtype: DType) -> Result<Tensor> {
+        self.dev.tensor_for(Purpose::Activations, shape, dtype)
+    }
+
+    /// A place on the tape; see [`Tape::forget_since`].
+    pub fn mark(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Frees what was put on the tape since `mark`, but for `kept`. For tapes that do not record, which would hold
+    /// everything to their end.
+    pub fn forget_since(&mut self, mark: usize, kept: &[Var]) {
+        debug_assert!(!self.recording);
+        for at in mark..self.entries.len() {
+            if !kept.contains(&Var(at)) {
+                self.entries[at].value = None;
+            }
+        }
     }
 
     /// Records `op` with its one output and what it saved.
@@ -260,7 +281,7 @@ impl BackwardCx<'_> {
                 let Some(value) = &entry.value else {
                     return Err(Error::tape(format!("{}: the value of an input is gone", self.op)));
                 };
-                let grad = dev.tensor(value.dims(), value.dtype())?;
+                let grad = dev.tensor_for(Purpose::ActivationGradients, value.dims(), value.dtype())?;
                 entry.grad = Some(grad.clone());
                 grad
             }

@@ -28,19 +28,63 @@ pub enum Allocation {
     Separate,
 }
 
+/// What memory is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    Parameters,
+    /// The matrices in a 2-byte type.
+    WeightCopy,
+    Gradients,
+    Optimizer,
+    /// What the forward pass keeps for the backward pass.
+    Activations,
+    ActivationGradients,
+    /// The batch, and what lives no longer than one op.
+    Workspace,
+}
+
+impl Purpose {
+    pub const ALL: [Purpose; 7] = [
+        Purpose::Parameters,
+        Purpose::WeightCopy,
+        Purpose::Gradients,
+        Purpose::Optimizer,
+        Purpose::Activations,
+        Purpose::ActivationGradients,
+        Purpose::Workspace,
+    ];
+
+    /// Words for a report.
+    pub fn describe(self) -> &'static str {
+        match self {
+            Purpose::Parameters => "parameters",
+            Purpose::WeightCopy => "2-byte copy of them",
+            Purpose::Gradients => "their gradients",
+            Purpose::Optimizer => "optimiser state",
+            Purpose::Activations => "activations",
+            Purpose::ActivationGradients => "gradients of activations",
+            Purpose::Workspace => "batch and workspace",
+        }
+    }
+}
+
+/// Bytes by purpose, in the order of [`Purpose::ALL`].
+pub type ByPurpose = [usize; Purpose::ALL.len()];
+
 struct State {
     free: BTreeMap<u64, usize>,
     chunks: Vec<u64>,
     total_bytes: usize,
-    used_bytes: usize,
-    peak_bytes: usize,
+    used: ByPurpose,
+    peak: ByPurpose,
 }
 
-/// Bytes in use now, at the highest point, and taken from the driver.
+/// Bytes in use now, at the highest point and what for, and taken from the driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryUse {
     pub used_bytes: usize,
     pub peak_bytes: usize,
+    pub peak: ByPurpose,
     pub total_bytes: usize,
 }
 
@@ -52,7 +96,13 @@ pub(crate) struct Arena {
 
 impl Arena {
     pub fn new(raw: Arc<dyn RawMemory>, allocation: Allocation) -> Arc<Self> {
-        let state = State { free: BTreeMap::new(), chunks: Vec::new(), total_bytes: 0, used_bytes: 0, peak_bytes: 0 };
+        let state = State {
+            free: BTreeMap::new(),
+            chunks: Vec::new(),
+            total_bytes: 0,
+            used: ByPurpose::default(),
+            peak: ByPurpose::default(),
+        };
         Arc::new(Arena { raw, allocation, state: Mutex::new(state) })
     }
 
@@ -62,11 +112,16 @@ impl Arena {
 
     pub fn memory_use(&self) -> MemoryUse {
         let state = self.lock();
-        MemoryUse { used_bytes: state.used_bytes, peak_bytes: state.peak_bytes, total_bytes: state.total_bytes }
+        MemoryUse {
+            used_bytes: state.used.iter().sum(),
+            peak_bytes: state.peak.iter().sum(),
+            peak: state.peak,
+            total_bytes: state.total_bytes,
+        }
     }
 
-    /// `bytes` of uninitialised device memory.
-    pub fn alloc(self: &Arc<Self>, bytes: usize) -> Result<Buffer> {
+    /// `bytes` of uninitialised device memory for `purpose`.
+    pub fn alloc(self: &Arc<Self>, bytes: usize, purpose: Purpose) -> Result<Buffer> {
         let reserved = bytes.next_multiple_of(ALIGN).max(ALIGN);
         let mut state = self.lock();
         let ptr = match self.allocation {
@@ -76,9 +131,11 @@ impl Arena {
             }
             Allocation::Arena => self.take(&mut state, reserved)?,
         };
-        state.used_bytes += reserved;
-        state.peak_bytes = state.peak_bytes.max(state.used_bytes);
-        let block = Block { arena: Arc::clone(self), ptr, bytes, reserved };
+        state.used[purpose as usize] += reserved;
+        if state.used.iter().sum::<usize>() > state.peak.iter().sum() {
+            state.peak = state.used;
+        }
+        let block = Block { arena: Arc::clone(self), ptr, bytes, reserved, purpose };
         Ok(Buffer { block: Arc::new(block), offset: 0, bytes })
     }
 
@@ -103,7 +160,7 @@ impl Arena {
 
     fn give_back(&self, block: &Block) {
         let mut state = self.lock();
-        state.used_bytes -= block.reserved;
+        state.used[block.purpose as usize] -= block.reserved;
         if self.allocation == Allocation::Separate {
             state.total_bytes -= block.bytes;
             self.raw.raw_free(block.ptr);
@@ -142,6 +199,7 @@ struct Block {
     ptr: u64,
     bytes: usize,
     reserved: usize,
+    purpose: Purpose,
 }
 
 impl Drop for Block {
@@ -192,23 +250,30 @@ mod tests {
     #[test]
     fn freed_ranges_join_and_are_used_again() {
         let arena = Arena::new(Arc::new(Fake(AtomicU64::new(4096))), Allocation::Arena);
-        let (a, b, c) = (arena.alloc(100).unwrap(), arena.alloc(300).unwrap(), arena.alloc(10).unwrap());
+        let (a, b, c) = (
+            arena.alloc(100, Purpose::Workspace).unwrap(),
+            arena.alloc(300, Purpose::Workspace).unwrap(),
+            arena.alloc(10, Purpose::Workspace).unwrap(),
+        );
         assert_eq!([a.ptr(), b.ptr(), c.ptr()], [4096, 4352, 4864]);
         drop(a);
         drop(b);
-        assert_eq!(arena.alloc(700).unwrap().ptr(), 4096);
+        assert_eq!(arena.alloc(700, Purpose::Workspace).unwrap().ptr(), 4096);
         drop(c);
         assert_eq!(arena.memory_use().used_bytes, 0);
-        assert_eq!(arena.alloc(CHUNK_BYTES).unwrap().ptr(), 4096);
+        assert_eq!(arena.alloc(CHUNK_BYTES, Purpose::Workspace).unwrap().ptr(), 4096);
         assert_eq!(arena.memory_use().total_bytes, CHUNK_BYTES);
     }
 
     #[test]
     fn neighbouring_chunks_stay_apart() {
         let arena = Arena::new(Arc::new(Fake(AtomicU64::new(4096))), Allocation::Arena);
-        let (a, b) = (arena.alloc(CHUNK_BYTES).unwrap(), arena.alloc(CHUNK_BYTES).unwrap());
+        let (a, b) = (
+            arena.alloc(CHUNK_BYTES, Purpose::Workspace).unwrap(),
+            arena.alloc(CHUNK_BYTES, Purpose::Workspace).unwrap(),
+        );
         drop((a, b));
-        let c = arena.alloc(CHUNK_BYTES + 1).unwrap();
+        let c = arena.alloc(CHUNK_BYTES + 1, Purpose::Workspace).unwrap();
         assert_eq!(c.ptr(), 4096 + 2 * CHUNK_BYTES as u64);
     }
 }

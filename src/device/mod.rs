@@ -3,6 +3,7 @@
 
 mod buffer;
 mod cuda;
+mod dry;
 mod gemm;
 pub mod kernels;
 mod launch;
@@ -14,7 +15,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use buffer::{Allocation, Buffer, MemoryUse};
+pub use buffer::{Allocation, Buffer, ByPurpose, MemoryUse, Purpose};
 pub use cuda::CudaDevice;
 pub use gemm::Gemm;
 pub use launch::{Arg, Grid, IntoArg};
@@ -80,6 +81,8 @@ impl fmt::Display for DeviceChoice {
 enum Arm {
     Cuda(CudaDevice),
     Soft(SoftDevice),
+    /// Counts memory and does nothing.
+    Dry,
 }
 
 /// A device and its memory. Clones are the same device.
@@ -128,6 +131,11 @@ impl Device {
         Device::of(Arena::new(soft.raw_memory(), allocation), Arm::Soft(soft))
     }
 
+    /// No device: memory is counted as on one, nothing runs, and what is read is 0.
+    pub fn dry() -> Device {
+        Device::of(Arena::new(dry::raw_memory(), Allocation::Arena), Arm::Dry)
+    }
+
     /// The NVIDIA GPU of this number. An error says why there is none.
     pub fn cuda(number: usize, allocation: Allocation) -> Result<Device> {
         let cuda = CudaDevice::open(number)?;
@@ -153,6 +161,7 @@ impl Device {
         match &self.arm {
             Arm::Cuda(cuda) => cuda.name(),
             Arm::Soft(_) => format!("softgpu, {} threads", rayon::current_num_threads()),
+            Arm::Dry => "none".to_owned(),
         }
     }
 
@@ -166,10 +175,15 @@ impl Device {
         self.arena.memory_use()
     }
 
-    /// An uninitialised tensor.
+    /// An uninitialised tensor of an op's or a batch's own.
     pub fn tensor(&self, shape: &[usize], dtype: DType) -> Result<Tensor> {
+        self.tensor_for(Purpose::Workspace, shape, dtype)
+    }
+
+    /// An uninitialised tensor, counted under `purpose`.
+    pub fn tensor_for(&self, purpose: Purpose, shape: &[usize], dtype: DType) -> Result<Tensor> {
         let bytes = shape.iter().product::<usize>() * dtype.size();
-        Ok(Tensor::new(self.arena.alloc(bytes)?, shape, dtype))
+        Ok(Tensor::new(self.arena.alloc(bytes, purpose)?, shape, dtype))
     }
 
     /// A tensor of `shape` with `data`.
@@ -188,6 +202,7 @@ impl Device {
         match &self.arm {
             Arm::Cuda(cuda) => cuda.write(tensor.ptr(), data),
             Arm::Soft(soft) => soft.write(tensor.ptr(), data),
+            Arm::Dry => Ok(()),
         }
     }
 
@@ -201,6 +216,7 @@ impl Device {
         match &self.arm {
             Arm::Cuda(cuda) => cuda.read(tensor.ptr(), bytes)?,
             Arm::Soft(soft) => soft.read(tensor.ptr(), bytes)?,
+            Arm::Dry => {}
         }
         Ok(data)
     }
@@ -228,6 +244,7 @@ impl Device {
         match &self.arm {
             Arm::Cuda(cuda) => cuda.zero(tensor.ptr(), tensor.bytes()),
             Arm::Soft(soft) => soft.zero(tensor.ptr(), tensor.bytes()),
+            Arm::Dry => Ok(()),
         }
     }
 
@@ -239,6 +256,7 @@ impl Device {
         match &self.arm {
             Arm::Cuda(cuda) => cuda.copy(to.ptr(), from.ptr(), to.bytes()),
             Arm::Soft(soft) => soft.copy(to.ptr(), from.ptr(), to.bytes()),
+            Arm::Dry => Ok(()),
         }
     }
 
@@ -254,6 +272,7 @@ impl Device {
             // SAFETY: the caller's promise.
             Arm::Cuda(cuda) => unsafe { cuda.launch(kernel, grid, args) },
             Arm::Soft(soft) => soft.launch(kernel, grid, args),
+            Arm::Dry => Ok(()),
         };
         self.timing.measure(|| kernel.to_owned(), work, || self.synchronize())
     }
@@ -267,6 +286,7 @@ impl Device {
         let work = || match &self.arm {
             Arm::Cuda(cuda) => cuda.gemm(&g),
             Arm::Soft(soft) => soft.gemm(&g),
+            Arm::Dry => Ok(()),
         };
         // T rows vary from batch to batch; the name says what stays.
         let name = || match (g.ta, g.tb) {
@@ -280,7 +300,7 @@ impl Device {
     pub fn synchronize(&self) -> Result<()> {
         match &self.arm {
             Arm::Cuda(cuda) => cuda.synchronize(),
-            Arm::Soft(_) => Ok(()),
+            Arm::Soft(_) | Arm::Dry => Ok(()),
         }
     }
 
@@ -288,7 +308,7 @@ impl Device {
     pub fn event(&self) -> Result<Event> {
         match &self.arm {
             Arm::Cuda(cuda) => Ok(Event::Cuda(cuda.event()?)),
-            Arm::Soft(_) => Ok(Event::Soft(Instant::now())),
+            Arm::Soft(_) | Arm::Dry => Ok(Event::Soft(Instant::now())),
         }
     }
 

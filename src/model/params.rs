@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::device::Device;
+use crate::device::{Device, Purpose};
 use crate::error::{Error, Result};
 use crate::tape::{Tape, Var};
 use crate::tensor::{DType, Tensor};
@@ -70,12 +70,12 @@ impl Params {
             entries.push(Entry { spec, offset: end });
             end = next;
         }
-        let zeros = |dtype| {
-            let flat = dev.tensor(&[end], dtype)?;
+        let zeros = |purpose, dtype| {
+            let flat = dev.tensor_for(purpose, &[end], dtype)?;
             dev.zero(&flat).map(|()| flat)
         };
-        let copy = (dtype != DType::F32).then(|| zeros(dtype)).transpose()?;
-        let (values, grads) = (zeros(DType::F32)?, zeros(dtype)?);
+        let copy = (dtype != DType::F32).then(|| zeros(Purpose::WeightCopy, dtype)).transpose()?;
+        let (values, grads) = (zeros(Purpose::Parameters, DType::F32)?, zeros(Purpose::Gradients, dtype)?);
         let (entries, index) = (entries.into(), Arc::new(index));
         Ok(Params { dev: dev.clone(), entries, index, values, copy, grads, trainable })
     }

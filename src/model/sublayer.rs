@@ -123,12 +123,18 @@ impl Pass<'_> {
         Ok(Stream { residual: x, input: layernorm(self.tape, x, norm, LAYER_NORM_EPS)? })
     }
 
-    /// The layer `body` from the stream `x` and whatever `others` it reads; on a tape that records it is recomputed in the
-    /// backward pass if the model asks for that.
+    /// The layer `body` from the stream `x` and whatever `others` it reads. On a tape that records it is recomputed in the
+    /// backward pass if the model asks for that; on another nothing of it stays but the stream.
     pub fn layer<F>(&mut self, x: Stream, others: &[Var], body: F) -> Result<Stream>
     where
         F: Fn(&mut Pass<'_>, Stream, &[Var]) -> Result<Stream> + 'static,
     {
+        if !self.tape.recording() {
+            let mark = self.tape.mark();
+            let y = body(self, x, others)?;
+            self.tape.forget_since(mark, &[y.residual, y.input]);
+            return Ok(y);
+        }
         if !self.recompute {
             return body(self, x, others);
         }

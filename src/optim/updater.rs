@@ -2,6 +2,7 @@
 
 use super::schedule::Schedule;
 use crate::config::{Optimizer, TrainConfig};
+use crate::device::Purpose;
 use crate::error::Result;
 use crate::model::Params;
 use crate::ops::loss_scale::loss_scale;
@@ -19,7 +20,8 @@ impl Moments {
     /// Zeros for the trainable parameters of `params`.
     pub fn zeros(params: &Params) -> Result<Moments> {
         let (dev, n) = (params.dev(), params.trainable_values()?.numel());
-        let (m, v) = (dev.tensor(&[n], DType::F32)?, dev.tensor(&[n], DType::F32)?);
+        let flat = || dev.tensor_for(Purpose::Optimizer, &[n], DType::F32);
+        let (m, v) = (flat()?, flat()?);
         dev.zero(&m)?;
         dev.zero(&v)?;
         Ok(Moments { m, v })

@@ -3,6 +3,7 @@
 //! Everything that decides the next update is in the checkpoint (parameters, moments, counters), so that a run that was
 //! stopped anywhere and resumed writes the same final bytes as one that was not.
 
+mod dry_run;
 mod interrupt;
 mod log;
 mod profile;
@@ -19,6 +20,9 @@ pub use run::micro_batch;
 
 /// Runs the command.
 pub fn train(args: &TrainArgs) -> Result<()> {
+    if args.dry_run {
+        return dry_run::dry_run(args);
+    }
     let stopped = interrupt::watch()?;
     let mut run = setup::open(args)?;
     if run.finished() && !run.validation_due() {

@@ -4,6 +4,7 @@ use std::f64::consts::LN_2;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use super::dry_run::mebibytes;
 use super::log::{Log, TrainRecord, ValidRecord};
 use super::setup::pack;
 use super::stats::Stats;
@@ -271,6 +272,8 @@ impl Run {
     pub fn say_end(&self) {
         let best = self.state.best_loss.map_or(String::new(), |loss| format!(", best validation loss {loss:.3}"));
         let folder = self.folder.display();
+        let memory = mebibytes(self.dev().memory_use().peak_bytes);
+        self.say(&format!("memory at the highest point: {memory}"));
         self.say(&format!("done: {} updates{best}; translate with `omega translate {folder}`", self.state.update));
     }
 }

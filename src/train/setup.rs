@@ -69,7 +69,7 @@ impl Prepared {
     }
 
     /// A model without values.
-    fn model(&self, dev: &Device) -> Result<Model> {
+    pub fn model(&self, dev: &Device) -> Result<Model> {
         let mut model = Model::of_dtype(dev, self.model.clone(), self.config.dtype())?;
         model.recompute = self.config.recompute;
         Ok(model)
@@ -105,7 +105,7 @@ pub fn pack(dev: &Device, pairs: &Pairs, numbers: &[u32], max_positions: usize) 
     PackedBatch::new(dev, &pairs, max_positions)
 }
 
-fn limits(config: &TrainConfig, model: &ModelConfig) -> Limits {
+pub fn limits(config: &TrainConfig, model: &ModelConfig) -> Limits {
     let max_sentences = config.max_sentences.unwrap_or(usize::MAX);
     Limits { max_tokens: config.max_tokens, max_sentences, max_positions: model.max_positions }
 }
@@ -168,7 +168,7 @@ fn copy_data_files(data: &DataFolder, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn summary(prepared: &Prepared) -> String {
+pub fn summary(prepared: &Prepared) -> String {
     let (model, data) = (&prepared.model, &prepared.data);
     let parameters: usize = model.specs().iter().map(|spec| spec.numel()).sum();
     format!(
