@@ -1,7 +1,13 @@
 //! Matrix products on the CPU for a GPU in software: omega's software device and the software cuBLAS call this one
 //! function, so that both give the same bits.
 
+mod convert;
+
+use std::cell::Cell;
+
 use rayon::prelude::*;
+
+pub use convert::{narrow, widen};
 
 /// Rows (or columns) of C that one task computes. A constant: the split, and so every bit of the result, is the same
 /// for any number of threads.
@@ -69,6 +75,11 @@ pub unsafe fn sgemm(
     });
 }
 
+thread_local! {
+    /// A, B and C of a product in f32.
+    static SCRATCH: Cell<[Vec<f32>; 3]> = const { Cell::new([Vec::new(), Vec::new(), Vec::new()]) };
+}
+
 /// Type of an operand. Sums are in f32 always.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {
@@ -80,51 +91,6 @@ pub enum Type {
 impl Type {
     pub fn bytes(self) -> usize {
         if self == Type::F32 { 4 } else { 2 }
-    }
-}
-
-/// The elements of a matrix in f32, without gaps, and their strides: by rows, or by columns if it lies so in memory.
-///
-/// # Safety
-/// The pointer covers the extents.
-pub unsafe fn widen(ty: Type, from: Matrix<*const u8>, [rows, cols]: [usize; 2]) -> (Vec<f32>, usize, usize) {
-    let by_columns = from.col != 1;
-    let (outer, inner) = if by_columns { (cols, rows) } else { (rows, cols) };
-    let (step, next) = if by_columns { (from.col, from.row) } else { (from.row, from.col) };
-    let mut to = Vec::with_capacity(outer * inner);
-    for line in 0..outer {
-        to.extend((0..inner).map(|i| {
-            let at = (line * step + i * next) * ty.bytes();
-            // SAFETY: within the extents.
-            unsafe {
-                match ty {
-                    Type::F32 => (from.data.add(at) as *const f32).read_unaligned(),
-                    Type::F16 => (from.data.add(at) as *const half::f16).read_unaligned().to_f32(),
-                    Type::Bf16 => (from.data.add(at) as *const half::bf16).read_unaligned().to_f32(),
-                }
-            }
-        }));
-    }
-    if by_columns { (to, 1, inner) } else { (to, inner, 1) }
-}
-
-/// Writes `from`, by rows without gaps, rounded to nearest even.
-///
-/// # Safety
-/// The pointer covers the extents.
-pub unsafe fn narrow(ty: Type, to: Matrix<*mut u8>, [rows, cols]: [usize; 2], from: &[f32]) {
-    for (row, line) in from.chunks_exact(cols.max(1)).take(rows).enumerate() {
-        for (col, value) in line.iter().enumerate() {
-            let at = (row * to.row + col * to.col) * ty.bytes();
-            // SAFETY: within the extents.
-            unsafe {
-                match ty {
-                    Type::F32 => (to.data.add(at) as *mut f32).write_unaligned(*value),
-                    Type::F16 => (to.data.add(at) as *mut half::f16).write_unaligned(half::f16::from_f32(*value)),
-                    Type::Bf16 => (to.data.add(at) as *mut half::bf16).write_unaligned(half::bf16::from_f32(*value)),
-                }
-            }
-        }
     }
 }
 
@@ -142,23 +108,31 @@ pub unsafe fn gemm(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        let (mut wide_a, mut wide_b) = (Vec::new(), Vec::new());
+        let mut scratch = SCRATCH.take(); // returned below: large vectors would be mapped and cleared for each product
+        let [wide_a, wide_b, sums] = &mut scratch;
         let operand = |ty: Type, of: Matrix<*const u8>, extents: [usize; 2], wide: &mut Vec<f32>| match ty {
             Type::F32 => Matrix { data: of.data as *const f32, row: of.row, col: of.col },
             _ => {
-                let (data, row, col) = widen(ty, of, extents);
-                *wide = data;
+                let (row, col) = convert::widen(ty, of, extents, wide);
                 Matrix { data: wide.as_ptr(), row, col }
             }
         };
-        let a = operand(a_type, a, [m, k], &mut wide_a);
-        let b = operand(b_type, b, [k, n], &mut wide_b);
+        let a = operand(a_type, a, [m, k], wide_a);
+        let b = operand(b_type, b, [k, n], wide_b);
         if c_type == Type::F32 {
-            return sgemm([m, n, k], alpha, a, b, beta, Matrix { data: c.data as *mut f32, row: c.row, col: c.col });
+            sgemm([m, n, k], alpha, a, b, beta, Matrix { data: c.data as *mut f32, row: c.row, col: c.col });
+        } else {
+            // The sums lie as C does, so that a product and its transpose take the same path.
+            let (row, col) = if c.col == 1 { (n, 1) } else { (1, m) };
+            if beta == 0.0 {
+                sums.resize(m * n, 0.0);
+            } else {
+                convert::widen(c_type, Matrix { data: c.data.cast_const(), row: c.row, col: c.col }, [m, n], sums);
+            }
+            sgemm([m, n, k], alpha, a, b, beta, Matrix { data: sums.as_mut_ptr(), row, col });
+            convert::narrow(c_type, c, [m, n], sums);
         }
-        let mut sums = if beta == 0.0 { vec![0.0; m * n] } else { by_rows(c_type, c, [m, n]) };
-        sgemm([m, n, k], alpha, a, b, beta, Matrix { data: sums.as_mut_ptr(), row: n, col: 1 });
-        narrow(c_type, c, [m, n], &sums);
+        SCRATCH.set(scratch);
     }
 }
 
@@ -167,8 +141,10 @@ pub unsafe fn gemm(
 /// # Safety
 /// The pointer covers the extents.
 pub unsafe fn by_rows(ty: Type, from: Matrix<*mut u8>, [rows, cols]: [usize; 2]) -> Vec<f32> {
+    let mut data = Vec::new();
+    let from = Matrix { data: from.data.cast_const(), row: from.row, col: from.col };
     // SAFETY: the caller's promise.
-    let (data, row, col) = unsafe { widen(ty, Matrix { data: from.data, row: from.row, col: from.col }, [rows, cols]) };
+    let (row, col) = unsafe { convert::widen(ty, from, [rows, cols], &mut data) };
     if col == 1 {
         return data;
     }
