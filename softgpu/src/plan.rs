@@ -355,7 +355,9 @@ impl Planner<'_> {
         for inst in insts.iter().filter(|inst| inst.code == Code::Switch) {
             inst.targets().for_each(|target| stops[target] = true);
         }
-        for (at, inst) in insts.iter().enumerate().filter(|(_, inst)| inst.code == Code::Branch) {
+        // Nobody goes on where an exit leads.
+        let stay = |(_, inst): &(usize, &Inst)| inst.code == Code::Branch && !self.leaves(inst);
+        for (at, inst) in insts.iter().enumerate().filter(stay) {
             let uniform = inst.guard.is_none_or(|(p, _)| self.flow.class(p) == UNIFORM);
             if !uniform || self.flow.divergent[self.flow.block_of[at]] {
                 stops[inst.imm as usize] = true;
@@ -426,12 +428,12 @@ impl Planner<'_> {
             self.push(inst, warp::tick_handlers(), [0, a, 0, c, 0], inst.place);
         }
         match inst.code {
-            Code::Branch if self.leaves(inst) => self.push(inst, warp::exit_handlers(), [0, a, 0, c, 0], 0),
-            Code::Exit => self.push(inst, warp::exit_handlers(), [0, a, 0, c, 0], 0),
+            Code::Branch if self.leaves(inst) => self.push(inst, warp::exit_handlers(c), [0, a, 0, 0, 0], 0),
+            Code::Exit => self.push(inst, warp::exit_handlers(c), [0, a, 0, 0, 0], 0),
             Code::Branch => {
                 self.patches.push((self.ops.len(), Field::Imm, inst.imm as usize));
                 self.patches.push((self.ops.len(), Field::E, after));
-                self.push(inst, warp::branch_handlers(), [0, a, 0, c, 0], 0);
+                self.push(inst, warp::branch_handlers(c), [0, a, 0, 0, 0], 0);
             }
             Code::Call | Code::Switch => {
                 self.patches.push((self.ops.len(), Field::E, after));
@@ -457,7 +459,7 @@ impl Planner<'_> {
             }
             _ if inst.guard.is_some() => {
                 self.patches.push((self.ops.len(), Field::Imm, after));
-                self.push(inst, warp::guard_handlers(), [0, a, 0, c, 0], 0);
+                self.push(inst, warp::guard_handlers(c), [0, a, 0, 0, 0], 0);
                 self.plain(inst);
                 self.push(inst, warp::unguard_handlers(), [0; 5], 0);
             }

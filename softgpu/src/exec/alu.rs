@@ -3,7 +3,7 @@
 //! Loops, not iterator chains or `from_fn`: whatever is not inlined into the handler is compiled without its vector
 //! instructions. Results are collected before they are written, since a destination may be a source.
 
-use super::{Handler, LANES, NEXT, Op, Warp, three_levels};
+use super::{Handler, LANES, NEXT, Op, SLOW, Warp, next, three_levels};
 use crate::isa::{Kind, Lane};
 
 /// A register's lanes: words in memory, or the bits of a predicate.
@@ -223,56 +223,73 @@ const GE: u8 = 3;
 const EQ: u8 = 4;
 const NE: u8 = 5;
 
-/// Predicate `d` = cell `a` + lane · stride `imm` compared with cell `b` + lane · stride `e`, as 32-bit integers: the
-/// bounds check of nearly every kernel, nearly always true, or false, in all lanes.
-#[inline(always)]
-unsafe fn compare<const CMP: u8, const SIGNED: bool>(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
-    // SAFETY: the plan has chosen cells.
-    let (a, b) = unsafe { (cell::<u32>(r, op.a), cell::<u32>(r, op.b)) };
-    let holds = |x: i64, y: i64| match CMP {
+fn holds<const CMP: u8>(x: i64, y: i64) -> bool {
+    match CMP {
         LT => x < y,
         LE => x <= y,
         GT => x > y,
         GE => x >= y,
         EQ => x == y,
         _ => x != y,
-    };
-    let value = |x: u32| if SIGNED { x as i32 as i64 } else { x as i64 };
+    }
+}
+
+#[inline(always)]
+fn value<const SIGNED: bool>(x: u32) -> i64 {
+    if SIGNED { x as i32 as i64 } else { x as i64 }
+}
+
+/// Predicate `d` = cell `a` + lane · stride `imm` compared with cell `b` + lane · stride `e`, as 32-bit integers: the
+/// bounds check of nearly every kernel, nearly always true, or false, in all lanes.
+#[inline(always)]
+unsafe fn compare<const CMP: u8, const SIGNED: bool>(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
+    // SAFETY: the plan has chosen cells.
+    let (a, b) = unsafe { (value::<SIGNED>(cell(r, op.a)), value::<SIGNED>(cell(r, op.b))) };
     // Where no lane wraps, the difference grows evenly: what holds at both ends holds between.
-    let (first, last) =
-        ([value(a), value(b)], [(a, op.imm), (b, op.e)].map(|(x, by)| value(x) + 31 * by as i32 as i64));
+    let last = |x: i64, by: u32| x + 31 * by as i32 as i64;
+    let (c, d) = (last(a, op.imm), last(b, op.e));
     let fits = |x: i64| if SIGNED { x as i32 as i64 == x } else { x as u32 as i64 == x };
-    let ends = [holds(first[0], first[1]), holds(last[0], last[1])];
+    let (first, last) = (holds::<CMP>(a, b), holds::<CMP>(c, d));
+    if CMP >= EQ || first != last || !fits(c) || !fits(d) {
+        return SLOW;
+    }
     // SAFETY: `d` is a predicate.
+    unsafe { put_mask(w, r, op.d, 0u32.wrapping_sub(first as u32)) };
+    NEXT
+}
+
+/// As [`compare`], lane by lane.
+///
+/// # Safety
+/// Of a handler.
+unsafe fn compare_lanes<const CMP: u8, const SIGNED: bool>(w: &mut Warp, op: *const Op, r: *mut u8) -> u32 {
+    // SAFETY: as in `compare`.
     unsafe {
-        if CMP < EQ && ends[0] == ends[1] && fits(last[0]) && fits(last[1]) {
-            put_mask(w, r, op.d, 0u32.wrapping_sub(ends[0] as u32));
-            return NEXT;
-        }
+        let (x, y) = (cell::<u32>(r, (*op).a), cell::<u32>(r, (*op).b));
         let mut bytes = [0; LANES];
         for (i, byte) in bytes.iter_mut().enumerate() {
-            let x = a.wrapping_add(op.imm.wrapping_mul(i as u32));
-            let y = b.wrapping_add(op.e.wrapping_mul(i as u32));
-            *byte = holds(value(x), value(y)) as u8;
+            let x = x.wrapping_add((*op).imm.wrapping_mul(i as u32));
+            let y = y.wrapping_add((*op).e.wrapping_mul(i as u32));
+            *byte = holds::<CMP>(value::<SIGNED>(x), value::<SIGNED>(y)) as u8;
         }
-        put_mask(w, r, op.d, gather(&bytes));
+        put_mask(w, r, (*op).d, gather(&bytes));
+        next(w, op, r)
     }
-    NEXT
 }
 
 /// The handlers of a comparison of scalars whose strides may differ, by its name in the table.
 pub fn compare_handlers(name: &str) -> Option<[Handler; 3]> {
     Some(match name {
-        "setp.lt.s32" => three_levels!(compare::<LT, true>),
-        "setp.le.s32" => three_levels!(compare::<LE, true>),
-        "setp.gt.s32" => three_levels!(compare::<GT, true>),
-        "setp.ge.s32" => three_levels!(compare::<GE, true>),
-        "setp.lt.u32" => three_levels!(compare::<LT, false>),
-        "setp.le.u32" => three_levels!(compare::<LE, false>),
-        "setp.gt.u32" => three_levels!(compare::<GT, false>),
-        "setp.ge.u32" => three_levels!(compare::<GE, false>),
-        "setp.eq.u32" => three_levels!(compare::<EQ, false>),
-        "setp.ne.u32" => three_levels!(compare::<NE, false>),
+        "setp.lt.s32" => three_levels!(slow [compare_lanes::<LT, true>] compare::<LT, true>),
+        "setp.le.s32" => three_levels!(slow [compare_lanes::<LE, true>] compare::<LE, true>),
+        "setp.gt.s32" => three_levels!(slow [compare_lanes::<GT, true>] compare::<GT, true>),
+        "setp.ge.s32" => three_levels!(slow [compare_lanes::<GE, true>] compare::<GE, true>),
+        "setp.lt.u32" => three_levels!(slow [compare_lanes::<LT, false>] compare::<LT, false>),
+        "setp.le.u32" => three_levels!(slow [compare_lanes::<LE, false>] compare::<LE, false>),
+        "setp.gt.u32" => three_levels!(slow [compare_lanes::<GT, false>] compare::<GT, false>),
+        "setp.ge.u32" => three_levels!(slow [compare_lanes::<GE, false>] compare::<GE, false>),
+        "setp.eq.u32" => three_levels!(slow [compare_lanes::<EQ, false>] compare::<EQ, false>),
+        "setp.ne.u32" => three_levels!(slow [compare_lanes::<NE, false>] compare::<NE, false>),
         _ => return None,
     })
 }

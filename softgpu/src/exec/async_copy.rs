@@ -57,7 +57,7 @@ enum What {
 }
 
 impl Copies {
-    /// For a block that starts.
+    /// For a block that starts, if copies are deferred.
     pub fn start(&mut self, threads: usize) {
         self.pending.clear();
         self.groups.clear();

@@ -2,8 +2,8 @@
 
 use super::async_copy::Copies;
 use super::launch::Job;
-use super::sched::{Arrival, Lanes, Outcome, run};
-use super::{Fault, LANES, List, Op, Warp, fill};
+use super::sched::{Arrival, Lanes, Outcome, part, run, together};
+use super::{EXIT, Fault, LANES, List, Op, Warp, fill};
 use crate::decode::{Init, MULTIPROCESSORS, Order, Special};
 use crate::ir::BarrierMode;
 use crate::plan::Home;
@@ -30,7 +30,8 @@ pub struct Block<'a> {
     local: Vec<u64>,
     warps: Vec<Lanes>,
     barriers: [Barrier; BARRIERS],
-    /// A thread has come to a barrier since the block started.
+    /// No warp has had its first turn, and a thread has come to a barrier, since the block started.
+    fresh: bool,
     met: bool,
     /// The order of the warps in a round.
     order: Vec<usize>,
@@ -76,6 +77,7 @@ impl<'a> Block<'a> {
             position: 0,
             index: 0,
             order: (0..warps).collect(),
+            fresh: false,
             met: false,
             place: [0; 3],
             registers: vec![Slot([0; LANES]); warps * (program.bytes / size_of::<Slot>())],
@@ -109,24 +111,19 @@ impl<'a> Block<'a> {
             true => [index as u32, 0, 0],
             false => [index % gx, index / gx % gy, index / (gx * gy)].map(|i| i as u32),
         };
-        let [x, y, z] = self.place;
-        let of_block = [x, y, z, (index % MULTIPROCESSORS as u64) as u32];
         self.budget = self.job.budget;
+        self.fresh = true;
         if std::mem::take(&mut self.met) {
             self.barriers = Default::default();
         }
-        self.copies.start(self.warps.len() * LANES);
+        if self.job.deferred {
+            self.copies.start(self.warps.len() * LANES);
+        }
         // Shared memory starts as NaN everywhere: a kernel that reads what nobody wrote gets the same wrong answer always.
         self.shared.fill(Slot([u32::MAX; LANES]));
-        for warp in 0..self.warps.len() {
-            // SAFETY: the register file of this warp, and nobody else's.
-            unsafe {
-                let file = self.registers.as_mut_ptr().cast::<u8>().add(warp * self.job.program.bytes);
-                fill::of_block(self.job.program, file, of_block);
-            }
-            let threads = (self.job.threads - warp * LANES).min(LANES);
-            let live = if threads == LANES { u32::MAX } else { (1 << threads) - 1 };
-            self.warps[warp].start(self.job.program.entry, live);
+        let threads = self.job.threads;
+        for (warp, lanes) in self.warps.iter_mut().enumerate() {
+            lanes.live = u32::MAX >> (LANES - (threads - warp * LANES).min(LANES));
         }
         self.observe(|tools| tools.block_starts(index));
     }
@@ -144,13 +141,22 @@ impl<'a> Block<'a> {
 
     /// Runs every warp until it waits, ends, gives way or has used up its turn; how many have used it up.
     fn round(&mut self, branches: u64) -> Result<(Turn, usize), Box<Stop>> {
-        let (mut done, mut spent, mut waiting) = (0, 0, 0);
-        for k in 0..self.order.len() {
+        let (mut spent, mut waiting) = (0, 0);
+        let first = std::mem::take(&mut self.fresh);
+        let mut w = self.nobody();
+        let mut k = 0;
+        while k < self.order.len() {
+            let event = if first { self.dash(&mut w, &mut k, branches) } else { None };
+            if first && event.is_none() {
+                break;
+            }
             let warp = self.order[k];
-            let (outcome, used, given, fault) = self.warp(warp, branches);
+            k += 1;
+            let outcome = self.warp(&mut w, warp, event, branches);
+            let (used, given) = (branches.saturating_sub(w.turn + w.given), w.given);
+            let fault = if let Outcome::Trap(_) = outcome { w.stop.take() } else { None };
             match outcome {
-                Outcome::Done => done += 1,
-                Outcome::Held => {}
+                Outcome::Done | Outcome::Held => {}
                 Outcome::Spent => {
                     if given == 0 {
                         spent += 1
@@ -174,7 +180,7 @@ impl<'a> Block<'a> {
             }
         }
         let opened = if self.met { self.open() } else { 0 };
-        if done == self.warps.len() {
+        if self.warps.iter().all(|lanes| lanes.live == 0) {
             self.observe(|tools| tools.block_ends(self.index));
             return Ok((Turn::Ended, spent));
         }
@@ -184,20 +190,11 @@ impl<'a> Block<'a> {
         Ok((Turn::Goes, spent))
     }
 
-    /// One turn of a warp: how it ended, branches used, and branches given away.
-    fn warp(&mut self, index: usize, branches: u64) -> (Outcome, u64, u64, Option<Fault>) {
-        let program = self.job.program;
-        let lanes = &mut self.warps[index];
-        let local_bytes = self.job.decoded.local_bytes;
-        let local = index * LANES * local_bytes;
-        // SAFETY: the offsets lie inside buffers sized for all warps of the block.
-        let (file, local) = unsafe {
-            let file = (self.registers.as_mut_ptr() as *mut u8).add(index * program.bytes);
-            (file, (self.local.as_mut_ptr() as *mut u8).add(local))
-        };
-        let mut w = Warp {
+    /// A warp of the block, but for what [`Block::warp`] gives it.
+    fn nobody(&mut self) -> Warp {
+        Warp {
             mask: 0,
-            live: lanes.live,
+            live: 0,
             taken: 0,
             saved: 0,
             at: std::ptr::null(),
@@ -205,39 +202,89 @@ impl<'a> Block<'a> {
             block_count: self.job.blocks.len(),
             shared: self.shared.as_mut_ptr() as *mut u8,
             shared_bytes: self.job.shared as u64,
-            local,
-            local_bytes: local_bytes as u64,
+            local: std::ptr::null_mut(),
+            local_bytes: self.job.decoded.local_bytes as u64,
             constants: self.job.constants.base,
             constant_bytes: self.job.constants.bytes,
             params: self.job.params.as_ptr(),
             param_bytes: self.job.params.len() as u64,
-            copies: &mut self.copies,
+            copies: std::ptr::null_mut(),
             deferred: self.job.deferred,
-            turn: branches,
+            turn: 0,
             given: 0,
-            lists: program.lists.as_ptr(),
+            lists: self.job.program.lists.as_ptr(),
             block: self.index,
-            index: index as u32,
+            index: 0,
             tools: self.job.tools,
-            clock: lanes.clock,
+            clock: 0,
             meets: 0,
             printed: Vec::new(),
             stop: None,
-        };
+        }
+    }
+
+    /// The offsets of a warp's registers and of its local memory.
+    #[inline(always)]
+    fn buffers(&mut self, index: usize) -> [*mut u8; 2] {
+        // SAFETY: the offsets lie inside buffers sized for all warps of the block.
+        unsafe {
+            let local = self.local.as_mut_ptr().cast::<u8>().add(index * LANES * self.job.decoded.local_bytes);
+            [self.registers.as_mut_ptr().cast::<u8>().add(index * self.job.program.bytes), local]
+        }
+    }
+
+    /// The first turns of the warps from the `k`-th on, up to the first one that does more than run to its end: what it
+    /// did, and `k` is that warp then. A loop that short kernels spend most of their time in: no general code here.
+    #[inline(never)]
+    fn dash(&mut self, w: &mut Warp, k: &mut usize, branches: u64) -> Option<u32> {
+        let program = self.job.program;
+        let [x, y, z] = self.place;
+        let place = [x, y, z, (self.index % MULTIPROCESSORS as u64) as u32];
+        w.copies = &mut self.copies;
+        while let Some(&index) = self.order.get(*k) {
+            let [file, local] = self.buffers(index);
+            let lanes = &mut self.warps[index];
+            (w.live, w.mask, w.local, w.index) = (lanes.live, lanes.live, local, index as u32);
+            (w.turn, w.given, w.clock) = (branches, 0, 0);
+            // SAFETY: the register file of this warp, and nobody else's.
+            let next = unsafe {
+                fill::of_block(program, file, place);
+                together(program, w, file)
+            };
+            (lanes.live, lanes.clock) = (w.live, w.clock);
+            if next != EXIT || !w.printed.is_empty() {
+                return Some(next);
+            }
+            *k += 1;
+        }
+        None
+    }
+
+    /// One turn of a warp; what is left of its first one, after that event.
+    fn warp(&mut self, w: &mut Warp, index: usize, event: Option<u32>, branches: u64) -> Outcome {
+        let program = self.job.program;
+        let [file, local] = self.buffers(index);
+        let lanes = &mut self.warps[index];
+        w.copies = &mut self.copies;
         let (barriers, met) = (&mut self.barriers, &mut self.met);
         let mut arrive = |w: &mut Warp, _: &Op, list: &List| {
             *met = true;
             // SAFETY: the list is a barrier's, of this program, whose register file `file` is.
             unsafe { arrive(barriers, index, w, list, file) }
         };
-        let outcome = run(program, lanes, &mut w, file, &mut arrive);
-        lanes.live = w.live;
-        lanes.clock = w.clock;
+        let outcome = match event {
+            Some(event) => part(event, program, lanes, w, file, &mut arrive),
+            None => {
+                (w.live, w.local, w.index, w.clock) = (lanes.live, local, index as u32, lanes.clock);
+                (w.turn, w.given) = (branches, 0);
+                run(program, lanes, w, file, &mut arrive)
+            }
+        };
+        (lanes.live, lanes.clock) = (w.live, w.clock);
         if !w.printed.is_empty() {
             self.job.output.add(self.index, &mut w.printed);
         }
-        let fault = if let Outcome::Trap(_) = outcome { w.stop.take() } else { None };
-        (outcome, branches.saturating_sub(w.turn + w.given), w.given, fault)
+        outcome
     }
 
     /// Opens the barriers that are complete; how many.

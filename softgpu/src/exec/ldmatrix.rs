@@ -4,7 +4,8 @@
 
 use super::alu::Source;
 use super::matrix::{collective, wide_levels};
-use super::mem::{GENERIC, SHARED, resolve, stray};
+use super::mem::{GENERIC, SHARED, resolve};
+use super::stray::stray;
 use super::tile::{transpose, whole};
 use super::{LANES, List, NEXT, Warp, Wide, WideFn};
 use crate::memory::{OFFSET_BITS, SHARED_WINDOW};

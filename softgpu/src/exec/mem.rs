@@ -3,10 +3,11 @@
 //! scalar that is known to stand for a row, or from a vector that turns out to be one.
 
 use super::alu::{Source, put};
-use super::{Fault, Handler, LANES, List, NEXT, Op, TRAP, Warp, three_levels, transpose};
+use super::stray::stray;
+use super::{Handler, LANES, List, NEXT, Op, SLOW, Warp, go_on, three_levels, transpose};
 use crate::ir::Access;
 use crate::isa::{Kind, Lane};
-use crate::memory::{CONST_WINDOW, LOCAL_WINDOW, OFFSET_BITS, PARAM_WINDOW, SHARED_WINDOW, describe, locate};
+use crate::memory::{CONST_WINDOW, LOCAL_WINDOW, OFFSET_BITS, PARAM_WINDOW, SHARED_WINDOW, locate};
 use crate::tools::{self, Touch};
 
 pub const GLOBAL: u8 = 0;
@@ -184,59 +185,6 @@ unsafe fn place<const SPACE: u8, const WIDE: bool, const BYTES: usize, const FOR
     }
 }
 
-#[cold]
-#[inline(never)]
-pub fn stray(w: &mut Warp, space: u8, address: u64, bytes: u64, lane: usize, misaligned: bool) -> u32 {
-    if misaligned {
-        let what =
-            format!("misaligned access: {bytes} bytes at an address that {bytes} does not divide ({address:#x})");
-        let help = "vector accesses need their whole size as alignment: check odd row lengths";
-        return w.trap_of("memcheck", what, help, lane as u32);
-    }
-    let size = |bytes: u64| format!("{bytes} byte{}", if bytes == 1 { "" } else { "s" });
-    let accessed = size(bytes);
-    let (window, offset) = match space {
-        SHARED => (SHARED_WINDOW, address),
-        LOCAL => (LOCAL_WINDOW, address),
-        _ => (address >> OFFSET_BITS << OFFSET_BITS, address & ((1 << OFFSET_BITS) - 1)),
-    };
-    let (name, room) = match window {
-        SHARED_WINDOW => ("shared", w.shared_bytes),
-        LOCAL_WINDOW => ("local", w.local_bytes),
-        CONST_WINDOW => ("constant", w.constant_bytes),
-        PARAM_WINDOW => ("parameter", w.param_bytes),
-        _ => ("", 0),
-    };
-    const SPACES: &str = "the address is generic, or of another space: is a `cvta.to` missing?";
-    let (what, help) = if space == GLOBAL && !name.is_empty() {
-        let what = format!("a global access to {name} memory: {accessed} at +{offset}");
-        (what, "the pointer is generic: access it without `.global`")
-    } else if space == GENERIC && name.is_empty() && address >= CONST_WINDOW {
-        (format!("a constant or parameter access outside its space: {accessed} at {address:#x}"), SPACES)
-    } else if name.is_empty() {
-        // SAFETY: the table outlives the launch.
-        let blocks = unsafe { std::slice::from_raw_parts(w.blocks, w.block_count) };
-        let (what, help) = describe(blocks, address);
-        let fault = Fault::new(format!("{what}: {accessed} at"), help, lane as u32).of("memcheck");
-        w.stop = Some(Fault { near: Some(address), ..fault });
-        return TRAP;
-    } else if space == WRITE && window >= CONST_WINDOW {
-        let what = format!("a write to {name} memory: {accessed} at +{offset} of {}", size(room));
-        (what, "constants and parameters can only be read")
-    } else if space < GENERIC && (offset as i64).unsigned_abs() >> OFFSET_BITS != 0 {
-        (format!("a {name} access outside {name} memory: {accessed} at {address:#x}"), SPACES)
-    } else {
-        let what = format!("access past {name} memory: {accessed} at {:+} of {}", offset as i64, size(room));
-        let help = match name {
-            "shared" => "is an index too large, or the launch's dynamic shared memory too small?",
-            "local" => "is an index too large for an array of the thread?",
-            _ => "is an index too large?",
-        };
-        (what, help)
-    };
-    w.trap_of("memcheck", what, help, lane as u32)
-}
-
 /// As `place`, for instructions that know their access at run time only: where `bytes` bytes at `address` lie for a
 /// lane. They must be aligned to `align`, a power of two.
 pub fn find(w: &mut Warp, space: u8, lane: usize, address: u64, bytes: u64, align: u64) -> Result<*mut u8, u32> {
@@ -335,14 +283,13 @@ unsafe fn load<T: Lane, const V: usize, const SPACE: u8, const WIDE: bool, const
                     put::<T>(w, r, values(op)[v], &part);
                 }
             }
-            None => return load_scattered::<T, V, SPACE, WIDE, BYTES, FORM>(w, op, r),
+            None => return SLOW,
         }
     }
     NEXT
 }
 
 /// Lane by lane; a trap before anything is written.
-#[inline(never)]
 unsafe fn load_scattered<
     T: Lane,
     const V: usize,
@@ -351,6 +298,16 @@ unsafe fn load_scattered<
     const BYTES: usize,
     const FORM: u8,
 >(
+    w: &mut Warp,
+    op: *const Op,
+    r: *mut u8,
+) -> u32 {
+    // SAFETY: as in `load`.
+    unsafe { go_on(load_lanes::<T, V, SPACE, WIDE, BYTES, FORM>(w, &*op, r), w, op, r) }
+}
+
+#[inline(always)]
+unsafe fn load_lanes<T: Lane, const V: usize, const SPACE: u8, const WIDE: bool, const BYTES: usize, const FORM: u8>(
     w: &mut Warp,
     op: &Op,
     r: *mut u8,
@@ -418,7 +375,7 @@ unsafe fn store<T: Lane, const V: usize, const SPACE: u8, const WIDE: bool, cons
                     (p as *mut T).add(v).write_unaligned(value(op, r, v, last));
                 }
             }
-            None => return store_scattered::<T, V, SPACE, WIDE, BYTES, FORM>(w, op, r),
+            None => return SLOW,
         }
     }
     NEXT
@@ -435,8 +392,24 @@ unsafe fn value<T: Lane>(op: &Op, r: *mut u8, v: usize, i: usize) -> T {
 }
 
 /// Lane by lane; a trap before anything is written.
-#[inline(never)]
 unsafe fn store_scattered<
+    T: Lane,
+    const V: usize,
+    const SPACE: u8,
+    const WIDE: bool,
+    const BYTES: usize,
+    const FORM: u8,
+>(
+    w: &mut Warp,
+    op: *const Op,
+    r: *mut u8,
+) -> u32 {
+    // SAFETY: as in `store`.
+    unsafe { go_on(store_lanes::<T, V, SPACE, WIDE, BYTES, FORM>(w, &*op, r), w, op, r) }
+}
+
+#[inline(always)]
+unsafe fn store_lanes<
     T: Lane,
     const V: usize,
     const SPACE: u8,
@@ -501,37 +474,37 @@ impl Lane for Short {
 
 /// By type, number of values and space. No more than 16 bytes are accessed at once, see [`known`].
 macro_rules! table {
-    ($op:ident, $generic:ident, $access:expr; $($t:ty, $name:pat, $bytes:literal;)*) => {
+    ($op:ident, $slow:ident, $generic:ident, $access:expr; $($t:ty, $name:pat, $bytes:literal;)*) => {
         match ($access.ty, $access.v) { $(
-            ($name, 1) => table!(@space $op, $generic, $access, $t, 1, $bytes),
-            ($name, 4) if $bytes <= 4 => table!(@space $op, $generic, $access, $t, 4, { 4 * $bytes }),
-            ($name, _) => table!(@space $op, $generic, $access, $t, 2, { 2 * $bytes }),
+            ($name, 1) => table!(@space $op, $slow, $generic, $access, $t, 1, $bytes),
+            ($name, 4) if $bytes <= 4 => table!(@space $op, $slow, $generic, $access, $t, 4, { 4 * $bytes }),
+            ($name, _) => table!(@space $op, $slow, $generic, $access, $t, 2, { 2 * $bytes }),
         )* }
     };
-    (@space $op:ident, $generic:ident, $access:expr, $t:ty, $v:literal, $bytes:expr) => {
+    (@space $op:ident, $slow:ident, $generic:ident, $access:expr, $t:ty, $v:literal, $bytes:expr) => {
         match ($access.space, $access.wide) {
-            (GLOBAL, _) => three_levels!($op::<$t, $v, GLOBAL, true, $bytes, VECTOR>),
-            (SHARED, true) => three_levels!($op::<$t, $v, SHARED, true, $bytes, VECTOR>),
-            (SHARED, false) => three_levels!($op::<$t, $v, SHARED, false, $bytes, VECTOR>),
-            (LOCAL, _) => three_levels!($op::<$t, $v, LOCAL, true, $bytes, VECTOR>),
-            _ => three_levels!($op::<$t, $v, $generic, true, $bytes, VECTOR>),
+            (GLOBAL, _) => three_levels!(slow [$slow::<$t, $v, GLOBAL, true, $bytes, VECTOR>] $op::<$t, $v, GLOBAL, true, $bytes, VECTOR>),
+            (SHARED, true) => three_levels!(slow [$slow::<$t, $v, SHARED, true, $bytes, VECTOR>] $op::<$t, $v, SHARED, true, $bytes, VECTOR>),
+            (SHARED, false) => three_levels!(slow [$slow::<$t, $v, SHARED, false, $bytes, VECTOR>] $op::<$t, $v, SHARED, false, $bytes, VECTOR>),
+            (LOCAL, _) => three_levels!(slow [$slow::<$t, $v, LOCAL, true, $bytes, VECTOR>] $op::<$t, $v, LOCAL, true, $bytes, VECTOR>),
+            _ => three_levels!(slow [$slow::<$t, $v, $generic, true, $bytes, VECTOR>] $op::<$t, $v, $generic, true, $bytes, VECTOR>),
         }
     };
 }
 
 macro_rules! plain {
-    ($op:ident, $access:expr, $form:expr) => {
+    ($op:ident, $slow:ident, $access:expr, $form:expr) => {
         match $access.v {
-            1 => plain!(@space $op, $access, 1, $form),
-            2 => plain!(@space $op, $access, 2, $form),
-            _ => plain!(@space $op, $access, 4, $form),
+            1 => plain!(@space $op, $slow, $access, 1, $form),
+            2 => plain!(@space $op, $slow, $access, 2, $form),
+            _ => plain!(@space $op, $slow, $access, 4, $form),
         }
     };
-    (@space $op:ident, $access:expr, $v:literal, $form:expr) => {
+    (@space $op:ident, $slow:ident, $access:expr, $v:literal, $form:expr) => {
         match ($access.space, $access.wide) {
-            (GLOBAL, _) => three_levels!($op::<u32, $v, GLOBAL, true, { 4 * $v }, { $form }>),
-            (_, true) => three_levels!($op::<u32, $v, SHARED, true, { 4 * $v }, { $form }>),
-            (_, false) => three_levels!($op::<u32, $v, SHARED, false, { 4 * $v }, { $form }>),
+            (GLOBAL, _) => three_levels!(slow [$slow::<u32, $v, GLOBAL, true, { 4 * $v }, { $form }>] $op::<u32, $v, GLOBAL, true, { 4 * $v }, { $form }>),
+            (_, true) => three_levels!(slow [$slow::<u32, $v, SHARED, true, { 4 * $v }, { $form }>] $op::<u32, $v, SHARED, true, { 4 * $v }, { $form }>),
+            (_, false) => three_levels!(slow [$slow::<u32, $v, SHARED, false, { 4 * $v }, { $form }>] $op::<u32, $v, SHARED, false, { 4 * $v }, { $form }>),
         }
     };
 }
@@ -539,11 +512,11 @@ macro_rules! plain {
 /// The handlers of `ld` for an access that is [`known`]. Forms other than `Vector` are for plain accesses.
 pub fn load_handlers(access: Access, form: Form) -> [Handler; 3] {
     match form {
-        Form::Uniform => plain!(load, access, UNIFORM),
-        Form::Same => plain!(load, access, SAME),
-        Form::Row => plain!(load, access, ROW),
+        Form::Uniform => plain!(load, load_scattered, access, UNIFORM),
+        Form::Same => plain!(load, load_scattered, access, SAME),
+        Form::Row => plain!(load, load_scattered, access, ROW),
         Form::Vector => {
-            table!(load, GENERIC, access; u8, "u8" | "b8", 1; i8, "s8", 1; u16, "u16" | "b16", 2;
+            table!(load, load_scattered, GENERIC, access; u8, "u8" | "b8", 1; i8, "s8", 1; u16, "u16" | "b16", 2;
                 Short, "s16", 2; u32, "u32" | "b32" | "s32" | "f32", 4; u64, _, 8;)
         }
     }
@@ -552,10 +525,10 @@ pub fn load_handlers(access: Access, form: Form) -> [Handler; 3] {
 /// The handlers of `st`, as [`load_handlers`].
 pub fn store_handlers(access: Access, form: Form) -> [Handler; 3] {
     match form {
-        Form::Uniform | Form::Same => plain!(store, access, SAME),
-        Form::Row => plain!(store, access, ROW),
+        Form::Uniform | Form::Same => plain!(store, store_scattered, access, SAME),
+        Form::Row => plain!(store, store_scattered, access, ROW),
         Form::Vector => {
-            table!(store, WRITE, access; u8, "u8" | "b8" | "s8", 1; u16, "u16" | "b16" | "s16", 2;
+            table!(store, store_scattered, WRITE, access; u8, "u8" | "b8" | "s8", 1; u16, "u16" | "b16" | "s16", 2;
                 u32, "u32" | "b32" | "s32" | "f32", 4; u64, _, 8;)
         }
     }

@@ -23,6 +23,7 @@ pub mod matrix_exact;
 pub mod mbarrier;
 pub mod mem;
 mod sched;
+mod stray;
 mod tile;
 mod transpose;
 pub mod warp;
@@ -47,6 +48,9 @@ pub const DIVERGED: u32 = EVENT + 3;
 pub const WAIT: u32 = EVENT + 4;
 /// What a handler's body returns to go on with the next op.
 pub const NEXT: u32 = EVENT + 5;
+/// What a handler's body returns to have its slow twin run the op: a call that comes last in a handler is a jump, and a
+/// handler without other calls saves no registers.
+pub const SLOW: u32 = EVENT + 6;
 /// For the loop in `sched` to see to; the op's `imm` is its list, `e` the pc after it.
 pub const CALL: u32 = EVENT + 8;
 pub const RETURN: u32 = EVENT + 9;
@@ -302,14 +306,16 @@ impl Level {
 }
 
 /// The baseline, AVX2 and AVX-512 copies of an `#[inline(always)]` handler body: `fn(&mut Warp, &Op, *mut u8) -> u32`.
+/// With `slow [handler]`, of one that may return [`SLOW`]: then that handler, a generic function, runs the op.
 macro_rules! three_levels {
-    ($($body:tt)+) => {{
-        use $crate::exec::{Handler, NEXT, Op, Warp, next};
+    (slow [$($slow:tt)+] $($body:tt)+) => {{
+        use $crate::exec::{Handler, NEXT, Op, SLOW, Warp, next};
         unsafe fn baseline(w: &mut Warp, op: *const Op, r: *mut u8) -> u32 {
             // SAFETY: handlers run only on operands that the decoder has checked.
             unsafe {
                 match $($body)+(w, &*op, r) {
                     NEXT => next(w, op, r),
+                    SLOW => $($slow)+(w, op, r),
                     event => { w.at = op; event }
                 }
             }
@@ -321,6 +327,7 @@ macro_rules! three_levels {
             unsafe {
                 match $($body)+(w, &*op, r) {
                     NEXT => next(w, op, r),
+                    SLOW => $($slow)+(w, op, r),
                     event => { w.at = op; event }
                 }
             }
@@ -332,6 +339,7 @@ macro_rules! three_levels {
             unsafe {
                 match $($body)+(w, &*op, r) {
                     NEXT => next(w, op, r),
+                    SLOW => $($slow)+(w, op, r),
                     event => { w.at = op; event }
                 }
             }
@@ -341,8 +349,33 @@ macro_rules! three_levels {
         #[cfg(not(target_arch = "x86_64"))]
         { [baseline as Handler; 3] }
     }};
+    ($($body:tt)+) => { $crate::exec::three_levels!(slow [$crate::exec::no_slow] $($body)+) };
 }
 pub(crate) use three_levels;
+
+/// The slow twin of what has none.
+///
+/// # Safety
+/// Of a handler.
+#[cold]
+pub unsafe fn no_slow(w: &mut Warp, op: *const Op, _: *mut u8) -> u32 {
+    w.at = op;
+    SLOW
+}
+
+/// What a slow twin does with the event of its body.
+///
+/// # Safety
+/// As [`next`].
+#[inline(always)]
+pub unsafe fn go_on(event: u32, w: &mut Warp, op: *const Op, r: *mut u8) -> u32 {
+    if event == NEXT {
+        // SAFETY: the caller's.
+        return unsafe { next(w, op, r) };
+    }
+    w.at = op;
+    event
+}
 
 /// One copy of a body for all levels.
 macro_rules! one_level {

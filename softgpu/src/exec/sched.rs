@@ -2,7 +2,7 @@
 //! on as one.
 
 use super::call::{Frames, switch};
-use super::{BARRIER, CALL, DIVERGED, EVENT, EXIT, Fault, List, Op, RETURN, SWITCH, TRAP, WAIT, Warp, YIELD};
+use super::{BARRIER, CALL, DIVERGED, EVENT, Fault, List, Op, RETURN, SWITCH, TRAP, WAIT, Warp, YIELD};
 use crate::plan::Program;
 
 /// Lanes at one pc.
@@ -87,53 +87,62 @@ pub fn run(program: &Program, lanes: &mut Lanes, w: &mut Warp, file: *mut u8, ar
         });
         let limit = if behind { EVENT } else { lanes.groups.iter().map(|g| g.0).min().unwrap_or(EVENT) };
         w.mask = mask;
-        loop {
+        let next = loop {
             let op: *const Op = &ops[pc as usize];
             // SAFETY: the plan has placed every operand of this program inside its register file, and a program ends
             // with an exit.
             let next = unsafe { ((*op).run)(w, op, file) };
-            if next < limit && !(behind && program.together[next as usize]) {
-                pc = next;
-                w.turn -= 1;
-                if w.turn == 0 {
-                    lanes.groups.push((pc, w.mask));
-                    lanes.spent = Some(pc);
-                    return Outcome::Spent;
-                }
-                continue;
+            if next >= limit || behind && program.together[next as usize] {
+                break next;
             }
-            // SAFETY: a handler that returns an event leaves its op, one of `ops`, in `at`.
-            let (at, op) = unsafe { (w.at.offset_from(ops.as_ptr()) as u32, &*w.at) };
-            match next {
-                EXIT => {}
-                BARRIER => match arrive(w, op, &program.lists[op.imm as usize]) {
-                    Ok(Arrival::Passes) => lanes.groups.push((op.e, w.mask)),
-                    Ok(Arrival::Held(number)) => lanes.held.push(Held { number, pc: op.e, mask: w.mask, at }),
-                    Err(()) => return Outcome::Trap(at),
-                },
-                WAIT => lanes.park(at, w),
-                TRAP => return Outcome::Trap(at),
-                DIVERGED => lanes.groups.extend([(op.imm, w.taken), (op.e, w.mask & !w.taken)]),
-                CALL | RETURN | SWITCH => {
-                    if lanes.jump(next, program, op, w, file).is_err() {
-                        return Outcome::Trap(at);
-                    }
-                    // These come without an end in a recursion or a loop around a table.
-                    w.turn -= 1;
-                    if w.turn == 0 {
-                        return Outcome::Spent;
-                    }
-                }
-                YIELD => {
-                    lanes.groups.push((op.e, w.mask));
-                    lanes.spent = Some(op.e);
-                    w.give_way(PAUSE);
-                    return Outcome::Spent;
-                }
-                met => lanes.groups.push((met, w.mask)),
+            pc = next;
+            w.turn -= 1;
+            if w.turn == 0 {
+                lanes.groups.push((pc, w.mask));
+                lanes.spent = Some(pc);
+                return Outcome::Spent;
             }
-            break;
+        };
+        if let Some(outcome) = lanes.see_to(next, program, w, file, arrive) {
+            return outcome;
         }
+    }
+}
+
+/// Runs a warp whose lanes are all at the start of the kernel, `w.mask`, as long as they stay together: the event that
+/// comes then, or the pc at which the turn is over. Nearly all warps of a short kernel come to their end so, and what a
+/// warp needs to wait or to part is not touched.
+///
+/// # Safety
+/// `file` must be a register file of `program`.
+#[inline(always)]
+pub unsafe fn together(program: &Program, w: &mut Warp, file: *mut u8) -> u32 {
+    let mut pc = program.entry;
+    loop {
+        let op: *const Op = &program.ops[pc as usize];
+        // SAFETY: as in `run`.
+        pc = unsafe { ((*op).run)(w, op, file) };
+        if pc >= EVENT {
+            return pc;
+        }
+        w.turn -= 1;
+        if w.turn == 0 {
+            return pc;
+        }
+    }
+}
+
+/// What comes of what [`together`] has returned.
+pub fn part(next: u32, program: &Program, lanes: &mut Lanes, w: &mut Warp, file: *mut u8, arrive: Arrive) -> Outcome {
+    lanes.clear();
+    if next < EVENT {
+        lanes.groups.push((next, w.mask));
+        lanes.spent = Some(next);
+        return Outcome::Spent;
+    }
+    match lanes.see_to(next, program, w, file, arrive) {
+        Some(outcome) => outcome,
+        None => run(program, lanes, w, file, arrive),
     }
 }
 
@@ -141,6 +150,44 @@ pub fn run(program: &Program, lanes: &mut Lanes, w: &mut Warp, file: *mut u8, ar
 const PAUSE: u64 = 256;
 
 impl Lanes {
+    /// What comes of an event, or of a group that meets another one; how the turn ends, if it does.
+    fn see_to(&mut self, next: u32, program: &Program, w: &mut Warp, file: *mut u8, arrive: Arrive) -> Option<Outcome> {
+        if next < EVENT {
+            self.groups.push((next, w.mask));
+            return None;
+        }
+        // SAFETY: a handler that returns an event leaves its op, one of `ops`, in `at`.
+        let (at, op) = unsafe { (w.at.offset_from(program.ops.as_ptr()) as u32, &*w.at) };
+        match next {
+            BARRIER => match arrive(w, op, &program.lists[op.imm as usize]) {
+                Ok(Arrival::Passes) => self.groups.push((op.e, w.mask)),
+                Ok(Arrival::Held(number)) => self.held.push(Held { number, pc: op.e, mask: w.mask, at }),
+                Err(()) => return Some(Outcome::Trap(at)),
+            },
+            WAIT => self.park(at, w),
+            TRAP => return Some(Outcome::Trap(at)),
+            DIVERGED => self.groups.extend([(op.imm, w.taken), (op.e, w.mask & !w.taken)]),
+            CALL | RETURN | SWITCH => {
+                if self.jump(next, program, op, w, file).is_err() {
+                    return Some(Outcome::Trap(at));
+                }
+                // These come without an end in a recursion or a loop around a table.
+                w.turn -= 1;
+                if w.turn == 0 {
+                    return Some(Outcome::Spent);
+                }
+            }
+            YIELD => {
+                self.groups.push((op.e, w.mask));
+                self.spent = Some(op.e);
+                w.give_way(PAUSE);
+                return Some(Outcome::Spent);
+            }
+            _ => {} // EXIT
+        }
+        None
+    }
+
     /// Calls, returns, and branches by a table.
     fn jump(&mut self, event: u32, program: &Program, op: &Op, w: &mut Warp, file: *mut u8) -> Result<(), ()> {
         let groups = &mut self.groups;
@@ -154,18 +201,15 @@ impl Lanes {
         }
     }
 
-    /// All at the start of the kernel.
-    pub fn start(&mut self, pc: u32, live: u32) {
-        self.live = live;
+    /// No groups, and nothing of those before.
+    fn clear(&mut self) {
         self.groups.clear();
-        self.groups.push((pc, live));
         self.parked.clear();
         self.meeting.clear();
         self.held.clear();
         self.tried.clear();
         self.calls.clear();
         self.spent = None;
-        self.clock = 0;
     }
 
     /// The group to run: the one at the lowest pc, or, if that has used up the last turn (does it wait for the others?),

@@ -4,11 +4,11 @@ use super::alu::{Source, put, put_mask, vector3};
 use super::collective::teams;
 use super::{BARRIER, DIVERGED, EXIT, Handler, LANES, List, NEXT, Op, Warp, one_level, three_levels};
 
-/// `bra`: to `imm`; `c` = 0 always, 1 where predicate `a` holds, 2 where it does not. The pc after it is `e`.
+/// `bra`: to `imm`; GUARD = 0 always, 1 where predicate `a` holds, 2 where it does not. The pc after it is `e`.
 #[inline(always)]
-unsafe fn branch(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
+unsafe fn branch<const GUARD: u32>(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
     // SAFETY: `a` is a predicate.
-    let taken = unsafe { chosen(w, op, r) };
+    let taken = unsafe { chosen::<GUARD>(w, op, r) };
     if taken == w.mask {
         op.imm
     } else if taken == 0 {
@@ -21,10 +21,10 @@ unsafe fn branch(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
 
 /// The executing lanes for which the guard of `op` holds.
 #[inline(always)]
-unsafe fn chosen(w: &Warp, op: &Op, r: *mut u8) -> u32 {
-    // SAFETY: `a` is a predicate unless `c` is 0.
+unsafe fn chosen<const GUARD: u32>(w: &Warp, op: &Op, r: *mut u8) -> u32 {
+    // SAFETY: `a` is a predicate unless there is no guard.
     let p = || unsafe { *(r.add(op.a as usize) as *const u32) };
-    match op.c {
+    match GUARD {
         0 => w.mask,
         1 => w.mask & p(),
         _ => w.mask & !p(),
@@ -33,9 +33,12 @@ unsafe fn chosen(w: &Warp, op: &Op, r: *mut u8) -> u32 {
 
 /// `exit`, or a jump to one, with a guard as in `branch`: the lanes leave, the others go on.
 #[inline(always)]
-unsafe fn exit(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
+unsafe fn exit<const GUARD: u32>(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
     // SAFETY: as in `branch`.
-    let leaving = unsafe { chosen(w, op, r) };
+    let leaving = unsafe { chosen::<GUARD>(w, op, r) };
+    if GUARD != 0 && leaving == 0 {
+        return NEXT;
+    }
     w.live &= !leaving;
     w.mask &= !leaving;
     if w.mask == 0 { EXIT } else { NEXT }
@@ -43,9 +46,9 @@ unsafe fn exit(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
 
 /// Before a guarded instruction: only the lanes in which predicate `a` holds go on; to pc `imm` if there are none.
 #[inline(always)]
-unsafe fn guard(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
+unsafe fn guard<const GUARD: u32>(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
     // SAFETY: as in `branch`.
-    let chosen = unsafe { chosen(w, op, r) };
+    let chosen = unsafe { chosen::<GUARD>(w, op, r) };
     if chosen == 0 {
         return op.imm;
     }
@@ -76,12 +79,17 @@ unsafe fn wide(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
     }
 }
 
-/// Counts an instruction, whose place is `imm` and whose guard is as in `branch`.
+/// Counts an instruction, whose place is `imm` and whose guard is `c`, as in `branch`.
 #[inline(always)]
 unsafe fn tick(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
     // SAFETY: as in `branch`; watched programs run with tools.
     unsafe {
-        let threads = chosen(w, op, r).count_ones();
+        let threads = match op.c {
+            0 => chosen::<0>(w, op, r),
+            1 => chosen::<1>(w, op, r),
+            _ => chosen::<2>(w, op, r),
+        };
+        let threads = threads.count_ones();
         (*w.tools).tick(w, op.imm, threads);
     }
     NEXT
@@ -122,14 +130,26 @@ unsafe fn fall(_: &mut Warp, op: &Op, _: *mut u8) -> u32 {
     op.e
 }
 
-pub fn branch_handlers() -> [Handler; 3] {
-    three_levels!(branch)
+pub fn branch_handlers(kind: u32) -> [Handler; 3] {
+    match kind {
+        0 => three_levels!(branch::<0>),
+        1 => three_levels!(branch::<1>),
+        _ => three_levels!(branch::<2>),
+    }
 }
-pub fn exit_handlers() -> [Handler; 3] {
-    three_levels!(exit)
+pub fn exit_handlers(kind: u32) -> [Handler; 3] {
+    match kind {
+        0 => three_levels!(exit::<0>),
+        1 => three_levels!(exit::<1>),
+        _ => three_levels!(exit::<2>),
+    }
 }
-pub fn guard_handlers() -> [Handler; 3] {
-    three_levels!(guard)
+pub fn guard_handlers(kind: u32) -> [Handler; 3] {
+    match kind {
+        0 => three_levels!(guard::<0>),
+        1 => three_levels!(guard::<1>),
+        _ => three_levels!(guard::<2>),
+    }
 }
 pub fn unguard_handlers() -> [Handler; 3] {
     three_levels!(unguard)

@@ -5,7 +5,8 @@
 //! (f16: always eight), the tiles are repeated, so that code that changes a fragment element by element may do so.
 
 use super::alu::Source;
-use super::mem::{GENERIC, GLOBAL, SHARED, resolve, stray};
+use super::mem::{GENERIC, GLOBAL, SHARED, resolve};
+use super::stray::stray;
 use super::tile::whole;
 use super::{LANES, List, NEXT, Warp, Wide, WideFn};
 use crate::exec::matrix::collective;
