@@ -8,7 +8,8 @@ constexpr int WARP = 32;
 
 // Activations and gradients are of type T: float, __half or __nv_bfloat16. Sums are in float, and a result is rounded
 // once, to nearest even. The wrappers of a kernel are made for each: FOR_EACH_DTYPE(W) is W(float, f32) W(__half, f16) …
-#define FOR_EACH_DTYPE(W) W(float, f32) W(__half, f16) W(__nv_bfloat16, bf16)
+#define FOR_EACH_HALF(W) W(__half, f16) W(__nv_bfloat16, bf16)
+#define FOR_EACH_DTYPE(W) W(float, f32) FOR_EACH_HALF(W)
 
 __device__ __forceinline__ float to_f32(float x) { return x; }
 __device__ __forceinline__ float to_f32(__half x) { return __half2float(x); }
@@ -84,6 +85,10 @@ template <int V, typename T> __device__ __forceinline__ Pack<V> load_pack(const 
         const uint4 q = *reinterpret_cast<const uint4*>(p);
         const float2 a = unpack2<T>(q.x), b = unpack2<T>(q.y), c = unpack2<T>(q.z), d = unpack2<T>(q.w);
         x.v[0] = a.x, x.v[1] = a.y, x.v[2] = b.x, x.v[3] = b.y, x.v[4] = c.x, x.v[5] = c.y, x.v[6] = d.x, x.v[7] = d.y;
+    } else if constexpr (sizeof(T) == 2 && V == 4) {
+        const uint2 q = *reinterpret_cast<const uint2*>(p);
+        const float2 a = unpack2<T>(q.x), b = unpack2<T>(q.y);
+        x.v[0] = a.x, x.v[1] = a.y, x.v[2] = b.x, x.v[3] = b.y;
     } else {
 #pragma unroll
         for (int j = 0; j < V; j++) x.v[j] = to_f32(p[j]);
@@ -106,6 +111,8 @@ template <int V, typename T> __device__ __forceinline__ void store_pack(T* p, co
     } else if constexpr (sizeof(T) == 2 && V == 8) {
         *reinterpret_cast<uint4*>(p) = make_uint4(pack2<T>(x.v[0], x.v[1]), pack2<T>(x.v[2], x.v[3]),
                                                   pack2<T>(x.v[4], x.v[5]), pack2<T>(x.v[6], x.v[7]));
+    } else if constexpr (sizeof(T) == 2 && V == 4) {
+        *reinterpret_cast<uint2*>(p) = make_uint2(pack2<T>(x.v[0], x.v[1]), pack2<T>(x.v[2], x.v[3]));
     } else {
 #pragma unroll
         for (int j = 0; j < V; j++) p[j] = from_f32<T>(x.v[j]);

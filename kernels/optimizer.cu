@@ -18,3 +18,21 @@ extern "C" __global__ void optimizer_adam_f32(float* p, const float* g, float* m
     if (adapt) pi -= step * mi / (sqrtf(vi) + eps);
     m[i] = mi, v[i] = vi, p[i] = pi;
 }
+
+// The copy of the parameters in a 2-byte type, from their f32 values: after they were initialised or loaded.
+// A thread takes four neighbours: a warp then asks for whole sectors of either buffer in one access.
+constexpr int QUAD = 4;
+template <typename T> __device__ void round_copy(T* copy, const float* p, uint64_t n) {
+    const uint64_t i = ((uint64_t)blockIdx.x * blockDim.x + threadIdx.x) * QUAD;
+    if (i + QUAD <= n) {
+        store_pack<QUAD>(copy + i, load_pack<QUAD>(p + i));
+    } else {
+        for (uint64_t j = i; j < n; j++) copy[j] = from_f32<T>(p[j]);
+    }
+}
+
+#define WRAPPERS(T, type)                                                                                    \
+    extern "C" __global__ void optimizer_round_##type(T* copy, const float* p, uint64_t n) {                 \
+        round_copy(copy, p, n);                                                                              \
+    }
+FOR_EACH_HALF(WRAPPERS)

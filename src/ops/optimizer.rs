@@ -1,9 +1,9 @@
 //! Adam and RAdam over flat buffers. Kernel: `kernels/optimizer.cu`.
 
-use crate::args;
 use crate::device::{Device, Grid};
 use crate::error::{Error, Result};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
+use crate::{args, by_dtype};
 
 const OP: &str = "optimizer";
 
@@ -59,4 +59,36 @@ pub fn optimizer(dev: &Device, flat: &Flat, state: &Tensor, adam: &Adam, lr: f64
     ];
     // SAFETY: all buffers have n entries, as checked.
     unsafe { dev.launch("optimizer_adam_f32", Grid::over(n, 256), list) }
+}
+
+/// Parameters per thread: `QUAD` of the kernel.
+const QUAD: usize = 4;
+
+/// Writes `copy` `[n]`, f16 or bf16, from `values` `[n]` f32, each rounded to nearest even: what the optimiser does from
+/// then on. Any shapes of as many elements; both start at a multiple of 16 bytes. Errors: `Shape`, `DType`, `Device`.
+pub fn round_copy(dev: &Device, values: &Tensor, copy: &Tensor) -> Result<()> {
+    let n = values.numel();
+    if copy.numel() != n {
+        return Err(Error::shape(OP, "copy", copy.dims(), values.dims()));
+    }
+    if !matches!(copy.dtype(), DType::F16 | DType::BF16) {
+        return Err(Error::dtype(OP, "copy", copy.dtype().suffix(), "f16 or bf16"));
+    }
+    if values.dtype() != DType::F32 {
+        return Err(Error::dtype(OP, "values", values.dtype().suffix(), "f32"));
+    }
+    aligned("copy", copy)?;
+    aligned("values", values)?;
+    let grid = Grid::over(n.div_ceil(QUAD), 256);
+    // SAFETY: both buffers have n entries, as checked; the kernel exists for the two types.
+    unsafe { dev.launch(by_dtype!("optimizer_round", copy.dtype()), grid, args![copy, values, n as u64]) }
+}
+
+/// An error unless `t` starts where an access of 16 bytes may.
+fn aligned(name: &str, t: &Tensor) -> Result<()> {
+    if t.ptr().is_multiple_of(16) {
+        return Ok(());
+    }
+    Err(Error::device(format!("{OP}: `{name}` does not start at a multiple of 16 bytes"))
+        .hint("take a whole parameter, or all of them"))
 }

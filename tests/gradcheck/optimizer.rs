@@ -1,9 +1,9 @@
 use omega::ops::loss_scale::loss_scale;
-use omega::ops::optimizer::{Adam, Flat, adam_step, optimizer, radam_step};
+use omega::ops::optimizer::{Adam, Flat, adam_step, optimizer, radam_step, round_copy};
 use omega::reference;
 use omega::tensor::DType;
 
-use crate::common::{check_close, devices, random, to_f32};
+use crate::common::{HALVES, check_close, devices, random, rounded, to_f32};
 
 #[test]
 fn adam_and_radam_against_reference() {
@@ -43,5 +43,27 @@ fn adam_and_radam_against_reference() {
             optimizer(&dev, &flat, &state, &adam, 0.1, adam_step(adam.betas, 0.1, 11)).unwrap();
             assert_eq!(before, read(&p));
         }
+    }
+}
+
+/// Exactly the values rounded to nearest even, at every tail; those beyond the type's range become infinite.
+#[test]
+fn a_copy_is_rounded_once() {
+    for dev in devices() {
+        for (n, dtype) in [0, 1, 3, 4, 5, 1023, 4099].into_iter().flat_map(|n| HALVES.map(|dtype| (n, dtype))) {
+            let mut values: Vec<f64> = random(n, 7).iter().map(|v| v * 10.0_f64.powf(v * 6.0)).collect();
+            values.iter_mut().for_each(|v| *v = f64::from(*v as f32));
+            let (from, to) = (dev.upload(&to_f32(&values), &[n]).unwrap(), dev.tensor(&[n], dtype).unwrap());
+            round_copy(&dev, &from, &to).unwrap();
+            assert_eq!(dev.read_wide(&to).unwrap(), to_f32(&rounded(&values, dtype)), "{n} of {dtype:?}");
+        }
+        let values = dev.upload(&[1.0_f32; 8], &[8]).unwrap();
+        let copy = dev.tensor(&[8], DType::F16).unwrap();
+        let error = |values: &_, copy: &_| round_copy(&dev, values, copy).unwrap_err().to_string();
+        assert!(error(&values, &values).contains("`copy`"));
+        assert!(error(&copy, &copy).contains("`values`"));
+        assert!(error(&values, &copy.view(0, &[7]).unwrap()).contains("`copy`"));
+        let odd = (values.view(1, &[5]).unwrap(), copy.view(0, &[5]).unwrap());
+        assert!(error(&odd.0, &odd.1).contains("multiple of 16 bytes"));
     }
 }
