@@ -62,11 +62,12 @@ pub fn check_close(name: &str, got: &[f32], want: &[f64], bound: f64) {
     assert!(error <= bound, "{name}: error {error:.2e} of the maximum, bound {bound:.0e}");
 }
 
-/// `values` as `dtype` holds them, rounded to nearest even.
+/// `values`, as f32 holds them, as `dtype` holds them, rounded to nearest even. (`half` rounds an f64 by its upper 32 bits
+/// only, and so takes some values for ties that are none.)
 pub fn rounded(values: &[f64], dtype: DType) -> Vec<f64> {
     let round = |v: &f64| match dtype {
-        DType::F16 => f16::from_f64(*v).to_f64(),
-        DType::BF16 => bf16::from_f64(*v).to_f64(),
+        DType::F16 => f16::from_f32(*v as f32).to_f64(),
+        DType::BF16 => bf16::from_f32(*v as f32).to_f64(),
         DType::F32 | DType::I32 => f64::from(*v as f32),
     };
     values.iter().map(round).collect()
