@@ -1,4 +1,4 @@
-//! Norm, clip factor and finiteness of the flat gradient of a whole model.
+//! Norm, clip factor, overflow and loss scale of the flat gradient of a whole model, of each type.
 
 mod common;
 
@@ -8,24 +8,36 @@ use common::update::{Update, run};
 use common::{Figure, values, wide};
 use omega::device::Device;
 use omega::error::Result;
-use omega::ops::loss_scale::loss_scale;
+use omega::ops::loss_scale::{RECORD, Scaler, Scaling, State, Table, loss_scale};
 use omega::reference;
 use omega::tensor::{DType, Tensor};
 
-const UNSCALE: f32 = 0.0625; // the same number in f32 and f64
+const DTYPES: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
+const PER_TOKEN: f32 = 0.0625; // the same number in f32 and f64
 const CLIP: f32 = 0.5;
+const SCALING: Scaling = Scaling { init: 1.0, window: i32::MAX as u32, tolerance: 0.0, threshold: None, min: 1e-4 };
 
 struct FlatGradient {
     gradient: Tensor,
-    state: Tensor,
+    state: State,
+    table: Table,
+    record: Tensor,
 }
 
 impl Update for FlatGradient {
     const NAME: &'static str = "loss_scale";
-    type Size = usize;
+    type Size = (usize, DType);
 
-    fn new(dev: &Device, n: usize) -> Result<Self> {
-        Ok(FlatGradient { gradient: dev.upload(&values(n, 1), &[n])?, state: dev.tensor(&[3], DType::F32)? })
+    fn new(dev: &Device, (n, dtype): Self::Size) -> Result<Self> {
+        let (state, mut table) = (State::new(dev)?, Table::new(dev, 1)?);
+        state.write(dev, 0, &Scaler::new(SCALING.init))?;
+        table.fill(dev, 0, |_| [1.0; 4])?;
+        let gradient = dev.upload_as(&values(n, 1), &[n], dtype)?;
+        Ok(FlatGradient { gradient, state, table, record: dev.tensor(&[RECORD], DType::F32)? })
+    }
+
+    fn dtype(&self) -> DType {
+        self.gradient.dtype()
     }
 
     fn shape(&self) -> String {
@@ -33,23 +45,25 @@ impl Update for FlatGradient {
     }
 
     fn run(&self, dev: &Device) -> Result<()> {
-        loss_scale(dev, &self.gradient, UNSCALE, CLIP, &self.state)
+        let (numbers, parts) = ((PER_TOKEN, CLIP), (&self.state, &self.table));
+        loss_scale(dev, &self.gradient, numbers, Some(&SCALING), parts, &self.record)
     }
 
     fn check(&self, dev: &Device) -> Result<Vec<Figure>> {
         self.run(dev)?;
-        let (got, gradient) = (dev.read::<f32>(&self.state)?, wide(&dev.read::<f32>(&self.gradient)?));
-        let (norm, factor) = reference::loss_scale::forward(&gradient, UNSCALE.into(), CLIP.into());
+        let (got, gradient) = (dev.read::<f32>(&self.record)?, wide(&dev.read_wide(&self.gradient)?));
+        let (norm, factor) = reference::loss_scale::forward(&gradient, PER_TOKEN.into(), CLIP.into());
         let figure = |name, k: usize, want| Figure::of(name, &got[k..=k], &[want], 1e-6);
-        Ok(vec![figure("norm", 0, norm), figure("factor", 1, factor), figure("finite", 2, 1.0)])
+        Ok(vec![figure("factor", 0, factor), figure("mode", 3, 2.0), figure("norm", 4, norm)])
     }
 
     fn bytes(&self) -> usize {
-        4 * self.gradient.numel()
+        self.gradient.bytes()
     }
 }
 
 /// Post-LN, 6+6 layers: width 512, feed-forward 2048, 32,768 words; and width 256, feed-forward 1024, 8,192 words.
 fn main() -> ExitCode {
-    run::<FlatGradient>(&[20_001], &[60_915_712, 13_156_352])
+    let sizes: Vec<_> = [60_915_712, 13_156_352].into_iter().flat_map(|n| DTYPES.map(|dtype| (n, dtype))).collect();
+    run::<FlatGradient>(&DTYPES.map(|dtype| (20_001, dtype)), &sizes)
 }

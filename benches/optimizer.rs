@@ -1,4 +1,4 @@
-//! One update by Adam of all parameters of a model.
+//! One update by Adam, and by NovoGrad, of all parameters of a model, with gradients of each type.
 
 mod common;
 
@@ -8,66 +8,118 @@ use common::update::{Update, run};
 use common::{Figure, values, wide};
 use omega::device::Device;
 use omega::error::Result;
-use omega::ops::optimizer::{Adam, Flat, adam_step, optimizer};
+use omega::ops::optimizer::{Adam, Flat, Pieces, adam, adam_step, novograd, row};
 use omega::reference;
-use omega::tensor::Tensor;
+use omega::tensor::{DType, Tensor};
 
 const ADAM: Adam = Adam { betas: (0.9, 0.98), eps: 1e-8, weight_decay: 0.01 };
 const LR: f64 = 1e-3;
 const NUMBER: u64 = 10;
+const FACTOR: f32 = 0.5;
+const DTYPES: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
+
+/// NovoGrad has two tensors here.
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Adam,
+    Novograd,
+}
 
 struct Parameters {
+    kind: Kind,
     p: Tensor,
+    copy: Option<Tensor>,
     g: Tensor,
     m: Tensor,
     v: Tensor,
-    state: Tensor,
+    record: Tensor,
+    tensors: [(usize, usize); 2],
+    pieces: Pieces,
 }
 
 impl Update for Parameters {
     const NAME: &'static str = "optimizer";
-    type Size = usize;
+    type Size = (Kind, usize, DType);
 
-    fn new(dev: &Device, n: usize) -> Result<Self> {
-        let upload = |values: Vec<f32>| dev.upload(&values, &[n]);
-        let squares = values(n, 4).into_iter().map(|v| v * v).collect();
-        let (p, g) = (upload(values(n, 1))?, upload(values(n, 2))?);
-        let state = dev.upload(&[1.0_f32, 0.5, 1.0], &[3])?; // norm, factor, finite
-        Ok(Parameters { p, g, m: upload(values(n, 3))?, v: upload(squares)?, state })
+    fn new(dev: &Device, (kind, n, dtype): Self::Size) -> Result<Self> {
+        let upload = |values: Vec<f32>| dev.upload(&values, &[values.len()]);
+        let second = if kind == Kind::Adam { n } else { 2 };
+        let squares = values(second, 4).into_iter().map(|v| v * v).collect();
+        let (p, g) = (upload(values(n, 1))?, dev.upload_as(&values(n, 2), &[n], dtype)?);
+        let copy = (dtype != DType::F32).then(|| dev.tensor(&[n], dtype)).transpose()?;
+        let step = if kind == Kind::Adam { adam_step(ADAM.betas, LR, NUMBER) } else { Some(LR) };
+        let [lr, step, decay, _] = row(LR, step, ADAM.weight_decay);
+        let record = dev.upload(&[FACTOR, step, decay, 2.0, 1.0, 1.0, lr, 1.0], &[8])?;
+        let half = (n / 2).next_multiple_of(8);
+        let tensors = [(0, half), (half, n - half)];
+        let (m, v, pieces) = (upload(values(n, 3))?, upload(squares)?, Pieces::new(dev, n, &tensors)?);
+        Ok(Parameters { kind, p, copy, g, m, v, record, tensors, pieces })
+    }
+
+    fn dtype(&self) -> DType {
+        self.g.dtype()
     }
 
     fn shape(&self) -> String {
-        format!("Adam n={}", self.p.numel())
+        let name = if self.kind == Kind::Adam { "Adam" } else { "NovoGrad" };
+        format!("{name} n={}", self.p.numel())
     }
 
     fn run(&self, dev: &Device) -> Result<()> {
-        let flat = Flat { parameters: &self.p, gradients: &self.g, m: &self.m, v: &self.v };
-        optimizer(dev, &flat, &self.state, &ADAM, LR, adam_step(ADAM.betas, LR, NUMBER))
+        let (copy, v) = (self.copy.as_ref(), &self.v);
+        let flat = Flat { parameters: &self.p, copy, gradients: &self.g, m: &self.m, v };
+        match self.kind {
+            Kind::Adam => adam(dev, &flat, &self.record, &ADAM),
+            Kind::Novograd => novograd(dev, &flat, &self.record, &ADAM, &self.pieces),
+        }
     }
 
     fn check(&self, dev: &Device) -> Result<Vec<Figure>> {
-        let read = |tensor| dev.read::<f32>(tensor);
-        let before = [read(&self.p)?, read(&self.m)?, read(&self.v)?].map(|values| wide(&values));
-        let g = wide(&read(&self.g)?);
+        let read = |tensor: &Tensor| Ok::<_, omega::Error>(wide(&dev.read_wide(tensor)?));
+        let (mut p, mut m, mut v) = (read(&self.p)?, read(&self.m)?, read(&self.v)?);
+        let g: Vec<f64> = read(&self.g)?.iter().map(|g| f64::from(FACTOR) * g).collect();
         self.run(dev)?;
         let Adam { betas, eps, weight_decay } = ADAM;
         let update = reference::optimizer::Update { betas, eps, weight_decay, lr: LR, number: NUMBER };
-        let one =
-            |i: usize| reference::optimizer::adam((before[0][i], before[1][i], before[2][i]), 0.5 * g[i], &update);
-        let after: Vec<_> = (0..g.len()).map(one).collect();
-        let figure = |name, tensor, part: fn(&reference::optimizer::State) -> f64| -> Result<Figure> {
-            let want: Vec<f64> = after.iter().map(part).collect();
-            Ok(Figure::of(name, &read(tensor)?, &want, 1e-6))
-        };
-        Ok(vec![figure("p", &self.p, |s| s.0)?, figure("m", &self.m, |s| s.1)?, figure("v", &self.v, |s| s.2)?])
+        match self.kind {
+            Kind::Adam => {
+                for (i, g) in g.iter().enumerate() {
+                    (p[i], m[i], v[i]) = reference::optimizer::adam((p[i], m[i], v[i]), *g, &update);
+                }
+            }
+            Kind::Novograd => {
+                for ((from, len), v) in self.tensors.iter().zip(&mut v) {
+                    let at = *from..from + len;
+                    let (p, m) = (&mut p[at.clone()], &mut m[at.clone()]);
+                    reference::optimizer::novograd(p, m, v, &g[at], &update);
+                }
+            }
+        }
+        let after = [("p", &self.p, &p, 1e-6), ("m", &self.m, &m, 1e-6), ("v", &self.v, &v, 1e-6)];
+        let mut figures = Vec::new();
+        // A copy is off by its rounding.
+        let copy = self.copy.as_ref().map(|copy| ("copy", copy, &p, 4e-3));
+        for (name, tensor, want, bound) in after.into_iter().chain(copy) {
+            figures.push(Figure::of(name, &dev.read_wide(tensor)?, want, bound));
+        }
+        Ok(figures)
     }
 
     fn bytes(&self) -> usize {
-        28 * self.p.numel()
+        let (n, small) = (self.p.numel(), self.g.bytes() + self.copy.as_ref().map_or(0, Tensor::bytes));
+        match self.kind {
+            Kind::Adam => 24 * n + small,
+            Kind::Novograd => 16 * n + small + self.g.bytes(),
+        }
     }
 }
 
 /// Post-LN, 6+6 layers: width 512, feed-forward 2048, 32,768 words; and width 256, feed-forward 1024, 8,192 words.
 fn main() -> ExitCode {
-    run::<Parameters>(&[301], &[60_915_712, 13_156_352])
+    let all = |n: usize| {
+        let of = |dtype: DType| [Kind::Adam, Kind::Novograd].map(|kind| (kind, n, dtype));
+        DTYPES.into_iter().flat_map(of).collect::<Vec<_>>()
+    };
+    let sizes = [60_915_712, 13_156_352].map(all).concat();
+    run::<Parameters>(&all(301), &sizes)
 }

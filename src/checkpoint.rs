@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::files::{Pending, write_whole};
 use crate::model::{Model, ModelConfig};
+use crate::ops::loss_scale::Scaler;
 use crate::optim::Moments;
 
 /// Version of the state; a file of another one is refused.
@@ -43,6 +44,9 @@ pub struct RunState {
     pub best_loss: Option<f64>,
     /// Updates since the last log record.
     pub window: Window,
+    /// Of the loss scale; none where there is no loss scaling.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaler: Option<Scaler>,
     /// Tells whether data and batch limits are those that `batch` counts in.
     pub plan: String,
 }
@@ -57,6 +61,9 @@ pub struct Window {
     /// Sum of the gradient norms.
     pub grad_norm: f64,
     pub target_tokens: u64,
+    /// Updates that were tried and skipped, as their gradient was not finite; they count nowhere else.
+    #[serde(default)]
+    pub overflows: u64,
 }
 
 impl RunState {
@@ -75,6 +82,7 @@ impl RunState {
             validated: 0,
             best_loss: None,
             window: Window::default(),
+            scaler: None,
             plan,
         }
     }
@@ -85,12 +93,12 @@ pub fn save(path: &Path, model: &Model, moments: Option<&Moments>, state: &RunSt
     let params = &model.params;
     let dev = params.dev();
     let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::new();
-    for entry in params.entries() {
+    for (number, entry) in params.entries().iter().enumerate() {
         let (name, shape) = (&entry.spec.name, &entry.spec.shape);
         tensors.push((name.clone(), shape.clone(), params.read(name)?));
         if let Some(moments) = moments.filter(|_| entry.spec.trainable) {
-            for (kind, flat) in [("adam_m", &moments.m), ("adam_v", &moments.v)] {
-                tensors.push((format!("{kind}.{name}"), shape.clone(), dev.read(&flat.view(entry.offset, shape)?)?));
+            for (name, moment) in moments.of(number, entry)? {
+                tensors.push((name, moment.dims().to_vec(), dev.read(&moment)?));
             }
         }
     }
@@ -156,13 +164,12 @@ impl Checkpoint {
         let whole = |error| Error::data(format!("{}: {error}", self.path.display()));
         let tensors = SafeTensors::deserialize(&self.bytes).map_err(whole)?;
         let params = &model.params;
-        for entry in params.entries() {
+        for (number, entry) in params.entries().iter().enumerate() {
             let (name, shape) = (&entry.spec.name, &entry.spec.shape);
             params.write(name, &self.read(&tensors, name, shape)?)?;
             if let Some(moments) = moments.filter(|_| entry.spec.trainable) {
-                for (kind, flat) in [("adam_m", &moments.m), ("adam_v", &moments.v)] {
-                    let data = self.read(&tensors, &format!("{kind}.{name}"), shape)?;
-                    params.dev().write(&flat.view(entry.offset, shape)?, &data)?;
+                for (name, moment) in moments.of(number, entry)? {
+                    params.dev().write(&moment, &self.read(&tensors, &name, moment.dims())?)?;
                 }
             }
         }
@@ -172,8 +179,8 @@ impl Checkpoint {
     fn read(&self, tensors: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let file = self.path.display();
         let view = tensors.tensor(name).map_err(|_| {
-            let hint = if name.starts_with("adam_") {
-                "training goes on from checkpoint_last only"
+            let hint = if name.starts_with("adam_") || name.starts_with("novograd_") {
+                "training goes on from checkpoint_last only, with an --optimizer of the kind that it began with"
             } else {
                 "another model's?"
             };

@@ -1,96 +1,23 @@
 //! Flags of `omega train`: typed as given ([`TrainFlags`], all optional, also the keys of `--config`), then checked and
 //! complete ([`TrainConfig`]). Every rule of the form "flag A needs B" lives here.
 
+mod choices;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+pub use choices::{Arch, Init, LrScheduler, OmegaSource, Optimizer, Residual};
+
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
+use crate::ops::loss_scale::Scaling;
 use crate::tensor::DType;
 
 /// Longest sentence in tokens, end symbol included, as fairseq's default: what `omega prepare` keeps and a model takes.
 pub const MAX_POSITIONS: usize = 1024;
-
-/// Named sizes; single flags override.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Arch {
-    /// 2+2 layers, width 128, ffn 512, 4 heads
-    Demo,
-    /// 6+6 layers, width 512, ffn 1024, 4 heads
-    Iwslt,
-    /// 6+6 layers, width 512, ffn 2048, 8 heads
-    Wmt,
-    /// 6+6 layers, width 1024, ffn 4096, 16 heads
-    WmtBig,
-}
-
-/// Residual scheme.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Residual {
-    /// LN(x + f(x))
-    PostLn,
-    /// x + f(LN(x))
-    PreLn,
-    /// LN(ω⊙x + f(x))
-    Admin,
-    /// x + α·f(x), α starts at 0
-    Rezero,
-    /// LN(x + α·f(x))
-    RezeroPostLn,
-}
-
-/// Initialisation of the weight matrices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Init {
-    /// Xavier uniform, as fairseq
-    Xavier,
-    /// Mirrored halves, so that each feed-forward layer starts linear
-    LooksLinear,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Optimizer {
-    Adam,
-    Radam,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LrScheduler {
-    #[value(name = "inverse_sqrt")]
-    InverseSqrt,
-    Linear,
-    Poly,
-}
-
-/// Where ω comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OmegaSource {
-    /// One profiling pass on the first batch.
-    Profile,
-    /// √((n+1)/ln(n+1) − 1) for n residual layers.
-    Analytic,
-    /// A file in the original's `profile.ratio.init` format.
-    File(PathBuf),
-}
-
-impl OmegaSource {
-    /// Words for a heading.
-    pub fn describe(&self) -> String {
-        match self {
-            OmegaSource::Profile => "profiled on the first batch".to_owned(),
-            OmegaSource::Analytic => "by the analytic formula".to_owned(),
-            OmegaSource::File(path) => format!("from {}", path.display()),
-        }
-    }
-}
 
 /// The flags as given, on the command line or in `--config`.
 #[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
@@ -138,6 +65,21 @@ pub struct TrainFlags {
     /// The same in bf16, which needs no loss scaling
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub bf16: Option<bool>,
+    /// First scale of the loss [default: 128]
+    #[arg(long, value_name = "X")]
+    pub fp16_init_scale: Option<f32>,
+    /// Updates without overflow until the scale of the loss doubles [default: 16384 / --update-freq]
+    #[arg(long, value_name = "N")]
+    pub fp16_scale_window: Option<u32>,
+    /// Share of updates that may overflow before the scale of the loss is halved [default: 0]
+    #[arg(long, value_name = "X")]
+    pub fp16_scale_tolerance: Option<f64>,
+    /// Never halve the scale of the loss below this [default: no limit]
+    #[arg(long, value_name = "X")]
+    pub threshold_loss_scale: Option<f32>,
+    /// Stop when an overflow leaves the scale of the loss at this or below [default: 1e-4]
+    #[arg(long, value_name = "X")]
+    pub min_loss_scale: Option<f32>,
     /// Keep only the input of each layer, and run layers again in the backward pass: less memory, same bits
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub recompute: Option<bool>,
@@ -150,7 +92,7 @@ pub struct TrainFlags {
     /// Chance to drop after the feed-forward ReLU [default: 0]
     #[arg(long, value_name = "P")]
     pub relu_dropout: Option<f32>,
-    /// Adam, or RAdam as the original has it [default: adam]
+    /// Adam, or RAdam and NovoGrad as the original has them [default: adam]
     #[arg(long)]
     pub optimizer: Option<Optimizer>,
     /// Learning rate at the end of warm-up [default: 1e-3]
@@ -171,7 +113,7 @@ pub struct TrainFlags {
     /// Power of poly [default: 1]
     #[arg(long, value_name = "X")]
     pub power: Option<f64>,
-    /// Decay of the moments, β₁,β₂ [default: 0.9,0.98]
+    /// Decay of the moments, β₁,β₂, whatever the optimiser [default: 0.9,0.98]
     #[arg(long, value_name = "B1,B2", value_delimiter = ',')]
     pub adam_betas: Option<Vec<f64>>,
     /// Added to the root of the second moment [default: 1e-8]
@@ -238,6 +180,8 @@ pub struct TrainConfig {
     pub fp16: bool,
     pub bf16: bool,
     pub recompute: bool,
+    /// Of the loss; only with fp16.
+    pub scaling: Option<Scaling>,
     pub dropout: f32,
     pub attention_dropout: f32,
     pub relu_dropout: f32,
@@ -299,6 +243,11 @@ impl TrainFlags {
             omega_frozen,
             fp16,
             bf16,
+            fp16_init_scale,
+            fp16_scale_window,
+            fp16_scale_tolerance,
+            threshold_loss_scale,
+            min_loss_scale,
             recompute,
             dropout,
             attention_dropout,
@@ -339,6 +288,7 @@ impl TrainFlags {
         };
         let residual = self.residual.unwrap_or(Residual::Admin);
         let default_warmup = self.max_update.map_or(4000, |updates| (updates / 10).clamp(1, 4000));
+        let scaling = self.scaling()?;
         let config = TrainConfig {
             data: self.data,
             device: self
@@ -359,6 +309,7 @@ impl TrainFlags {
             fp16: self.fp16.unwrap_or(false),
             bf16: self.bf16.unwrap_or(false),
             recompute: self.recompute.unwrap_or(false),
+            scaling,
             dropout: self.dropout.unwrap_or(0.1),
             attention_dropout: self.attention_dropout.unwrap_or(0.0),
             relu_dropout: self.relu_dropout.unwrap_or(0.0),
@@ -388,6 +339,43 @@ impl TrainFlags {
         };
         config.check()?;
         Ok(config)
+    }
+
+    /// How the loss is scaled. An error for a flag of it without --fp16.
+    fn scaling(&self) -> Result<Option<Scaling>> {
+        let sizes = [
+            ("fp16-init-scale", self.fp16_init_scale),
+            ("threshold-loss-scale", self.threshold_loss_scale),
+            ("min-loss-scale", self.min_loss_scale),
+        ];
+        if !self.fp16.unwrap_or(false) {
+            let (window, tolerance) = (self.fp16_scale_window.is_some(), self.fp16_scale_tolerance.is_some());
+            let others = [("fp16-scale-window", window), ("fp16-scale-tolerance", tolerance)];
+            let mut given = sizes.iter().map(|(flag, value)| (*flag, value.is_some())).chain(others);
+            return match given.find(|(_, given)| *given) {
+                Some((flag, _)) => Err(Error::usage(format!("--{flag} needs --fp16: only f16 has its loss scaled"))),
+                None => Ok(None),
+            };
+        }
+        let wrong =
+            sizes.iter().find_map(|(flag, value)| value.filter(|v| !(v.is_normal() && *v > 0.0)).map(|v| (flag, v)));
+        if let Some((flag, value)) = wrong {
+            return Err(Error::usage(format!("--{flag} {value}: a number above 0 is needed")));
+        }
+        let window =
+            self.fp16_scale_window.unwrap_or_else(|| (16384 / self.update_freq.unwrap_or(1).max(1)).max(1) as u32);
+        if window == 0 || i32::try_from(window).is_err() {
+            return Err(Error::usage(format!(
+                "--fp16-scale-window {window}: a number from 1 to {} is needed",
+                i32::MAX
+            )));
+        }
+        let tolerance = self.fp16_scale_tolerance.unwrap_or(0.0);
+        if !(0.0..=1.0).contains(&tolerance) {
+            return Err(Error::usage(format!("--fp16-scale-tolerance {tolerance}: a share from 0 to 1 is needed")));
+        }
+        let (init, min) = (self.fp16_init_scale.unwrap_or(128.0), self.min_loss_scale.unwrap_or(1e-4));
+        Ok(Some(Scaling { init, window, tolerance, threshold: self.threshold_loss_scale, min }))
     }
 }
 
@@ -516,6 +504,11 @@ impl TrainConfig {
             omega_frozen: Some(self.omega_frozen),
             fp16: Some(self.fp16),
             bf16: Some(self.bf16),
+            fp16_init_scale: self.scaling.map(|scaling| scaling.init),
+            fp16_scale_window: self.scaling.map(|scaling| scaling.window),
+            fp16_scale_tolerance: self.scaling.map(|scaling| scaling.tolerance),
+            threshold_loss_scale: self.scaling.and_then(|scaling| scaling.threshold),
+            min_loss_scale: self.scaling.map(|scaling| scaling.min),
             recompute: Some(self.recompute),
             dropout: Some(self.dropout),
             attention_dropout: Some(self.attention_dropout),
@@ -579,5 +572,12 @@ mod tests {
         assert!(omega.starts_with("--omega profile needs --residual admin: pre-ln has no ω"), "{omega}");
         let poly = message(TrainFlags { lr_scheduler: Some(LrScheduler::Poly), ..TrainFlags::default() });
         assert!(poly.contains("--max-update"), "{poly}");
+        let min_loss_scale = message(TrainFlags { min_loss_scale: Some(0.1), ..TrainFlags::default() });
+        assert!(min_loss_scale.starts_with("--min-loss-scale needs --fp16"), "{min_loss_scale}");
+        let fp16 = TrainFlags { fp16: Some(true), ..TrainFlags::default() };
+        let window = message(TrainFlags { fp16_scale_window: Some(0), ..fp16.clone() });
+        assert!(window.starts_with("--fp16-scale-window 0: a number from 1"), "{window}");
+        let scaling = TrainFlags { update_freq: Some(3), ..fp16 }.resolve().unwrap().scaling.unwrap();
+        assert_eq!((scaling.init, scaling.window, scaling.threshold, scaling.min), (128.0, 5461, None, 1e-4));
     }
 }

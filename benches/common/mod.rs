@@ -58,6 +58,7 @@ impl Figure {
 /// One line of the table.
 pub struct Line {
     pub pass: &'static str,
+    pub dtype: DType,
     pub shape: String,
     pub ms: f32,
     pub bytes: usize,
@@ -143,9 +144,9 @@ fn print_table(op: &str, dev: &Device, lines: &[Line]) {
         println!("softgpu: this time is the CPU's, running kernels in software; it says nothing about a GPU");
     }
     println!("{:<20} {:<6} {:<5} {:<34} {unit:>11} {:>8} {:>13}", "op", "pass", "dtype", "shape", "GB/s", "bytes");
-    for Line { pass, shape, ms, bytes } in lines {
+    for Line { pass, dtype, shape, ms, bytes } in lines {
         let rate = *bytes as f64 / (f64::from(*ms) * 1e6);
-        println!("{op:<20} {pass:<6} {:<5} {shape:<34} {ms:>11.3} {rate:>8.2} {bytes:>13}", DType::F32.suffix());
+        println!("{op:<20} {pass:<6} {:<5} {shape:<34} {ms:>11.3} {rate:>8.2} {bytes:>13}", dtype.suffix());
     }
 }
 

@@ -153,7 +153,7 @@ fn time<T: TapeOp>(dev: &Device, size: T::Size, repeats: Repeats) -> Result<Vec<
     let op = T::new(dev, size)?;
     let mut bound = Bound::new(dev, &op)?;
     let ms = repeats.median(|| Ok(bound.run(dev, &op, false)?.ms))?;
-    let line = |pass, k: usize| Line { pass, shape: op.shape(), ms: ms[k], bytes: op.bytes()[k] };
+    let line = |pass, k: usize| Line { pass, dtype: DType::F32, shape: op.shape(), ms: ms[k], bytes: op.bytes()[k] };
     Ok(vec![line("fwd", 0), line("bwd", 1)])
 }
 

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use omega::device::Device;
 use omega::error::Result;
+use omega::tensor::DType;
 
 use super::{Figure, Flush, Line, Repeats, bench};
 
@@ -13,6 +14,10 @@ pub trait Update: Sized {
     type Size: Copy;
 
     fn new(dev: &Device, size: Self::Size) -> Result<Self>;
+    /// Of the gradients.
+    fn dtype(&self) -> DType {
+        DType::F32
+    }
     fn shape(&self) -> String;
     fn run(&self, dev: &Device) -> Result<()>;
     /// Runs the op and compares it with the reference.
@@ -36,7 +41,7 @@ fn time<T: Update>(dev: &Device, size: T::Size, repeats: Repeats) -> Result<Vec<
         let end = dev.event()?;
         Ok([dev.elapsed_ms(&start, &end)?])
     })?;
-    Ok(vec![Line { pass: "update", shape: op.shape(), ms, bytes: op.bytes() }])
+    Ok(vec![Line { pass: "update", dtype: op.dtype(), shape: op.shape(), ms, bytes: op.bytes() }])
 }
 
 /// The main function of a bench: checked at `odd`, timed at `sizes`.

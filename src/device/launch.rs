@@ -62,7 +62,7 @@ macro_rules! scalar_args {
         }
     )*};
 }
-scalar_args!(i32, u32, u64, f32);
+scalar_args!(i32, u32, u64, f32, f64);
 
 /// A size: passed as `int`; an error where it does not fit.
 impl IntoArg for usize {

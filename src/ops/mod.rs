@@ -13,7 +13,7 @@ pub mod optimizer;
 
 use crate::args;
 use crate::device::{Device, Grid};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::tape::Slot;
 use crate::tensor::{DType, Tensor};
 
@@ -37,4 +37,13 @@ fn reduce_partials(dev: &Device, kernel: &'static str, to: &Slot, partials: &Ten
     let [p, c] = partials.dims()[..] else { unreachable!("partial sums are made with two dimensions") };
     // SAFETY: `to` has C elements, as the op has checked; `partials` has P·C.
     unsafe { dev.launch(kernel, Grid::over(c, 128), args![&to.grad, partials, p, c, to.accumulate]) }
+}
+
+/// An error that names the first of `operands` which does not start where an access of 16 bytes may.
+fn aligned(op: &'static str, operands: &[(&str, &Tensor)]) -> Result<()> {
+    match operands.iter().find(|(_, tensor)| !tensor.ptr().is_multiple_of(16)) {
+        None => Ok(()),
+        Some((name, _)) => Err(Error::device(format!("{op}: `{name}` does not start at a multiple of 16 bytes"))
+            .hint("take a whole parameter, or all of them")),
+    }
 }

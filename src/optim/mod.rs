@@ -3,4 +3,4 @@
 pub mod schedule;
 pub mod updater;
 
-pub use updater::{Moments, Updater};
+pub use updater::{Moments, Settings, Updater};

@@ -1,4 +1,4 @@
-//! One update of Adam or RAdam on one parameter, as `ops::optimizer`.
+//! One update of Adam or RAdam on one parameter, or of NovoGrad on one tensor, as `ops::optimizer`.
 
 /// (p, m, v) of one parameter.
 pub type State = (f64, f64, f64);
@@ -37,4 +37,14 @@ pub fn radam(state: State, g: f64, u: &Update) -> State {
     let r = ((length - 4.0) * (length - 2.0) * longest / ((longest - 4.0) * (longest - 2.0) * length)).sqrt();
     let m_hat = m / (1.0 - u.betas.0.powf(u.number as f64));
     (p - u.lr * r * (1.0 - b2t).sqrt() * m_hat / (v.sqrt() + u.eps), m, v)
+}
+
+/// Ginsburg et al. 2019, arXiv:1905.11286, on one parameter tensor, which has one second moment `v`; as the original has
+/// it, without bias correction and with the weight decay in m.
+pub fn novograd(p: &mut [f64], m: &mut [f64], v: &mut f64, g: &[f64], u: &Update) {
+    *v = u.betas.1 * *v + (1.0 - u.betas.1) * g.iter().map(|g| g * g).sum::<f64>();
+    for ((p, m), g) in p.iter_mut().zip(m).zip(g) {
+        *m = u.betas.0 * *m + g / (v.sqrt() + u.eps) + u.weight_decay * *p;
+        *p -= u.lr * *m;
+    }
 }

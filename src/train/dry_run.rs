@@ -10,7 +10,7 @@ use crate::config::Residual;
 use crate::device::{Device, MemoryUse, Purpose};
 use crate::error::{Error, Result};
 use crate::files::print;
-use crate::optim::Updater;
+use crate::optim::{Settings, Updater};
 use crate::rng::RngState;
 use crate::text::Batches;
 use crate::text::batch::Limits;
@@ -102,12 +102,12 @@ impl Prepared {
     fn step(&self, numbers: &[u32]) -> Result<Need> {
         let dev = Device::dry();
         let model = self.model(&dev)?;
-        let _updater = Updater::new(&self.config, &model.params)?;
+        let updater = Updater::new(Settings::of(&self.config), &model.params)?;
         let batch = pack(&dev, &self.pairs, numbers, self.model.max_positions)?;
         if self.config.residual == Residual::Admin {
             model.set_omegas(&self.config.omega, &batch, RngState::default())?;
         }
-        micro_batch(&model, &batch, RngState::default(), self.config.label_smoothing)?;
+        micro_batch(&model, &batch, RngState::default(), self.config.label_smoothing, updater.scale())?;
         let shape = Shape { source: batch.source.tokens, target: batch.target_tokens(), pairs: numbers.len() };
         Ok(Need { memory: dev.memory_use(), shape })
     }

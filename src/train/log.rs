@@ -27,6 +27,11 @@ pub struct TrainRecord {
     pub lr: f64,
     /// Mean over the updates, before clipping.
     pub grad_norm: f64,
+    /// Of the next update; none without loss scaling, like `overflows`, the updates that were skipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss_scale: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overflows: Option<u64>,
     pub src_tokens_per_s: f64,
     pub tgt_tokens_per_s: f64,
 }
@@ -94,8 +99,13 @@ impl Log {
     pub fn train(&mut self, record: &TrainRecord) -> Result<()> {
         self.write(record)?;
         let TrainRecord { update, epoch, loss, ppl, lr, grad_norm, src_tokens_per_s, tgt_tokens_per_s, .. } = record;
+        let scaler = match (record.loss_scale, record.overflows) {
+            (Some(scale), Some(0) | None) => format!("loss_scale {scale}  "),
+            (Some(scale), Some(overflows)) => format!("loss_scale {scale} ({overflows} overflows)  "),
+            (None, _) => String::new(),
+        };
         self.say(&format!(
-            "update {update}  epoch {epoch}  loss {loss:.3}  ppl {ppl:.2}  lr {lr:.2e}  grad_norm {grad_norm:.2}  \
+            "update {update}  epoch {epoch}  loss {loss:.3}  ppl {ppl:.2}  lr {lr:.2e}  grad_norm {grad_norm:.2}  {scaler}\
              tokens/s {src_tokens_per_s:.0} src {tgt_tokens_per_s:.0} tgt"
         ));
         Ok(())

@@ -6,6 +6,7 @@
 mod dry_run;
 mod interrupt;
 mod log;
+mod overflow;
 mod profile;
 mod run;
 mod setup;

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use super::dry_run::mebibytes;
 use super::log::{Log, TrainRecord, ValidRecord};
+use super::overflow::underflow;
 use super::setup::pack;
 use super::stats::Stats;
 use super::validate::{Sample, Validation};
 use crate::checkpoint::{RunState, Window, save};
 use crate::config::TrainConfig;
 use crate::device::Device;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{Model, PackedBatch};
 use crate::ops::cross_entropy::cross_entropy;
 use crate::optim::Updater;
@@ -56,20 +57,28 @@ pub struct Run {
     coder: Coder,
     stats: Stats,
     log: Log,
-    /// Of the last update.
-    lr: f64,
+    /// Of the loss, when last looked.
+    scale: f32,
+    /// The last update that was tried is known to be done.
+    arrived: bool,
     meter: Meter,
     shown: Instant,
 }
 
-/// Forward and backward pass of one micro-batch; gradients add up in the model's parameters. Loss and negative
-/// log-likelihood `[1]`, summed over target tokens, in nats, on the device.
-pub fn micro_batch(model: &Model, batch: &PackedBatch, rng: RngState, smoothing: f32) -> Result<(Tensor, Tensor)> {
+/// Forward and backward pass of one micro-batch; the gradients, of the loss times `scale` `[1]` f32, add up in the model's
+/// parameters. Loss and negative log-likelihood `[1]`, summed over target tokens, in nats, on the device.
+pub fn micro_batch(
+    model: &Model,
+    batch: &PackedBatch,
+    rng: RngState,
+    smoothing: f32,
+    scale: &Tensor,
+) -> Result<(Tensor, Tensor)> {
     let mut tape = model.tape(rng, true);
     let output = model.forward(&mut tape, batch, true)?;
     let (loss, nll) = cross_entropy(&mut tape, output.logits, &batch.targets, smoothing)?;
     let value = tape.value(loss).clone();
-    tape.backward(loss, 1.0)?;
+    tape.backward_from(loss, scale.clone())?;
     Ok((value, nll))
 }
 
@@ -86,8 +95,8 @@ impl Run {
         stats: Stats,
         log: Log,
     ) -> Run {
-        let (order, lr) = (batches.order(state.epoch), updater.schedule.rate(state.update.saturating_sub(1)));
-        let (meter, shown) = (Meter::start(), Instant::now());
+        let (order, meter, shown) = (batches.order(state.epoch), Meter::start(), Instant::now());
+        let scale = state.scaler.map_or(updater.settings.scaling.map_or(1.0, |scaling| scaling.init), |s| s.scale);
         Run {
             state,
             config,
@@ -101,7 +110,8 @@ impl Run {
             coder,
             stats,
             log,
-            lr,
+            scale,
+            arrived: false,
             meter,
             shown,
         }
@@ -125,6 +135,45 @@ impl Run {
         interval > 0 && self.state.update.is_multiple_of(interval)
     }
 
+    /// Whether something may be due after the update that was tried last, so that the host has to know which updates
+    /// are done. `state.update` is the number when it last looked, and the number with all that were tried since is at
+    /// least the real one; hence the real one never passes a point of interest unseen.
+    fn must_look(&self) -> bool {
+        let (config, state) = (&self.config, &self.state);
+        let most = state.update + self.stats.pending();
+        let intervals = [config.log_interval, config.validate_interval_updates, config.save_interval_updates];
+        let underflow = self.updater.settings.scaling.map_or(u64::MAX, |s| s.updates_to_underflow(self.scale));
+        intervals.iter().any(|interval| *interval > 0 && most.is_multiple_of(*interval))
+            || config.max_update.is_some_and(|last| most >= last)
+            || config.max_epoch.is_some_and(|last| state.epoch > last)
+            || config.validate_interval_updates == 0 && state.batch == 0
+            || self.stats.pending() >= underflow
+    }
+
+    /// Reads what the device has done since the last look. An error if a gradient was not finite: without loss scaling at
+    /// once, with it when the scale has gone under.
+    fn look(&mut self) -> Result<()> {
+        if self.stats.pending() == 0 {
+            return Ok(());
+        }
+        let (before, learnt) = (self.state.update, self.stats.flush(&mut self.state.window)?);
+        self.state.update += learnt.done;
+        self.updater.learn(&self.model.params, self.state.update)?;
+        if let Some(last) = learnt.last {
+            (self.scale, self.arrived) = (last.scale, last.done);
+            if let Some(scaling) = self.updater.settings.scaling.filter(|s| !last.done && s.underflows(last.scale)) {
+                let number = self.state.update + 1;
+                return Err(underflow(&self.model.params, number, last.scale, scaling.min)?);
+            }
+        }
+        if let (None, Some((done, record))) = (self.updater.settings.scaling, learnt.skipped) {
+            let number = before + done + 1;
+            return Err(Error::data(format!("the gradient of update {number} is not finite (norm {})", record.norm))
+                .hint("lower --lr, raise --warmup-updates, or clip with --clip-norm; the last checkpoint is sound"));
+        }
+        Ok(())
+    }
+
     /// Whether the next thing to do is a validation: by interval or at the end of an epoch, and at the end of the run.
     pub fn validation_due(&self) -> bool {
         let state = &self.state;
@@ -134,15 +183,19 @@ impl Run {
     }
 
     pub fn log_due(&self) -> bool {
-        self.every(self.config.log_interval) || self.finished()
+        self.arrived && self.every(self.config.log_interval) || self.finished()
     }
 
     pub fn save_due(&self) -> bool {
-        self.every(self.config.save_interval_updates)
+        self.arrived && self.every(self.config.save_interval_updates)
     }
 
-    /// One update: `--update-freq` micro-batches, fewer at the end of an epoch.
+    /// Tries one update: `--update-freq` micro-batches, fewer at the end of an epoch.
     pub fn update(&mut self) -> Result<()> {
+        if !self.stats.fits(self.config.update_freq) {
+            self.look()?;
+        }
+        self.arrived = false;
         self.model.params.zero_grads()?;
         let from = self.state.batch as usize;
         let to = (from + self.config.update_freq).min(self.order.len());
@@ -150,14 +203,15 @@ impl Run {
         for at in from..to {
             tokens += self.micro_batch(self.order[at])?;
         }
-        let (number, state) = (self.state.update + 1, self.stats.next_state()?);
-        self.lr = self.updater.update(&self.model.params, number, tokens, &state)?;
-        self.state.update = number;
+        let record = self.stats.next_record()?;
+        self.updater.update(&self.model.params, tokens, &record)?;
         self.state.batch = to as u64;
-        self.state.window.updates += 1;
         if to == self.order.len() {
             (self.state.epoch, self.state.batch) = (self.state.epoch + 1, 0);
             self.order = self.batches.order(self.state.epoch);
+        }
+        if self.must_look() {
+            self.look()?;
         }
         if self.log.is_watched() && self.shown.elapsed() > SHOW_EVERY {
             self.show()?;
@@ -167,25 +221,25 @@ impl Run {
 
     /// Target tokens of the batch, whose gradients were added.
     fn micro_batch(&mut self, number: u32) -> Result<usize> {
-        if self.stats.full() {
-            self.stats.flush(&mut self.state.window, self.state.update)?;
-        }
         let (dev, max_positions) = (self.model.params.dev(), self.model.config.max_positions);
         let batch = pack(dev, &self.pairs, self.batches.batch(number as usize), max_positions)?;
         let rng = RngState { seed: self.state.seed, step: self.state.micro_batch };
-        let (loss, nll) = micro_batch(&self.model, &batch, rng, self.config.label_smoothing)?;
-        self.stats.add_losses(&loss, &nll)?;
+        let smoothing = self.config.label_smoothing;
+        let (loss, nll) = micro_batch(&self.model, &batch, rng, smoothing, self.updater.scale())?;
         self.state.micro_batch = self.state.micro_batch.wrapping_add(1);
         let (source, target) = (batch.source.tokens, batch.target_tokens());
-        self.state.window.target_tokens += target as u64;
+        self.stats.add_losses(&loss, &nll, target)?;
         self.meter.source_tokens += source;
         self.meter.target_tokens += target;
         Ok(target)
     }
 
     fn show(&mut self) -> Result<()> {
-        self.stats.flush(&mut self.state.window, self.state.update)?;
+        self.look()?;
         let (window, (_, tokens)) = (&self.state.window, self.meter.per_second());
+        if window.updates == 0 {
+            return Ok(());
+        }
         let nats = window.loss / window.target_tokens as f64;
         let message = format!("loss {:.2}  {tokens:.0} tokens/s  epoch {}", nats / LN_2, self.state.epoch);
         self.log.show(self.state.update, message);
@@ -195,12 +249,13 @@ impl Run {
 
     /// Writes the record of the updates since the last one, and begins the next.
     pub fn log(&mut self) -> Result<()> {
-        self.stats.flush(&mut self.state.window, self.state.update)?;
-        let (window, speed) = (std::mem::take(&mut self.state.window), self.meter.per_second());
-        if window.updates == 0 {
+        self.look()?;
+        if self.state.window.updates == 0 {
             return Ok(());
         }
-        let Window { loss, nll, grad_norm, target_tokens, updates, .. } = window;
+        let (window, speed) = (std::mem::take(&mut self.state.window), self.meter.per_second());
+        let Window { loss, nll, grad_norm, target_tokens, updates, overflows } = window;
+        let scaled = self.updater.settings.scaling.is_some();
         let per_token = target_tokens as f64 * LN_2;
         let record = TrainRecord {
             update: self.state.update,
@@ -208,8 +263,10 @@ impl Run {
             loss: loss / per_token,
             nll: nll / per_token,
             ppl: (nll / per_token).exp2(),
-            lr: self.lr,
+            lr: self.updater.settings.schedule.rate(self.state.update - 1),
             grad_norm: grad_norm / updates as f64,
+            loss_scale: scaled.then_some(self.scale),
+            overflows: scaled.then_some(overflows),
             src_tokens_per_s: speed.0,
             tgt_tokens_per_s: speed.1,
         };
@@ -226,7 +283,7 @@ impl Run {
     /// Validates, shows sample translations, and saves `checkpoint_last`, and `checkpoint_best` if it is the best.
     pub fn validate(&mut self) -> Result<()> {
         let began = Instant::now();
-        self.stats.flush(&mut self.state.window, self.state.update)?;
+        self.look()?;
         let losses = self.validation.losses(&self.model, self.config.label_smoothing)?;
         let (valid_bleu, samples) = self.validation.bleu(&self.model, &self.coder)?;
         let best = self.state.best_loss.is_none_or(|least| losses.loss < least);
@@ -242,6 +299,7 @@ impl Run {
         self.state.validated = self.state.update;
         if best {
             self.state.best_loss = Some(losses.loss);
+            self.state.scaler = self.updater.scaler(&self.model.params)?;
             save(&self.folder.join("checkpoint_best.safetensors"), &self.model, None, &self.state)?;
         }
         self.log.valid(&record)?;
@@ -263,7 +321,8 @@ impl Run {
 
     fn write_last(&mut self) -> Result<()> {
         // Read first: parameters that are not finite must not replace a sound checkpoint.
-        self.stats.flush(&mut self.state.window, self.state.update)?;
+        self.look()?;
+        self.state.scaler = self.updater.scaler(&self.model.params)?;
         let path = self.folder.join("checkpoint_last.safetensors");
         save(&path, &self.model, Some(&self.updater.moments), &self.state)
     }

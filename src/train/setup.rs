@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::files::{create_folder, write_whole};
 use crate::model::admin::Omegas;
 use crate::model::{Model, ModelConfig, PackedBatch};
-use crate::optim::Updater;
+use crate::optim::{Settings, Updater};
 use crate::rng::RngState;
 use crate::text::batch::Limits;
 use crate::text::{Batches, DataFolder, Pairs};
@@ -138,7 +138,7 @@ pub fn open(args: &TrainArgs) -> Result<Run> {
     }
     write_whole(&folder.join("config.toml"), prepared.config.to_toml()?.as_bytes())?;
     let log = Log::open(&folder, &state, prepared.config.max_update)?;
-    let stats = Stats::new(&dev)?;
+    let stats = Stats::new(&dev, prepared.config.update_freq)?;
     let Prepared { config, pairs, batches, .. } = prepared;
     Ok(Run::new(state, config, folder, model, updater, (pairs, batches), validation, coder, stats, log))
 }
@@ -191,15 +191,16 @@ fn fresh(prepared: &Prepared, dev: &Device) -> Result<Start> {
     if let Some(omegas) = &omegas {
         eprintln!("ω, {}:\n{}", config.omega.describe(), omegas.table().trim_end());
     }
-    let updater = Updater::new(config, &model.params)?;
+    let updater = Updater::new(Settings::of(config), &model.params)?;
     let state = RunState::new(prepared.model.clone(), &data.source, &data.target, config.seed, prepared.plan());
     Ok((model, updater, state, omegas))
 }
 
 fn resume(prepared: &Prepared, dev: &Device, checkpoint: &Checkpoint) -> Result<Start> {
     let model = prepared.model(dev)?;
-    let updater = Updater::new(&prepared.config, &model.params)?;
+    let mut updater = Updater::new(Settings::of(&prepared.config), &model.params)?;
     checkpoint.restore(&model, Some(&updater.moments))?;
+    updater.resume(&model.params, checkpoint.state.update, checkpoint.state.scaler)?;
     // Rates of dropout may change from one start to the next; the shape has been compared.
     let mut state = RunState { model: prepared.model.clone(), ..checkpoint.state.clone() };
     eprintln!("resumed after update {}, epoch {}", state.update, state.epoch);

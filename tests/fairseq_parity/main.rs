@@ -9,5 +9,6 @@ mod fixture;
 mod forward;
 mod gradients;
 mod parameters;
+mod scaler;
 mod schedules;
 mod trajectories;

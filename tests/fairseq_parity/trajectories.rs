@@ -4,9 +4,10 @@ use std::path::Path;
 
 use omega::config::{LrScheduler, Optimizer};
 use omega::device::{Allocation, Device};
+use omega::ops::loss_scale::{RECORD, Record};
 use omega::ops::optimizer::Adam;
 use omega::optim::schedule::Schedule;
-use omega::optim::{Moments, Updater};
+use omega::optim::{Settings, Updater};
 use omega::rng::RngState;
 use omega::tensor::DType;
 use omega::train::micro_batch;
@@ -36,12 +37,12 @@ fn every_update_is_the_originals() {
     assert!(compared > 0, "a clone holds trajectories");
 }
 
-fn follow(folder: &ModelFolder, batches: &Path, record: &Value, path: &Path) {
+fn follow(folder: &ModelFolder, batches: &Path, trace: &Value, path: &Path) {
     let dev = Device::soft(Allocation::Arena);
     let model = load(&dev, folder);
-    let number = |name: &str| record[name].as_f64().unwrap();
+    let number = |name: &str| trace[name].as_f64().unwrap();
     let adam = Adam {
-        betas: (record["betas"][0].as_f64().unwrap(), record["betas"][1].as_f64().unwrap()),
+        betas: (trace["betas"][0].as_f64().unwrap(), trace["betas"][1].as_f64().unwrap()),
         eps: number("eps"),
         weight_decay: number("weight_decay"),
     };
@@ -54,28 +55,29 @@ fn follow(folder: &ModelFolder, batches: &Path, record: &Value, path: &Path) {
         power: 1.0,
         max_update: 0,
     };
-    let updater = Updater {
-        kind: if record["optimizer"] == "adam" { Optimizer::Adam } else { Optimizer::Radam },
+    let settings = Settings {
+        kind: if trace["optimizer"] == "adam" { Optimizer::Adam } else { Optimizer::Radam },
         adam,
         schedule,
         clip_norm: number("clip_norm"),
-        moments: Moments::zeros(&model.params).unwrap(),
+        scaling: None,
     };
-    let state = dev.tensor(&[3], DType::F32).unwrap();
+    let mut updater = Updater::new(settings, &model.params).unwrap();
+    let record = dev.tensor(&[RECORD], DType::F32).unwrap();
     let batches = tensors(batches);
     let mut worst = [0.0f64; 2];
-    for row in record["rows"].as_array().unwrap() {
+    for row in trace["rows"].as_array().unwrap() {
         let update = row["update"].as_u64().unwrap();
         model.params.zero_grads().unwrap();
         let (mut loss_sum, mut tokens) = (0.0, 0);
         for which in row["batches"].as_array().unwrap() {
             let batch = Padded::read(&batches, &format!("batch{which}.")).pack(&dev, folder.config.max_positions);
-            let (loss, _) = micro_batch(&model, &batch, RngState::default(), 0.1).unwrap();
+            let (loss, _) = micro_batch(&model, &batch, RngState::default(), 0.1, updater.scale()).unwrap();
             loss_sum += f64::from(dev.read::<f32>(&loss).unwrap()[0]);
             tokens += batch.target_tokens();
         }
-        updater.update(&model.params, update, tokens, &state).unwrap();
-        let norm = f64::from(dev.read::<f32>(&state).unwrap()[0]);
+        updater.update(&model.params, tokens, &record).unwrap();
+        let norm = f64::from(Record::of(&dev.read::<f32>(&record).unwrap()).norm);
         let got = [(loss_sum, "loss_sum", LOSS), (norm, "grad_norm", NORM)];
         for ((got, key, bound), worst) in got.into_iter().zip(&mut worst) {
             let expected = row[key].as_f64().unwrap();

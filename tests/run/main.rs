@@ -5,6 +5,7 @@ mod bad_input;
 mod memory;
 mod prepare;
 mod resume;
+mod scaling;
 mod train;
 mod translate;
 

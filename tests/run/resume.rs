@@ -27,7 +27,7 @@ fn the_same_bytes_for_any_number_of_threads() {
 }
 
 /// Waits until `run` has logged update `update`.
-fn wait_for(place: &Workplace, run: &str, update: u64, child: &mut Child) {
+pub fn wait_for(place: &Workplace, run: &str, update: u64, child: &mut Child) {
     let began = Instant::now();
     let reached = || {
         let text = std::fs::read_to_string(place.path(&format!("{run}/log.jsonl"))).unwrap_or_default();
@@ -41,7 +41,7 @@ fn wait_for(place: &Workplace, run: &str, update: u64, child: &mut Child) {
 }
 
 /// A log without the speeds, which no two runs share.
-fn log(place: &Workplace, run: &str) -> Vec<serde_json::Value> {
+pub fn log(place: &Workplace, run: &str) -> Vec<serde_json::Value> {
     let mut log = place.log(run);
     for record in &mut log {
         let record = record.as_object_mut().unwrap();

@@ -1,0 +1,85 @@
+//! Values of flags that are one of a few.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+/// Named sizes; single flags override.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Arch {
+    /// 2+2 layers, width 128, ffn 512, 4 heads
+    Demo,
+    /// 6+6 layers, width 512, ffn 1024, 4 heads
+    Iwslt,
+    /// 6+6 layers, width 512, ffn 2048, 8 heads
+    Wmt,
+    /// 6+6 layers, width 1024, ffn 4096, 16 heads
+    WmtBig,
+}
+
+/// Residual scheme.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Residual {
+    /// LN(x + f(x))
+    PostLn,
+    /// x + f(LN(x))
+    PreLn,
+    /// LN(ω⊙x + f(x))
+    Admin,
+    /// x + α·f(x), α starts at 0
+    Rezero,
+    /// LN(x + α·f(x))
+    RezeroPostLn,
+}
+
+/// Initialisation of the weight matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Init {
+    /// Xavier uniform, as fairseq
+    Xavier,
+    /// Mirrored halves, so that each feed-forward layer starts linear
+    LooksLinear,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Optimizer {
+    Adam,
+    Radam,
+    Novograd,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LrScheduler {
+    #[value(name = "inverse_sqrt")]
+    InverseSqrt,
+    Linear,
+    Poly,
+}
+
+/// Where ω comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OmegaSource {
+    /// One profiling pass on the first batch.
+    Profile,
+    /// √((n+1)/ln(n+1) − 1) for n residual layers.
+    Analytic,
+    /// A file in the original's `profile.ratio.init` format.
+    File(PathBuf),
+}
+
+impl OmegaSource {
+    /// Words for a heading.
+    pub fn describe(&self) -> String {
+        match self {
+            OmegaSource::Profile => "profiled on the first batch".to_owned(),
+            OmegaSource::Analytic => "by the analytic formula".to_owned(),
+            OmegaSource::File(path) => format!("from {}", path.display()),
+        }
+    }
+}
