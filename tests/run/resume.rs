@@ -84,3 +84,27 @@ fn ctrl_c_saves_and_the_run_goes_on_to_the_same_bytes() {
     assert_eq!(place.read("whole/checkpoint_last.safetensors"), place.read("stopped/checkpoint_last.safetensors"));
     assert_eq!(log(&place, "whole"), log(&place, "stopped"));
 }
+
+/// The moments of each optimiser are in the checkpoint, with the number of the update that bias corrections count.
+#[test]
+fn every_optimiser_goes_on_to_the_same_bytes() {
+    let place = Workplace::prepared();
+    for kind in ["adam", "radam", "novograd"] {
+        #[rustfmt::skip]
+        let flags = [
+            "--optimizer", kind, "--lr", "0.01", "--warmup-updates", "4", "--validate-interval-updates", "7",
+            "--log-interval", "7", "--weight-decay", "0.01", "--max-update",
+        ];
+        let run = |name: &str, last: &str| succeed(&mut place.train(name, &[&flags[..], &[last]].concat()));
+        let (whole, parts) = (format!("{kind}-whole"), format!("{kind}-parts"));
+        run(&whole, "14");
+        run(&parts, "7");
+        let half = place.read(&format!("{parts}/checkpoint_last.safetensors"));
+        run(&parts, "14");
+        let [whole, parts] = [whole, parts].map(|name| place.read(&format!("{name}/checkpoint_last.safetensors")));
+        assert!(whole == parts && half != parts, "{kind}");
+    }
+    let output = place.train("adam-whole", &["--optimizer", "novograd", "--max-update", "15"]).output().unwrap();
+    let said = text(&output.stderr);
+    assert!(said.contains("no tensor `novograd_m.") && said.contains("that it began with"), "{said}");
+}

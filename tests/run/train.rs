@@ -43,8 +43,13 @@ fn a_run_folder_holds_all_that_is_promised() {
 fn every_scheme_trains_with_every_dropout() {
     let place = Workplace::prepared();
     let schemes = ["post-ln", "pre-ln", "admin", "rezero", "rezero-post-ln"].map(|s| ["--residual", s]);
-    let others =
-        [["--init", "looks-linear"], ["--omega", "analytic"], ["--optimizer", "radam"], ["--omega-frozen", "--seed=3"]];
+    let others = [
+        ["--init", "looks-linear"],
+        ["--omega", "analytic"],
+        ["--optimizer", "radam"],
+        ["--optimizer", "novograd"],
+        ["--omega-frozen", "--seed=3"],
+    ];
     for (number, scheme) in schemes.into_iter().chain(others).enumerate() {
         let run = format!("run{number}");
         #[rustfmt::skip]
