@@ -141,6 +141,16 @@ fn novograd_moves_22_bytes_per_parameter() {
     }
 }
 
+/// Measured: 1.0000 of compulsory, efficiency 1.0000.
+#[test]
+fn rounding_a_copy_moves_6_bytes_per_parameter() {
+    for dtype in ["f16", "bf16"] {
+        let args = [Arg::Memory(2 * N, vec![]), Arg::Memory(4 * N, vec![]), Arg::U64(N as u64)];
+        let counts = run(&format!("optimizer_round_{dtype}"), N.div_ceil(4 * 256) as u32, [256, 1, 1], &args);
+        check(&format!("copy {dtype}"), &[counts], 6 * N);
+    }
+}
+
 /// At most 32 registers on every architecture, as many as LightSeq's fused Adam has: eight blocks of 256 threads fit.
 #[test]
 fn adam_keeps_32_registers() {
