@@ -1,13 +1,12 @@
 use omega::device::Device;
-use omega::ops::linear::linear;
 use omega::ops::omega_add_layernorm::{Norm, Sublayer, layernorm, post_ln, pre_ln, rezero};
 use omega::reference::omega_add_layernorm::Input;
 use omega::rng::Dropout;
 use omega::tape::Tape;
-use omega::tensor::Tensor;
+use omega::tensor::{DType, Tensor};
 
-use crate::common::tape::{RNG, backward, parameter};
-use crate::common::{check_close, check_differences, devices, random};
+use crate::common::tape::{RNG, backward, parameter_of};
+use crate::common::{HALVES, check_close, check_differences, check_half, devices, random, rounded};
 
 const EPS: f32 = 1e-5;
 
@@ -64,20 +63,18 @@ fn reference_against_central_differences() {
 }
 
 /// Outputs (LN(h), h) and gradients x, f, b, omega, alpha, gamma, beta; empty where the form has none.
-fn run(dev: &Device, form: Form, i: &Input, drop: Dropout, accumulate: bool) -> Vec<Vec<f32>> {
+fn run(dev: &Device, form: Form, i: &Input, drop: Dropout, accumulate: bool, dtype: DType) -> Vec<Vec<f32>> {
     let c = i.omega.len();
     let n = i.x.len() / c;
-    let t = &mut Tape::new(dev, RNG, true);
-    let (x, dx) = parameter(t, dev, &i.x, &[n, c], accumulate);
-    let (from, df) = parameter(t, dev, &i.f, &[n, c], accumulate);
-    let (b, db) = parameter(t, dev, &i.b, &[c], accumulate);
-    let (omega, domega) = parameter(t, dev, &i.omega, &[c], accumulate);
-    let (alpha, dalpha) = parameter(t, dev, &[i.alpha], &[1], accumulate);
-    let (gain, dgain) = parameter(t, dev, &i.gamma, &[c], accumulate);
-    let (bias, dbias) = parameter(t, dev, &i.beta, &[c], accumulate);
-    let identity: Vec<f64> = (0..c * c).map(|k| f64::from(k / c == k % c)).collect();
-    let (eye, _) = parameter(t, dev, &identity, &[c, c], false);
-    let f = linear(t, from, eye, None).unwrap(); // the op overwrites its branch
+    let t = &mut Tape::new(dev, RNG, true).with_dtype(dtype);
+    let [matrix, vector] = [(dtype, dtype), (DType::F32, dtype)];
+    let (x, dx) = parameter_of(t, dev, &i.x, &[n, c], matrix, accumulate);
+    let (f, df) = parameter_of(t, dev, &i.f, &[n, c], matrix, accumulate);
+    let (b, db) = parameter_of(t, dev, &i.b, &[c], vector, accumulate);
+    let (omega, domega) = parameter_of(t, dev, &i.omega, &[c], vector, accumulate);
+    let (alpha, dalpha) = parameter_of(t, dev, &[i.alpha], &[1], vector, accumulate);
+    let (gain, dgain) = parameter_of(t, dev, &i.gamma, &[c], vector, accumulate);
+    let (bias, dbias) = parameter_of(t, dev, &i.beta, &[c], vector, accumulate);
     let (sublayer, norm) = (Sublayer { bias: Some(b), drop }, Norm { gain, bias });
     let (g, e) = (random(n * c, 7), random(n * c, 8));
     let (y, h) = match form {
@@ -94,14 +91,11 @@ fn run(dev: &Device, form: Form, i: &Input, drop: Dropout, accumulate: bool) -> 
             (Some(y), None)
         }
     };
-    let read = |v: &Tensor| dev.read::<f32>(v).unwrap();
+    let read = |v: &Tensor| dev.read_wide(v).unwrap();
     let mut out = vec![y.map_or(vec![], |v| read(t.value(v))), h.map_or(vec![], |v| read(t.value(v)))];
     let mut given: Vec<(_, &[f64])> = Vec::new();
     given.extend(y.map(|v| (v, g.as_slice())));
     given.extend(h.map(|v| (v, e.as_slice())));
-    if form == Form::Norm {
-        given.push((f, &i.f)); // zeros: the branch is not used
-    }
     backward(t, dev, &given);
     let (branch, norm) = (form != Form::Norm, form != Form::Rezero);
     let has_alpha = matches!(form, Form::Rezero | Form::RezeroPostLn);
@@ -111,29 +105,95 @@ fn run(dev: &Device, form: Form, i: &Input, drop: Dropout, accumulate: bool) -> 
     out
 }
 
+const NAMES: [&str; 9] = ["y", "h", "dx", "df", "db", "domega", "dalpha", "dgamma", "dbeta"];
+const FORMS: [Form; 6] = [Form::PostLn, Form::Admin, Form::RezeroPostLn, Form::PreLn, Form::Rezero, Form::Norm];
+
+/// What [`run`] should give, of x, f, and the outputs' gradients as `dtype` holds them.
+fn expected(form: Form, i: &Input, dtype: DType) -> [Vec<f64>; 9] {
+    let i = Input { x: rounded(&i.x, dtype), f: rounded(&i.f, dtype), ..i.clone() };
+    let zeros = vec![0.0; i.x.len()];
+    let given = |seed| rounded(&random(i.x.len(), seed), dtype);
+    let g = if form == Form::Rezero { zeros.clone() } else { given(7) };
+    let e = if matches!(form, Form::PreLn | Form::Rezero) { given(8) } else { zeros };
+    let d = i.backward(&g, &e);
+    [i.forward(), i.h(), d.x, d.f, d.b, d.omega, vec![d.alpha], d.gamma, d.beta]
+}
+
+fn dropout(form: Form, p: f32) -> Dropout {
+    Dropout { p: if form == Form::Norm { 0.0 } else { p }, site: 5 }
+}
+
 #[test]
 fn device_against_reference() {
-    const NAMES: [&str; 9] = ["y", "h", "dx", "df", "db", "domega", "dalpha", "dgamma", "dbeta"];
-    use Form::{Admin, Norm, PostLn, PreLn, Rezero, RezeroPostLn};
-    for dev in devices() {
-        for form in [PostLn, Admin, RezeroPostLn, PreLn, Rezero, Norm] {
-            for (n, c, p) in [(1, 8, 0.0), (7, 264, 0.1), (133, 45, 0.4)] {
-                let drop = Dropout { p: if form == Norm { 0.0 } else { p }, site: 5 };
-                let i = input(form, n, c, drop);
-                let got = run(&dev, form, &i, drop, false);
-                assert_eq!(got, run(&dev, form, &i, drop, false), "{form:?}: two runs, the same bits");
-                assert_eq!(got, run(&dev, form, &i, drop, true), "{form:?}: adding to zeros");
-                let zeros = vec![0.0; n * c];
-                let g = if form == Rezero { zeros.clone() } else { random(n * c, 7) };
-                let e = if matches!(form, PreLn | Rezero) { random(n * c, 8) } else { zeros };
-                let d = i.backward(&g, &e);
-                let want = [i.forward(), i.h(), d.x, d.f, d.b, d.omega, vec![d.alpha], d.gamma, d.beta];
-                for ((name, got), want) in NAMES.iter().zip(&got).zip(&want).filter(|((_, got), _)| !got.is_empty()) {
-                    // Measured: 3e-7 of the maximum; dalpha, one sum over all elements that may nearly cancel, 4e-6.
-                    let bound = if *name == "dalpha" { 1e-5 } else { 1e-6 };
-                    check_close(&format!("{form:?} {n}x{c} {name}"), got, want, bound);
-                }
+    for (dev, form) in devices().iter().flat_map(|dev| FORMS.map(|form| (dev, form))) {
+        for (n, c, p) in [(1, 8, 0.0), (7, 264, 0.1), (133, 45, 0.4), (40, 516, 0.1)] {
+            let drop = dropout(form, p);
+            let i = input(form, n, c, drop);
+            let got = run(dev, form, &i, drop, false, DType::F32);
+            assert_eq!(got, run(dev, form, &i, drop, false, DType::F32), "{form:?}: two runs, the same bits");
+            assert_eq!(got, run(dev, form, &i, drop, true, DType::F32), "{form:?}: adding to zeros");
+            let want = expected(form, &i, DType::F32);
+            for ((name, got), want) in NAMES.iter().zip(&got).zip(&want).filter(|((_, got), _)| !got.is_empty()) {
+                // Measured: 3e-7 of the maximum; dalpha, one sum over all elements that may nearly cancel, 4e-6.
+                let bound = if *name == "dalpha" { 1e-5 } else { 1e-6 };
+                check_close(&format!("{form:?} {n}x{c} {name}"), got, want, bound);
             }
         }
+    }
+}
+
+/// Measured: 1.0 of the error of rounding once, but for dalpha (one sum over all elements that may nearly cancel).
+#[test]
+fn half_types_against_reference() {
+    for (dev, form) in devices().iter().flat_map(|dev| FORMS.map(|form| (dev, form))) {
+        for (dtype, (n, c, p)) in HALVES
+            .iter()
+            .flat_map(|dtype| [(1, 8, 0.0), (7, 264, 0.1), (133, 45, 0.4), (40, 520, 0.1)].map(|size| (*dtype, size)))
+        {
+            let drop = dropout(form, p);
+            let i = input(form, n, c, drop);
+            let got = run(dev, form, &i, drop, false, dtype);
+            assert_eq!(
+                got,
+                run(dev, form, &i, drop, true, dtype),
+                "{form:?}: adding to zeros, two runs, the same bits"
+            );
+            let (exact, of_rounded) = (expected(form, &i, DType::F32), expected(form, &i, dtype));
+            for (at, name) in NAMES.iter().enumerate().filter(|(at, _)| !got[*at].is_empty()) {
+                check_half(&format!("{form:?} {n}x{c} {name}"), &got[at], &exact[at], &of_rounded[at], dtype);
+            }
+        }
+    }
+}
+
+/// ω of 200 takes h far out of f16's range (65,504), and h is never of that type: y is as good as ever. This is what makes
+/// deep Admin safe in f16.
+#[test]
+fn a_large_omega_does_not_overflow_f16() {
+    for dev in devices() {
+        let (n, c) = (9, 136);
+        let mut i = input(Form::Admin, n, c, Dropout::NONE);
+        i.omega = vec![200.0; c];
+        i.x.iter_mut().for_each(|x| *x *= 500.0);
+        assert!(i.h().iter().any(|h| h.abs() > 65_504.0), "the test needs an h that f16 cannot hold");
+        let got = run(&dev, Form::Admin, &i, Dropout::NONE, false, DType::F16);
+        let (exact, of_rounded) = (expected(Form::Admin, &i, DType::F32), expected(Form::Admin, &i, DType::F16));
+        for at in [0, 3, 4, 7, 8] {
+            check_half(NAMES[at], &got[at], &exact[at], &of_rounded[at], DType::F16);
+        }
+    }
+}
+
+#[test]
+fn no_rows_and_widths_that_are_too_much() {
+    for dev in devices() {
+        let i = input(Form::Admin, 0, 16, Dropout::NONE);
+        let got = run(&dev, Form::Admin, &i, Dropout::NONE, true, DType::F32);
+        assert!(got[4..].iter().flatten().all(|g| *g == 0.0), "no rows add nothing");
+        let t = &mut Tape::new(&dev, RNG, true);
+        let (wide, _) = parameter_of(t, &dev, &random(4000, 1), &[1, 4000], (DType::F32, DType::F32), false);
+        let (v, _) = parameter_of(t, &dev, &random(4000, 1), &[4000], (DType::F32, DType::F32), false);
+        let error = layernorm(t, wide, Norm { gain: v, bias: v }, EPS).unwrap_err().to_string();
+        assert!(error.contains("3072"), "{error}");
     }
 }
