@@ -10,14 +10,17 @@ use crate::{LoadError, decode, parse};
 
 /// All kernels of a PTX text as softgpu runs them. Registers are called `r` (32 bits), `d` (64 bits) and `p`
 /// (predicates) by number; what no instruction writes is shown by its value. With `places`, each line ends with where
-/// it comes from. Errors: as in [`Module::load`](crate::Module::load).
+/// it comes from. Of a kernel that softgpu cannot run, there is the reason. Errors: malformed text.
 pub fn disassemble(ptx: &str, places: bool) -> Result<String, LoadError> {
     let module = parse::parse(ptx)?;
     let mut out = String::new();
     for kernel in &module.kernels {
-        let decoded = decode::decode(&module, kernel)?;
         // Writing to a string cannot fail.
-        let _ = write_kernel(&mut out, &decoded, places);
+        let _ = match decode::decode(&module, kernel) {
+            Ok(decoded) => write_kernel(&mut out, &decoded, places),
+            Err(why) if places => writeln!(out, "{}: {why}", kernel.name),
+            Err(why) => writeln!(out, "{}: {}", kernel.name, why.what),
+        };
     }
     Ok(out)
 }

@@ -7,8 +7,6 @@ use crate::{LoadError, parse};
 /// What [`inspect`] finds.
 pub struct Inspection {
     pub kernels: Vec<KernelInfo>,
-    /// In the order of the text: all of it, where loading would stop at the first.
-    pub unsupported: Vec<LoadError>,
 }
 
 /// A kernel, in its text's own terms: PTX registers are not those that a GPU will use.
@@ -23,6 +21,9 @@ pub struct KernelInfo {
     /// Static shared memory of a block, local memory of a thread, in bytes.
     pub shared_bytes: usize,
     pub local_bytes: usize,
+    /// What of it softgpu cannot run, in the order of the text, functions before the kernel: a launch is refused for the
+    /// first.
+    pub unsupported: Vec<LoadError>,
 }
 
 pub struct ParameterInfo {
@@ -35,19 +36,23 @@ pub struct ParameterInfo {
 /// Looks into PTX text without running it. Error: text that is malformed.
 pub fn inspect(ptx: &str) -> Result<Inspection, LoadError> {
     let module = parse::parse(ptx)?;
-    let mut found = Inspection { kernels: Vec::new(), unsupported: Vec::new() };
+    let mut found = Inspection { kernels: Vec::new() };
     for kernel in &module.kernels {
         let (decoded, errors) = decode_all(&module, kernel);
         let parameters = kernel.parameters.iter();
         let parameters =
             parameters.map(|p| ParameterInfo { name: p.name.to_string(), offset: p.offset, bytes: p.bytes }).collect();
-        found.kernels.push(describe(&decoded, parameters, kernel.body.len()));
-        found.unsupported.extend(errors);
+        found.kernels.push(describe(&decoded, parameters, kernel.body.len(), errors));
     }
     Ok(found)
 }
 
-fn describe(decoded: &Decoded, parameters: Vec<ParameterInfo>, instructions: usize) -> KernelInfo {
+fn describe(
+    decoded: &Decoded,
+    parameters: Vec<ParameterInfo>,
+    instructions: usize,
+    unsupported: Vec<LoadError>,
+) -> KernelInfo {
     let count = |kind: Kind| decoded.ir.registers.iter().filter(|r| r.kind == kind && r.init.is_none()).count();
     KernelInfo {
         name: decoded.name.clone(),
@@ -58,5 +63,6 @@ fn describe(decoded: &Decoded, parameters: Vec<ParameterInfo>, instructions: usi
         predicates: count(Kind::P),
         shared_bytes: decoded.shared_bytes,
         local_bytes: decoded.local_bytes,
+        unsupported,
     }
 }

@@ -55,12 +55,22 @@ pub fn same(a: &str, b: &str) -> Result<bool, LoadError> {
 pub struct Module {
     pub(crate) kernels: Vec<Kernel>,
     pub(crate) variables: Variables,
+    refused: Vec<Refused>,
+    /// Of both, in the order of the text.
+    names: Vec<String>,
     pub(crate) budget: u64,
     pub(crate) deferred: bool,
     pub(crate) output: Sink,
 }
 
 /// What a kernel takes and reserves.
+/// A kernel that softgpu cannot run: the first instruction that it lacks.
+struct Refused {
+    name: String,
+    signature: Signature,
+    why: LoadError,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {
     /// (offset, bytes) of each parameter in the parameter space.
@@ -109,7 +119,8 @@ impl Kernel {
 }
 
 impl Module {
-    /// Parses and decodes PTX text. Errors: malformed text, and any instruction that softgpu cannot run, with its line.
+    /// Parses and decodes PTX text. A kernel with an instruction that softgpu cannot run does not keep the others from
+    /// running: see [`Module::refusal`] and [`Module::whole`]. Error: malformed text, with its line.
     pub fn load(ptx: &str) -> Result<Module, LoadError> {
         Module::load_for(ptx, Level::detect())
     }
@@ -118,14 +129,33 @@ impl Module {
     pub fn load_for(ptx: &str, level: Level) -> Result<Module, LoadError> {
         let level = level.min(Level::detect());
         let module = parse::parse(ptx)?;
-        let kernel = |kernel| {
-            let decoded = decode::decode(&module, kernel)?;
-            let [rows, any] = [true, false].map(|rows| plan::plan(&decoded, level, Mode { rows, watched: false }));
-            Ok(Kernel { decoded, rows, any, level, watched: OnceLock::new(), marks: OnceLock::new() })
-        };
         let variables = Variables::of(&module)?;
-        let kernels = module.kernels.iter().map(kernel).collect::<Result<_, LoadError>>()?;
-        Ok(Module { kernels, variables, budget: BUDGET, deferred: false, output: Box::new(to_stdout) })
+        let (mut kernels, mut refused, mut names) = (Vec::new(), Vec::new(), Vec::new());
+        for kernel in &module.kernels {
+            let (decoded, errors) = decode::decode_all(&module, kernel);
+            names.push(decoded.name.clone());
+            if let Some(why) = errors.into_iter().next() {
+                refused.push(Refused { name: decoded.name.clone(), signature: decoded.signature(), why });
+                continue;
+            }
+            let [rows, any] = [true, false].map(|rows| plan::plan(&decoded, level, Mode { rows, watched: false }));
+            kernels.push(Kernel { decoded, rows, any, level, watched: OnceLock::new(), marks: OnceLock::new() });
+        }
+        let output = Box::new(to_stdout);
+        Ok(Module { kernels, refused, names, variables, budget: BUDGET, deferred: false, output })
+    }
+
+    /// The module, if softgpu can run all of its kernels. Error: the first instruction that it cannot run, with its line.
+    pub fn whole(self) -> Result<Module, LoadError> {
+        match self.refused.first() {
+            Some(refused) => Err(refused.why.clone()),
+            None => Ok(self),
+        }
+    }
+
+    /// Why softgpu cannot run that kernel; none if it can, or if there is no such kernel.
+    pub fn refusal(&self, entry: &str) -> Option<&LoadError> {
+        self.refused.iter().find(|refused| refused.name == entry).map(|refused| &refused.why)
     }
 
     /// Stops a warp that branches more often than this between two barriers.
@@ -159,13 +189,13 @@ impl Module {
 
     /// What a kernel takes and reserves; none if there is no such kernel.
     pub fn signature(&self, entry: &str) -> Option<Signature> {
-        let decoded = &self.kernels.iter().find(|kernel| kernel.decoded.name == entry)?.decoded;
-        let (parameters, shared_bytes) = (decoded.parameters.clone(), decoded.shared_bytes);
-        Some(Signature { parameters, shared_bytes, local_bytes: decoded.local_bytes })
+        let known = self.kernels.iter().find(|kernel| kernel.decoded.name == entry);
+        let refused = || self.refused.iter().find(|refused| refused.name == entry).map(|r| r.signature.clone());
+        known.map(|kernel| kernel.decoded.signature()).or_else(refused)
     }
 
-    /// Names of the kernels, in the order of the text.
+    /// Names of the kernels, those that softgpu cannot run among them, in the order of the text.
     pub fn entries(&self) -> impl Iterator<Item = &str> {
-        self.kernels.iter().map(|kernel| kernel.decoded.name.as_str())
+        self.names.iter().map(String::as_str)
     }
 }

@@ -1,4 +1,4 @@
-//! Three kinds of stop, never mixed: the text cannot be loaded, the launch is wrong, the kernel is wrong.
+//! Three kinds of stop, never mixed: softgpu cannot run the text, the launch is wrong, the kernel is wrong.
 
 use std::fmt;
 
@@ -21,6 +21,9 @@ impl LoadError {
 pub enum Error {
     #[error("cannot launch `{kernel}`: {what}")]
     Launch { kernel: String, what: String },
+    /// The kernel has an instruction that softgpu lacks.
+    #[error("cannot launch `{kernel}`: {why}")]
+    Unsupported { kernel: String, why: LoadError },
     #[error(transparent)]
     Stopped(Box<Stop>),
     #[error("{0}")]

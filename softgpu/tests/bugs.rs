@@ -111,7 +111,7 @@ fn argument(memory: &Memory, spec: &str) -> Vec<u8> {
 
 /// Everything that is said about a launch; nothing if it is clean.
 fn reports(module: &str, entry: &str, run: &Run, seed: u64) -> String {
-    let module = match Module::load(module) {
+    let module = match Module::load(module).and_then(Module::whole) {
         Ok(module) => module.with_budget(run.number("budget", 1 << 40)),
         Err(error) => return format!("{error}\n"),
     };

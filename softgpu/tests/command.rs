@@ -146,10 +146,23 @@ fn inspect_lists_all_that_is_unsupported() {
     let text = String::from_utf8_lossy(&output.stderr);
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(output.status.code(), Some(2));
-    assert!(lines.len() == 3 && lines[2] == "2 instructions that softgpu cannot run", "{text}");
-    assert_eq!(
-        lines[0],
-        "bad.ptx: PTX line 7: softgpu cannot run `tex.2d.v4.f32.f32`: it does not know the instruction"
+    assert!(lines.len() == 3 && lines[2] == "softgpu cannot run 1 of 2 kernels", "{text}");
+    let why = "PTX line 7: softgpu cannot run `tex.2d.v4.f32.f32`: it does not know the instruction";
+    assert_eq!(lines[0], format!("bad.ptx: `saxpy`, {why}"));
+    // The other kernel runs.
+    let shape = "--grid 1 --block 1";
+    let refused = outcome(&softgpu(folder.path(), &format!("run bad.ptx saxpy {shape} null null f32:1 u32:0")));
+    assert_eq!(refused, (2, format!("error: bad.ptx: cannot launch `saxpy`: {why}")));
+    let copy = format!(
+        "run bad.ptx copy {shape} --buffer to=out:to.bin:4 --buffer from=in:x.bin --reloc 0+0=to --reloc 0+8=from bytes:{}",
+        "0".repeat(48)
+    );
+    assert_eq!(outcome(&softgpu(folder.path(), &copy)), (0, String::new()));
+    let output = softgpu(folder.path(), "inspect --disassemble bad.ptx");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains(&format!("saxpy: {why}")) && text.contains("copy: shared"),
+        "{text}"
     );
 }
 

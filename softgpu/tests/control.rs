@@ -23,7 +23,7 @@ fn run_with(text: &str, threads: u32, blocks: u32) -> Result<(Vec<u32>, String),
 fn run_under(text: &str, threads: u32, blocks: u32, tools: &Tools) -> Result<(Vec<u32>, String), String> {
     let printed = Arc::new(Mutex::new(Vec::new()));
     let sink = printed.clone();
-    let module = Module::load(&format!("{HEAD}{text}")).map_err(|e| e.to_string())?;
+    let module = Module::load(&format!("{HEAD}{text}")).and_then(Module::whole).map_err(|e| e.to_string())?;
     let module = module.with_budget(20_000_000).with_output(move |text| sink.lock().unwrap().extend_from_slice(text));
     let memory = Memory::new();
     let address = memory.alloc(4096).unwrap();
@@ -461,7 +461,7 @@ fn errors_name_the_line_and_what_was_expected() {
         ("§", "PTX line 4: `§` does not belong in PTX"),
     ];
     for (text, expected) in cases {
-        let error = Module::load(&format!("{HEAD}{text}")).err().map(|e| e.to_string());
+        let error = Module::load(&format!("{HEAD}{text}")).and_then(Module::whole).err().map(|e| e.to_string());
         assert_eq!(error.as_deref(), Some(expected), "{text}");
     }
 }

@@ -10,7 +10,7 @@ fn start(body: &str, threads: u32, blocks: u32) -> Result<(), String> {
     let text = format!(
         "{HEAD}.visible .entry stray(.param .u64 data) {{ .reg .b32 %r<9>; .reg .b64 %d<9>; .reg .pred %p<3>;\n{body}\nret; }}\n.file 1 \"a/kernels/stray.cu\"\n"
     );
-    let module = Module::load(&text).map_err(|e| e.to_string())?;
+    let module = Module::load(&text).and_then(Module::whole).map_err(|e| e.to_string())?;
     let memory = Memory::new();
     let address = memory.alloc(256).unwrap().to_le_bytes();
     let shape = Launch { grid: [blocks, 1, 1], block: [threads, 1, 1], shared_bytes: 0, args: &[&address] };
@@ -140,6 +140,26 @@ fn unknown_text_is_refused_at_load_with_its_line() {
     let message = start("add.rz.u32 %r0, %r0, %r0;", 1, 1).unwrap_err();
     assert!(message.contains("`add.rz.u32`"), "{message}");
     assert!(Module::load("#include").is_err_and(|e| e.line == 1));
+}
+
+/// One kernel that softgpu cannot run does not take the others with it, and is refused when it is launched.
+#[test]
+fn a_kernel_that_cannot_run_is_refused_alone() {
+    let text = format!(
+        "{HEAD}.visible .entry bad(.param .u64 p, .param .u32 n) {{ .shared .b8 s[16]; sured.b.add [a], 1; ret; }}\n\
+         .visible .entry good() {{ ret; }}"
+    );
+    let module = Module::load(&text).unwrap();
+    assert_eq!(module.entries().collect::<Vec<_>>(), ["bad", "good"]);
+    let shape = |args| Launch { grid: [1; 3], block: [1; 3], shared_bytes: 0, args };
+    assert_eq!(launch(&module, "good", &Memory::new(), &shape(&[])), Ok(()));
+    let refused = launch(&module, "bad", &Memory::new(), &shape(&[&[0; 8], &[0; 4]])).unwrap_err().to_string();
+    let why = "PTX line 4: softgpu cannot run `sured.b.add`: it does not know the instruction";
+    assert_eq!(refused, format!("cannot launch `bad`: {why}"));
+    assert_eq!(module.refusal("bad").map(|why| why.to_string()).as_deref(), Some(why));
+    assert_eq!((module.refusal("good"), module.refusal("none")), (None, None));
+    assert_eq!(module.signature("bad").unwrap().parameters, [(0, 8), (8, 4)]);
+    assert_eq!(module.whole().err().map(|why| why.to_string()).as_deref(), Some(why));
 }
 
 #[test]

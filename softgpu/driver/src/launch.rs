@@ -109,6 +109,9 @@ impl Gpu {
     pub fn check_launch(&self, launch: &KernelLaunch, cooperative: bool) -> Result<()> {
         let function = self.functions.get(launch.function)?;
         let (kernel, name) = (&launch.kernel, &launch.kernel.name);
+        if let Some(why) = kernel.module.refusal(name) {
+            return refuse(Status::NOT_SUPPORTED, format!("cannot launch `{name}`: {why}"));
+        }
         let KernelLaunch { grid, block, shared_bytes, .. } = launch;
         let beyond = |sizes: &[u32; 3], most: &[u32; 3]| sizes.iter().zip(most).any(|(n, most)| n == &0 || n > most);
         let invalid = |what: String| refuse(Status::INVALID_VALUE, format!("`{name}`: {what}"));

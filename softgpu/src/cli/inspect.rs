@@ -19,13 +19,14 @@ pub fn inspect(file: &Path) -> Result<ExitCode, String> {
         );
         println!("  shared {} bytes, local {} bytes a thread", kernel.shared_bytes, kernel.local_bytes);
     }
-    for error in &found.unsupported {
-        eprintln!("{}: {error}", file.display());
+    let refused: Vec<_> = found.kernels.iter().filter(|kernel| !kernel.unsupported.is_empty()).collect();
+    for kernel in &refused {
+        kernel.unsupported.iter().for_each(|error| eprintln!("{}: `{}`, {error}", file.display(), kernel.name));
     }
-    if found.unsupported.is_empty() {
+    if refused.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!("{} instructions that softgpu cannot run", found.unsupported.len());
+    eprintln!("softgpu cannot run {} of {} kernels", refused.len(), found.kernels.len());
     Ok(ExitCode::from(REFUSED))
 }
 

@@ -25,6 +25,9 @@ pub fn run(run: &Run) -> Result<ExitCode, String> {
         return Err(format!("{name} has no kernel `{}`; it has: {}", run.entry, known.join(", ")));
     }
     let tools = run.watch.tools();
+    if let Some(why) = module.refusal(&run.entry) {
+        return Err(format!("{}: cannot launch `{}`: {why}", run.file.display(), run.entry));
+    }
     let memory = if tools.initcheck { Memory::watched() } else { Memory::new() };
     let mut placed = Vec::new();
     let mut values = Vec::new();

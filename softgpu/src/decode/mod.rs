@@ -19,13 +19,13 @@ pub mod warp;
 use std::collections::HashMap;
 
 use self::calls::{Calls, Graph, Home};
-use crate::LoadError;
 use crate::ast::{Class, Function, Held, Instruction, Module, Operand, Register};
 use crate::exec::Wide;
 use crate::ir::{self, Code, Inst, Ir, More, Reg};
 use crate::isa::{self, Entry, Kind, Row};
 use crate::parse::type_bytes;
 use crate::variables;
+use crate::{LoadError, Signature};
 
 pub type Result<T> = std::result::Result<T, LoadError>;
 
@@ -44,6 +44,13 @@ pub struct Decoded {
     pub local_bytes: usize,
     /// What it computes depends on the order of its blocks: they run one after the other.
     pub serial: bool,
+}
+
+impl Decoded {
+    pub fn signature(&self) -> Signature {
+        let (parameters, shared_bytes) = (self.parameters.clone(), self.shared_bytes);
+        Signature { parameters, shared_bytes, local_bytes: self.local_bytes }
+    }
 }
 
 #[derive(Clone)]

@@ -48,7 +48,10 @@ pub fn launch_with(
 ) -> Result<Report, Error> {
     let refuse = |what: String| Error::Launch { kernel: entry.to_string(), what };
     let Some(kernel) = module.kernels.iter().find(|k| k.decoded.name == entry) else {
-        return Err(refuse("the module has no such kernel".into()));
+        return Err(match module.refusal(entry) {
+            Some(why) => Error::Unsupported { kernel: entry.to_string(), why: why.clone() },
+            None => refuse("the module has no such kernel".into()),
+        });
     };
     let decoded = &kernel.decoded;
     let params = pack(decoded, launch).map_err(refuse)?;

@@ -174,7 +174,7 @@ pub fn run(file: &str, ptx: &str, cases: &[Check], not_yet: &[(&str, &str)], ref
     for (name, words) in refused.iter().filter(|(name, _)| all.iter().any(|known| known == name)) {
         let key = format!("{file}/{name}");
         let listed = not_yet.iter().any(|(name, _)| *name == key);
-        match Module::load(&only(ptx, &[name])).err().map(|error| error.to_string()) {
+        match Module::load(&only(ptx, &[name])).and_then(Module::whole).err().map(|error| error.to_string()) {
             None => failed.push(format!("{key}: loads, but must be refused")),
             Some(said) if said.contains(words) && listed => failed.push(format!("{key}: take it off NOT_YET")),
             Some(said) if !said.contains(words) && !listed => failed.push(format!("{key}: {said}; no `{words}`")),
@@ -186,7 +186,7 @@ pub fn run(file: &str, ptx: &str, cases: &[Check], not_yet: &[(&str, &str)], ref
         let key = format!("{file}/{}", names[0]);
         let listed = not_yet.iter().find(|(name, _)| *name == key);
         let text = only(ptx, &names);
-        match (Module::load(&text), listed) {
+        match (Module::load(&text).and_then(Module::whole), listed) {
             (Err(_), Some(_)) => {}
             (Ok(_), Some(_)) => failed.push(format!("{key}: loads now; take it off NOT_YET")),
             (Err(error), None) => {

@@ -45,7 +45,7 @@ impl Run<'_> {
 
     /// Runs on a copy of `data`, and gives back what has become of it.
     pub fn go(&self, data: &[u8]) -> Result<Vec<u8>, String> {
-        let module = Module::load(&self.text()).map_err(|e| format!("{e}\n{}", self.body))?;
+        let module = Module::load(&self.text()).and_then(Module::whole).map_err(|e| format!("{e}\n{}", self.body))?;
         let module = module.with_deferred_copies(self.deferred);
         self.launch(&module, data)
     }

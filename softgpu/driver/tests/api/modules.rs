@@ -56,6 +56,7 @@ unsafe extern "C" {
 const NO_BINARY: c_int = 209;
 const INVALID_PTX: c_int = 218;
 const NOT_FOUND: c_int = 500;
+const NOT_SUPPORTED: c_int = 801;
 
 /// A fatbin with a cubin for a later device and the test's PTX for `architecture`, stored as it is or with zstd.
 fn fatbin(architecture: u32, packed: bool) -> Vec<u8> {
@@ -136,8 +137,7 @@ fn images_that_cannot_run_are_refused() {
 #[test]
 fn the_jit_says_what_is_wrong_in_its_log() {
     let _gpu = Context::new();
-    let text =
-        c".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k()\n{\n  frobnicate.b32 %r1;\n  ret;\n}\n";
+    let text = c".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k()\n{\n  mov.b32 %r1\n  ret;\n}\n";
     let mut log = [0u8; 200];
     let (options, mut values) = ([5, 6], [log.as_mut_ptr() as *mut c_void, log.len() as *mut c_void]);
     let mut module = 0;
@@ -145,7 +145,27 @@ fn the_jit_says_what_is_wrong_in_its_log() {
         unsafe { cuModuleLoadDataEx(&mut module, text.as_ptr().cast(), 2, options.as_ptr(), values.as_mut_ptr()) };
     assert_eq!(code, INVALID_PTX);
     let written = String::from_utf8_lossy(&log[..values[1] as usize]).into_owned();
-    assert!(written.contains("line 6") && written.contains("frobnicate"), "{written}");
+    assert!(written.contains("line 7"), "{written}");
+}
+
+/// A kernel with an instruction that softgpu lacks does not keep the others from running; its launch is refused.
+#[test]
+fn a_kernel_that_cannot_run_is_refused_at_its_launch() {
+    let gpu = Context::new();
+    let bad = ".visible .entry bad(.param .u64 p)\n{\n  sured.b.add [a], 1;\n  ret;\n}\n";
+    let (code, module) = load(format!("{PTX}{bad}\0").as_bytes());
+    ok(code);
+    let (mut function, mut value) = (0, 0);
+    ok(unsafe { cuModuleGetFunction(&mut function, module, c"bad".as_ptr()) });
+    ok(unsafe { cuFuncGetAttribute(&mut value, 1, function) });
+    let a = gpu.upload(&[1.0; 8]);
+    let params = pointers([&a]);
+    let code = unsafe { cuLaunchKernel(function, 1, 1, 1, 1, 1, 1, 0, 0, params.as_ptr(), null()) };
+    assert_eq!(code, NOT_SUPPORTED);
+    ok(unsafe { cuModuleGetFunction(&mut function, module, c"add".as_ptr()) });
+    let c = gpu.alloc(8);
+    ok(add(function, 0, [a, a, c], 8));
+    assert_eq!(gpu.read(c, 8), [2.0; 8]);
 }
 
 #[test]
