@@ -13,8 +13,10 @@ use std::sync::{Arc, Mutex, RwLock};
 use crate::variables::Placed;
 
 pub(crate) const OFFSET_BITS: u32 = 36;
-/// Windows 0 (null), 1 (shared) and 2 (local) are not global memory.
-const FIRST: u64 = 16;
+/// Windows 0 (null), 1 (shared) and 2 (local) are not global memory; nor is what a program of the host may have a pointer
+/// to: below 2^47 on x86-64, below 2^48 on AArch64, unless it asks for more. One window lies between, so that a pointer to
+/// the host's stack is none just before the first allocation.
+const FIRST: u64 = (1 << (48 - OFFSET_BITS)) + 1;
 pub(crate) const SHARED_WINDOW: u64 = 1 << OFFSET_BITS;
 pub(crate) const LOCAL_WINDOW: u64 = 2 << OFFSET_BITS;
 pub(crate) const CONST_WINDOW: u64 = 1 << 63;
@@ -309,6 +311,26 @@ pub(crate) fn index(blocks: &[Block], address: u64) -> Option<(usize, Block)> {
 /// The address at an offset in the allocation of that number.
 pub(crate) fn address(index: usize, offset: u64) -> u64 {
     (index as u64 + FIRST) << OFFSET_BITS | offset
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The pointer of a variable of this program, and of memory that a device's allocation lies in.
+    #[test]
+    fn a_host_pointer_is_no_device_address() {
+        let memory = Memory::new();
+        let address = memory.alloc(64).unwrap_or_default();
+        let blocks = memory.snapshot();
+        assert!(locate(&blocks, address, 64).is_some() && address >= 1 << 48);
+        for pointer in [blocks[0].base as u64, &raw const address as u64, (1 << 48) - 1, 1 << 40] {
+            assert!(locate(&blocks, pointer, 1).is_none());
+            assert_eq!(describe(&blocks, pointer).0, "access outside of device memory");
+        }
+        // The last allocation that there may be stays clear of the constants' window.
+        assert!(self::address(MOST - 1, u64::MAX >> (64 - OFFSET_BITS)) < CONST_WINDOW);
+    }
 }
 
 /// What is wrong with a global address, and what to do.

@@ -340,7 +340,7 @@ mod tests {
     use super::*;
 
     fn rows(stride: u64) -> [u64; LANES] {
-        std::array::from_fn(|i| (16 << OFFSET_BITS) + stride * i as u64)
+        std::array::from_fn(|i| crate::memory::address(0, 0) + stride * i as u64)
     }
 
     #[test]
