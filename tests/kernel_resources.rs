@@ -64,6 +64,29 @@ fn no_spills_and_a_row_for_every_kernel_and_architecture() {
     println!("{} rows; most registers: {} in {} on {}", rows.len(), most.registers, most.kernel, most.arch);
 }
 
+/// softgpu reads the same figures from the cubins, which its counters take for the occupancy.
+#[test]
+fn softgpu_reads_what_ptxas_says() {
+    let Some(rows) = resources() else { return };
+    let mut read = 0;
+    for module in MODULES {
+        let image = softgpu::image::read(module.fatbin).unwrap();
+        assert!(image.ptx.contains(".visible .entry"), "{}", module.name);
+        for (arch, kernels) in image.cubins {
+            for (kernel, takes) in kernels {
+                let row = rows.iter().find(|row| row.kernel == kernel && row.arch == format!("sm_{arch}")).unwrap();
+                assert_eq!(
+                    (takes.registers, takes.shared_bytes),
+                    (row.registers, row.shared_bytes),
+                    "{kernel}, {arch}"
+                );
+                read += 1;
+            }
+        }
+    }
+    assert_eq!(read, rows.len());
+}
+
 /// The rules above on figures that break them.
 #[test]
 fn a_spill_a_gap_and_too_many_registers_are_found() {

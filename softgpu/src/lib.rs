@@ -11,6 +11,7 @@ mod decode;
 mod disassemble;
 mod exec;
 mod flow;
+pub mod image;
 mod inspect;
 mod ir;
 mod isa;
@@ -54,16 +55,15 @@ pub fn same(a: &str, b: &str) -> Result<bool, LoadError> {
 /// Loaded kernels, ready to launch.
 pub struct Module {
     pub(crate) kernels: Vec<Kernel>,
-    pub(crate) variables: Variables,
     refused: Vec<Refused>,
     /// Of both, in the order of the text.
     names: Vec<String>,
+    pub(crate) variables: Variables,
     pub(crate) budget: u64,
     pub(crate) deferred: bool,
     pub(crate) output: Sink,
 }
 
-/// What a kernel takes and reserves.
 /// A kernel that softgpu cannot run: the first instruction that it lacks.
 struct Refused {
     name: String,
@@ -71,6 +71,7 @@ struct Refused {
     why: LoadError,
 }
 
+/// What a kernel takes and reserves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {
     /// (offset, bytes) of each parameter in the parameter space.

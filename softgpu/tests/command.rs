@@ -166,6 +166,40 @@ fn inspect_lists_all_that_is_unsupported() {
     );
 }
 
+/// A fatbin as nvcc makes it, of the text alone and not compressed.
+fn fatbin(text: &str) -> Vec<u8> {
+    let padded = text.len().next_multiple_of(8);
+    let words = |words: &[u32]| words.iter().flat_map(|word| word.to_le_bytes()).collect::<Vec<u8>>();
+    // Magic, version and header bytes, payload bytes; then of the entry: kind, header bytes, payload bytes, packed bytes,
+    // architecture (bytes 28 to 31), flags, size unpacked.
+    let mut file = words(&[0xba55_ed50, 16 << 16 | 1, 64 + padded as u32, 0]);
+    file.extend(words(&[0x101 << 16 | 1, 64, padded as u32, 0, 0, 0, 0, 80, 0, 0, 0x11, 0, 0, 0, 0, 0]));
+    file.extend(text.as_bytes());
+    file.resize(16 + 64 + padded, 0);
+    file
+}
+
+#[test]
+fn fatbins_run_and_what_holds_no_ptx_says_what_to_do() {
+    let folder = folder();
+    std::fs::write(folder.path().join("k.fatbin"), fatbin(SAXPY)).unwrap();
+    let run = "run k.fatbin saxpy --grid 2 --block 2,1 inout:y.bin:z.bin in:x.bin f32:0.5 u32:3";
+    assert_eq!(outcome(&softgpu(folder.path(), run)), (0, String::new()));
+    assert_eq!(std::fs::read(folder.path().join("z.bin")).unwrap(), floats(&[10.5, 21.0, 31.5]));
+    assert!(softgpu(folder.path(), "inspect k.fatbin").status.success());
+    let mut packed = fatbin(SAXPY);
+    packed[16 + 40..16 + 42].copy_from_slice(&0x8011u16.to_le_bytes());
+    for (file, content, says) in [
+        ("k.cubin", b"\x7fELF".to_vec(), "holds no PTX"),
+        ("k.txt", b"hello".to_vec(), "is neither PTX text, a fatbin nor a cubin"),
+        ("packed.fatbin", packed, "build with `nvcc --no-compress`"),
+    ] {
+        std::fs::write(folder.path().join(file), content).unwrap();
+        let (code, message) = outcome(&softgpu(folder.path(), &format!("inspect {file}")));
+        assert!(code == 2 && message.contains(says), "{file}: {message}");
+    }
+}
+
 /// The page in the repository is what the table makes; `BLESS=1` rewrites it.
 #[test]
 fn the_coverage_page_is_current() {

@@ -87,11 +87,11 @@ const ERROR_LOG_BYTES: c_int = 6;
 /// # Safety
 /// The options are as the driver API asks.
 pub unsafe fn load(
-    ptx: Result<(String, HashMap<String, u32>)>,
+    image: Result<image::Read>,
     (count, options, values): (c_uint, *const c_int, *mut *mut c_void),
 ) -> Result<Arc<Image>> {
-    let (text, registers) = ptx?;
-    image::load(&text, &registers).map(Arc::new).or_else(|(status, what)| {
+    let (text, cubins) = image?;
+    image::load(&text, &cubins).map(Arc::new).or_else(|(status, what)| {
         say(format!("cannot load the module: {what}"));
         // SAFETY: the caller's promise.
         unsafe {

@@ -8,6 +8,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
+use softgpu::image::Resources;
 use softgpu::{Error, Launch, Memory, Tools};
 
 use crate::launch::KernelLaunch;
@@ -75,7 +76,11 @@ pub fn run(launch: &KernelLaunch, memory: &Memory) -> Result<(), Error> {
     report.findings.iter().for_each(found);
     if let (Some(file), Some(counters)) = (&SETTINGS.counters, &report.counters) {
         // A line for each launch; the program may have many.
-        append(file, &format!("{}\n", counters.json(launch.kernel.known_registers)));
+        let takes = |arch| {
+            let known = launch.kernel.resources.get(&arch)?;
+            Some(Resources { shared_bytes: known.shared_bytes + shared_bytes, ..*known })
+        };
+        append(file, &format!("{}\n", counters.json(&counters.occupancy(takes))));
     }
     Ok(())
 }

@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::{REFUSED, read_ptx};
+use softgpu::image::Resources;
+
+use super::{REFUSED, read_image};
 
 pub fn inspect(file: &Path) -> Result<ExitCode, String> {
-    let text = read_ptx(file)?;
-    let found = softgpu::inspect(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+    let image = read_image(file)?;
+    let found = softgpu::inspect(&image.ptx).map_err(|error| format!("{}: {error}", file.display()))?;
     for kernel in &found.kernels {
         println!("{}", kernel.name);
         for p in &kernel.parameters {
@@ -18,6 +20,11 @@ pub fn inspect(file: &Path) -> Result<ExitCode, String> {
             kernel.instructions, kernel.words, kernel.doubles, kernel.predicates
         );
         println!("  shared {} bytes, local {} bytes a thread", kernel.shared_bytes, kernel.local_bytes);
+        for (arch, kernels) in &image.cubins {
+            if let Some(Resources { registers, shared_bytes }) = kernels.get(&kernel.name) {
+                println!("  sm_{arch:<4}{registers:>4} registers a thread, shared {shared_bytes} bytes");
+            }
+        }
     }
     let refused: Vec<_> = found.kernels.iter().filter(|kernel| !kernel.unsupported.is_empty()).collect();
     for kernel in &refused {
@@ -31,7 +38,8 @@ pub fn inspect(file: &Path) -> Result<ExitCode, String> {
 }
 
 pub fn disassemble(file: &Path) -> Result<ExitCode, String> {
-    let text = softgpu::disassemble(&read_ptx(file)?, true).map_err(|error| format!("{}: {error}", file.display()))?;
+    let text =
+        softgpu::disassemble(&read_image(file)?.ptx, true).map_err(|error| format!("{}: {error}", file.display()))?;
     print!("{text}");
     Ok(ExitCode::SUCCESS)
 }

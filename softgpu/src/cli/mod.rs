@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use softgpu::Tools;
+use softgpu::image::{self, Image};
 
 /// The kernel trapped, or a checker has found something.
 pub const FOUND: u8 = 3;
@@ -31,11 +32,11 @@ pub struct Command {
 
 #[derive(Subcommand)]
 enum Action {
-    /// Run one kernel of a PTX file on raw little-endian buffers
+    /// Run one kernel of a PTX file or fatbin on raw little-endian buffers
     Run(Run),
-    /// Say what a PTX file has: entries, parameters, resources, and what softgpu cannot run
+    /// Say what a PTX file or fatbin has: entries, parameters, resources, and what softgpu cannot run
     Inspect {
-        /// PTX text; `-` is stdin
+        /// PTX text, a fatbin with PTX, or a program that holds one; `-` is stdin
         file: PathBuf,
         /// Print the instructions that it is decoded to, and where they come from
         #[arg(long)]
@@ -83,7 +84,7 @@ Example:
 #[derive(clap::Args)]
 #[command(after_help = ARGS)]
 struct Run {
-    /// PTX text; `-` is stdin
+    /// PTX text, a fatbin with PTX, or a program that holds one; `-` is stdin
     file: PathBuf,
     /// Name of the kernel
     entry: String,
@@ -96,7 +97,7 @@ struct Run {
     /// Dynamic shared memory
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     smem: u32,
-    /// Registers of a thread, as ptxas reports them: adds the occupancy to the counters
+    /// Registers of a thread, for the occupancy among the counters; without, they are those in the file's cubins
     #[arg(long, value_name = "N", requires = "counters")]
     registers: Option<u32>,
     /// A buffer that is no argument: in:, out:, inout: or scratch:
@@ -134,8 +135,8 @@ impl Command {
     }
 }
 
-/// The PTX text of a file. Files that are not text (a cubin, a fatbin) are told apart.
-fn read_ptx(file: &std::path::Path) -> Result<String, String> {
+/// The PTX in a file, and what its cubins say: text, a fatbin, or a program that holds one.
+fn read_image(file: &std::path::Path) -> Result<Image, String> {
     let name = file.display();
     let bytes = if file.as_os_str() == "-" {
         let mut bytes = Vec::new();
@@ -144,12 +145,7 @@ fn read_ptx(file: &std::path::Path) -> Result<String, String> {
         std::fs::read(file)
     };
     let bytes = bytes.map_err(|error| format!("{name}: {error}"))?;
-    if bytes.starts_with(b"\x7fELF") {
-        return Err(format!("{name} is a cubin, machine code: softgpu runs PTX (`nvcc -ptx`)"));
-    }
-    // nvcc ends embedded texts with a zero.
-    let text = bytes.strip_suffix(b"\0").unwrap_or(&bytes).to_vec();
-    String::from_utf8(text).map_err(|_| format!("{name} is no PTX text"))
+    image::read(&bytes).map_err(|error| format!("{name}: {error}"))
 }
 
 /// Writes a file as a whole or not at all.

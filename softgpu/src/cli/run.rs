@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
+use softgpu::image::Resources;
 use softgpu::{Error, Launch, Memory, Module, launch_with};
 
 use super::args::{self, Arg, Buffer};
-use super::{FOUND, Run, read_ptx, write_whole};
+use super::{FOUND, Run, read_image, write_whole};
 
 /// A buffer in device memory.
 struct Placed {
@@ -17,17 +18,17 @@ struct Placed {
 }
 
 pub fn run(run: &Run) -> Result<ExitCode, String> {
-    let text = read_ptx(&run.file)?;
-    let module = Module::load(&text).map_err(|error| format!("{}: {error}", run.file.display()))?;
+    let image = read_image(&run.file)?;
+    let module = Module::load(&image.ptx).map_err(|error| format!("{}: {error}", run.file.display()))?;
     if !module.entries().any(|entry| entry == run.entry) {
         let known: Vec<_> = module.entries().collect();
         let name = run.file.display();
         return Err(format!("{name} has no kernel `{}`; it has: {}", run.entry, known.join(", ")));
     }
-    let tools = run.watch.tools();
     if let Some(why) = module.refusal(&run.entry) {
         return Err(format!("{}: cannot launch `{}`: {why}", run.file.display(), run.entry));
     }
+    let tools = run.watch.tools();
     let memory = if tools.initcheck { Memory::watched() } else { Memory::new() };
     let mut placed = Vec::new();
     let mut values = Vec::new();
@@ -66,8 +67,16 @@ pub fn run(run: &Run) -> Result<ExitCode, String> {
         eprintln!("{finding}\n");
     }
     if let (Some(path), Some(counters)) = (&run.watch.counters, &report.counters) {
-        write_whole(path, format!("{:#}\n", counters.json(run.registers)).as_bytes())?;
-        print!("{}", counters.table(run.registers));
+        let takes = |arch| match run.registers {
+            Some(registers) => Some(Resources { registers, shared_bytes: counters.shared_bytes as u32 }),
+            None => {
+                let known = image.cubins.get(&arch)?.get(&run.entry)?;
+                Some(Resources { shared_bytes: known.shared_bytes + run.smem, ..*known })
+            }
+        };
+        let occupancy = counters.occupancy(takes);
+        write_whole(path, format!("{:#}\n", counters.json(&occupancy)).as_bytes())?;
+        print!("{}", counters.table(&occupancy));
     }
     for buffer in &placed {
         if let Some(path) = &buffer.spec.output {

@@ -12,6 +12,8 @@ use super::counters::Counters;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Arch {
     pub name: &'static str,
+    /// 80 for sm_80.
+    pub number: u32,
     pub warps: u32,
     pub blocks: u32,
     /// Bytes that all blocks share; each takes 1 KiB more than it asks for.
@@ -19,12 +21,12 @@ pub struct Arch {
 }
 
 pub const ARCHS: [Arch; 6] = [
-    Arch { name: "sm_80", warps: 64, blocks: 32, shared_bytes: 164 << 10 },
-    Arch { name: "sm_86", warps: 48, blocks: 16, shared_bytes: 100 << 10 },
-    Arch { name: "sm_89", warps: 48, blocks: 24, shared_bytes: 100 << 10 },
-    Arch { name: "sm_90", warps: 64, blocks: 32, shared_bytes: 228 << 10 },
-    Arch { name: "sm_100", warps: 64, blocks: 32, shared_bytes: 228 << 10 },
-    Arch { name: "sm_120", warps: 48, blocks: 24, shared_bytes: 100 << 10 },
+    Arch { name: "sm_80", number: 80, warps: 64, blocks: 32, shared_bytes: 164 << 10 },
+    Arch { name: "sm_86", number: 86, warps: 48, blocks: 16, shared_bytes: 100 << 10 },
+    Arch { name: "sm_89", number: 89, warps: 48, blocks: 24, shared_bytes: 100 << 10 },
+    Arch { name: "sm_90", number: 90, warps: 64, blocks: 32, shared_bytes: 228 << 10 },
+    Arch { name: "sm_100", number: 100, warps: 64, blocks: 32, shared_bytes: 228 << 10 },
+    Arch { name: "sm_120", number: 120, warps: 48, blocks: 24, shared_bytes: 100 << 10 },
 ];
 
 /// Registers of a multiprocessor, and how they are given out: to a warp by 256, to warps by four.
@@ -41,6 +43,9 @@ pub struct Occupancy {
     pub warps_possible: u32,
     /// `registers`, `shared memory`, `warps` or `blocks`.
     pub limit: &'static str,
+    /// Of a thread, and shared memory of a block, static and dynamic: what it comes from.
+    pub registers: u32,
+    pub shared_bytes: u64,
 }
 
 /// Occupancy of a kernel with `threads` a block, `registers` a thread and `shared_bytes` a block (static + dynamic).
@@ -56,7 +61,8 @@ pub fn occupancy(arch: &Arch, threads: u32, registers: u32, shared_bytes: u64) -
         (arch.blocks, "blocks"),
     ];
     let (blocks, limit) = limits.into_iter().min_by_key(|(blocks, _)| *blocks).unwrap_or((0, "blocks"));
-    Occupancy { arch: arch.name, blocks, warps: blocks * warps, warps_possible: arch.warps, limit }
+    let (warps, warps_possible) = (blocks * warps, arch.warps);
+    Occupancy { arch: arch.name, blocks, warps, warps_possible, limit, registers, shared_bytes }
 }
 
 /// Peaks of a chip: bytes and operations a second.

@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::chips::{ARCHS, CHIPS, occupancy, roofline};
+use super::chips::{ARCHS, Arch, CHIPS, Occupancy, occupancy, roofline};
 use super::counters::{Counters, Traffic};
+use crate::image::Resources;
 
 /// Lines of source that the table shows.
 const LINES: usize = 12;
@@ -15,10 +16,18 @@ impl Counters {
         self.block.iter().product()
     }
 
-    /// Everything as JSON; occupancy if the registers of a thread are known.
-    pub fn json(&self, registers: Option<u32>) -> Value {
-        let of = |arch| registers.map(|registers| occupancy(arch, self.threads(), registers, self.shared_bytes));
-        let occupancy: Vec<_> = ARCHS.iter().filter_map(of).collect();
+    /// How many blocks a multiprocessor of each architecture holds, given what a block takes there: registers of a
+    /// thread and shared memory, static and dynamic. Not of those for which `takes` knows nothing.
+    pub fn occupancy(&self, takes: impl Fn(u32) -> Option<Resources>) -> Vec<Occupancy> {
+        let of = |arch: &Arch| {
+            let Resources { registers, shared_bytes } = takes(arch.number)?;
+            Some(occupancy(arch, self.threads(), registers, shared_bytes as u64))
+        };
+        ARCHS.iter().filter_map(of).collect()
+    }
+
+    /// Everything as JSON.
+    pub fn json(&self, occupancy: &[Occupancy]) -> Value {
         let estimates: Vec<_> = CHIPS.iter().map(|chip| roofline(chip, self)).collect();
         let mut value = json!(self);
         value["occupancy"] = json!(occupancy);
@@ -27,12 +36,12 @@ impl Counters {
     }
 
     /// The same as a table of at most 100 columns.
-    pub fn table(&self, registers: Option<u32>) -> String {
+    pub fn table(&self, occupancy: &[Occupancy]) -> String {
         let mut out = String::new();
-        self.write(&mut out, registers).map_or_else(|_| String::new(), |()| out)
+        self.write(&mut out, occupancy).map_or_else(|_| String::new(), |()| out)
     }
 
-    fn write(&self, out: &mut String, registers: Option<u32>) -> std::fmt::Result {
+    fn write(&self, out: &mut String, occupancy: &[Occupancy]) -> std::fmt::Result {
         let ([gx, gy, gz], [bx, by, bz], total) = (self.grid, self.block, &self.total);
         writeln!(out, "{}  grid ({gx}, {gy}, {gz})  block ({bx}, {by}, {bz})", self.kernel)?;
         let of_warps = total.warp_instructions.max(1) as f64;
@@ -81,15 +90,11 @@ impl Counters {
             "  branches        {:>10}, {} of them divergent; barriers {}",
             total.branches, total.divergent_branches, total.barriers
         )?;
-        if let Some(registers) = registers {
-            for arch in &ARCHS {
-                let o = occupancy(arch, self.threads(), registers, self.shared_bytes);
-                writeln!(
-                    out,
-                    "  occupancy {:<8}{:>3} of {} warps, bound by {}",
-                    o.arch, o.warps, o.warps_possible, o.limit
-                )?;
-            }
+        for Occupancy { arch, warps, warps_possible, limit, registers, .. } in occupancy {
+            writeln!(
+                out,
+                "  occupancy {arch:<8}{warps:>3} of {warps_possible} warps, {registers} registers a thread, bound by {limit}"
+            )?;
         }
         writeln!(out, "  roofline: the least time that peaks allow. An estimate; nothing was timed on a GPU")?;
         for chip in &CHIPS {
