@@ -110,7 +110,8 @@ impl TapeOp for Attention {
     fn reference(&self, operands: &[Vec<f64>], dy: &[Vec<f64>]) -> Reference {
         let (w, heads, factor) = (self.size.width, self.size.heads, |_: usize, _: usize, _: usize| 1.0);
         let Attention { cu_q, cu_k, .. } = self;
-        let shape = Shape { cu_q, cu_k, heads, width: w, causal: self.size.causal, factor: &factor };
+        let (causal, round) = (self.size.causal, &|p| p);
+        let shape = Shape { cu_q, cu_k, heads, width: w, causal, factor: &factor, round };
         let [q, k, v] = match operands {
             [q, kv] => [q.clone(), columns(kv, 2 * w, 0, w), columns(kv, 2 * w, w, w)],
             _ => [0, w, 2 * w].map(|from| columns(&operands[0], 3 * w, from, w)),

@@ -13,33 +13,8 @@
 // time. Shared: tiles of owned rows, float4 [D/4][32], 128·D bytes each: Q | Q G | K V dV, and unless D is 32 or 64,
 // where they are in registers: O | dQ | dK.
 // Bytes: each warp reads K and V (Q, G, O) once: Tq/32 · (8·D·Tk) fwd.
-#include "common.cuh"
-
-constexpr int GROUP = 4;         // walked rows at once, and the elements of one draw
-constexpr float HEADROOM = 8.f;  // exp(score − reference) may reach 2^HEADROOM before O gets a new reference
-constexpr float LOG2E = 1.44269504f, LN2 = 0.693147181f;
-
-struct Packed {  // what all passes know of the batch
-    const int *cu_q, *cu_k;
-    int Tq, D, stride_o, stride_q, stride_kv, max_k;
-    float scale;
-    int causal;
-
-    // Dropout's draw for keys 0 … 3 of a query row; key j is in draw + j/4.
-    __device__ __forceinline__ uint64_t draw(int row) const {
-        return ((uint64_t)row * gridDim.y + blockIdx.y) * ((max_k + GROUP - 1) / GROUP);
-    }
-};
-
-struct Side {  // rows of one sentence
-    int first, count;
-};
-__device__ __forceinline__ Side side(const int* cu, int b) { return {cu[b], cu[b + 1] - cu[b]}; }
-
-// Row `row`, this block's head.
-template <typename T> __device__ __forceinline__ T* head_of(T* rows, int row, int stride, int D) {
-    return rows + (size_t)row * stride + blockIdx.y * D;
-}
+#include "attention_common.cuh"
+#include "attention_mma.cuh"
 
 __device__ __forceinline__ float4 load4(const float* from) { return *(const float4*)from; }
 __device__ __forceinline__ void store4(float* to, float4 v) { *(float4*)to = v; }
@@ -48,12 +23,6 @@ __device__ __forceinline__ float dot4(float4 a, float4 b, float s) {
 }
 __device__ __forceinline__ float4 fma4(float w, float4 a, float4 s) {
     return {fmaf(w, a.x, s.x), fmaf(w, a.y, s.y), fmaf(w, a.z, s.z), fmaf(w, a.w, s.w)};
-}
-
-__device__ __forceinline__ float exp2_fast(float x) {  // within 2 ulp; below 2^−126: 0
-    float y;
-    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-    return y;
 }
 
 // A head's quads of elements: HEAD is its width where the compiler knows it, else 0. For HEAD > 0 two quads at a time,

@@ -39,7 +39,9 @@ mod common {
     #[path = "mod.rs"]
     #[allow(dead_code)]
     mod shared;
-    pub use shared::{HALVES, check_close, check_differences, check_half, random, rounded, tape, to_f32};
+    pub use shared::{
+        HALVES, check_close, check_differences, check_half, error_of_maximum, random, round_to, rounded, tape, to_f32,
+    };
 
     pub fn devices() -> Vec<omega::device::Device> {
         super::SEEDS.map(|seed| omega::device::Device::soft_watched(super::tools(seed))).into()

@@ -1,17 +1,26 @@
 //! Packed attention: encoder self-, decoder causal self-, and cross-attention. Kernels: `kernels/attention.cu`.
 
 use crate::args;
-use crate::device::{Device, Grid};
+use crate::device::{Arg, Device, Grid};
 use crate::error::{Error, Result};
 use crate::rng::{Dropout, RngState};
 use crate::tape::{Backward, BackwardCx, Slot, Tape, Var};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
 
 const OP: &str = "attention";
 /// Head widths that shared memory holds in the backward pass: 4·128·32 floats are 64 KiB.
 const MAX_HEAD: usize = 128;
-/// Head widths whose sums (one tile of 32 rows) the kernels hold in registers.
+/// Head widths whose sums (one tile of 32 rows) the f32 kernels hold in registers.
 const IN_REGISTERS: [usize; 2] = [32, 64];
+/// Head widths of the 2-byte kernels; one that lies between is padded to the next.
+const HEADS: [usize; 4] = [32, 64, 96, 128];
+/// Rows of one step of the tensor cores' products: a warp's own, and the least of the other side.
+const FRAGMENT: usize = 16;
+/// Most warps of a block, and most rows of the other side that it holds at a time.
+const MOST_WARPS: usize = 8;
+const MOST_STAGE: usize = 64;
+/// What every architecture from sm_80 on lets a block have of shared memory: 99 KiB.
+const SHARED: usize = 99 << 10;
 /// CUDA's limit on the grid's z, which is the batch.
 const MAX_BATCH: usize = 65_535;
 
@@ -46,6 +55,7 @@ struct Saved {
 /// Extents and row strides, in elements.
 #[derive(Clone, Copy)]
 struct Layout {
+    dtype: DType,
     tq: usize,
     heads: usize,
     width: usize,
@@ -67,12 +77,59 @@ impl Layout {
         (self.head() as f64).powf(-0.5) as f32
     }
 
-    /// A warp per 32 rows, head and sentence, with `tiles` tiles of shared memory, and one more where the last sums
-    /// are not in registers.
-    fn grid(&self, longest: usize, batch: usize, tiles: usize) -> Grid {
-        let tiles = tiles + usize::from(!IN_REGISTERS.contains(&self.head()));
-        let grid = [longest.div_ceil(32) as u32, self.heads as u32, batch as u32];
-        Grid { grid, block: [32, 1, 1], shared: (tiles * self.head() * 32 * 4) as u32 }
+    /// The arguments of this type's kernels: those for f32 know no stage, which is the last.
+    fn own<'a>(&self, list: &'a [Arg]) -> &'a [Arg] {
+        &list[..list.len() - usize::from(self.dtype == DType::F32)]
+    }
+
+    /// Name, grid and stage of a pass whose blocks own rows of sentences of up to `longest[0]` and walk `longest[1]`.
+    fn kernel(&self, pass: Pass, longest: [usize; 2], batch: usize) -> (String, Grid, usize) {
+        let (dtype, name, [owned, walked]) = (self.dtype.suffix(), pass.name(), longest);
+        if self.dtype == DType::F32 {
+            // A warp per 32 rows, head and sentence; one tile more where the last sums are not in registers.
+            let tiles =
+                pass.own_tiles() + usize::from(pass == Pass::Keys) + usize::from(!IN_REGISTERS.contains(&self.head()));
+            let grid = [owned.div_ceil(32) as u32, self.heads as u32, batch as u32];
+            let grid = Grid { grid, block: [32, 1, 1], shared: (tiles * self.head() * 32 * 4) as u32 };
+            return (format!("{name}_{dtype}"), grid, 0);
+        }
+        // A block per head and sentence up to 128 rows, else blocks of equal size.
+        let head = HEADS.into_iter().find(|head| *head >= self.head()).unwrap_or(MAX_HEAD);
+        let fragments = owned.div_ceil(FRAGMENT);
+        let blocks = fragments.div_ceil(MOST_WARPS);
+        let warps = fragments.div_ceil(blocks.max(1)).max(1);
+        let grid = [blocks as u32, self.heads as u32, batch as u32];
+        let row = 2 * head + 16;
+        let own = pass.own_tiles() * warps * FRAGMENT * row;
+        // Two matrices, and for the pass of the keys two floats; buffered twice where one stage does not hold it all.
+        let walked_row = 2 * row + if pass == Pass::Keys { 8 } else { 0 };
+        let fits = (SHARED - own) / (2 * walked_row) / FRAGMENT * FRAGMENT;
+        let stage = walked.next_multiple_of(FRAGMENT).min(MOST_STAGE).min(fits);
+        let shared = own + walked_row * stage * if walked > stage { 2 } else { 1 };
+        let grid = Grid { grid, block: [32, warps as u32, 1], shared: shared as u32 };
+        (format!("{name}_{head}_{dtype}"), grid, stage)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Pass {
+    Forward,
+    Queries,
+    Keys,
+}
+
+impl Pass {
+    fn name(self) -> &'static str {
+        match self {
+            Pass::Forward => "attention_fwd",
+            Pass::Queries => "attention_bwd_q",
+            Pass::Keys => "attention_bwd_kv",
+        }
+    }
+
+    /// Matrices whose rows a warp owns: Q | Q, G | K, V.
+    fn own_tiles(self) -> usize {
+        if self == Pass::Forward { 1 } else { 2 }
     }
 }
 
@@ -86,9 +143,9 @@ fn parts(q: &Tensor, kv: &Tensor, packed: bool, width: usize) -> Result<[Tensor;
     Ok([from(q, 0)?, from(kv, k)?, from(kv, k + width)?])
 }
 
-/// `O = softmax(q·kᵀ/√D)·v` per sentence and head: O `[Tq, d]` f32. Keeps the inputs, O and 4·heads·Tq bytes.
-/// Errors: `Shape` where the width is not heads·D with D a multiple of 4 up to 128, an operand has another width, or
-/// there are more than 65,535 sentences; `Device`.
+/// `O = softmax(q·kᵀ/√D)·v` per sentence and head: O `[Tq, d]`, of the activations' type like its
+/// operands. Keeps the inputs, O and 4·heads·Tq bytes. Errors: `Shape` where the width is not heads·D with D up to 128 a
+/// multiple of 4 (f32) or 8, an operand has another width, or there are more than 65,535 sentences; `DType`; `Device`.
 pub fn attention(
     t: &mut Tape,
     input: AttentionInput,
@@ -97,22 +154,26 @@ pub fn attention(
     causal: bool,
     drop: Dropout,
 ) -> Result<Var> {
+    let dtype = t.dtype();
     let (q, kv, layout) = match input {
         AttentionInput::SelfAttention { qkv } => {
             let [tq, all] = t.dims(OP, "qkv", qkv)?;
             let width = all / 3;
             t.expect(OP, "qkv", qkv, &[tq, 3 * width])?;
-            (qkv, qkv, Layout { tq, heads, width, stride_q: all, stride_kv: all })
+            (qkv, qkv, Layout { dtype, tq, heads, width, stride_q: all, stride_kv: all })
         }
         AttentionInput::Cross { q, kv } => {
             let ([tq, width], [tk, _]) = (t.dims(OP, "q", q)?, t.dims(OP, "kv", kv)?);
             t.expect(OP, "kv", kv, &[tk, 2 * width])?;
-            (q, kv, Layout { tq, heads, width, stride_q: width, stride_kv: 2 * width })
+            (q, kv, Layout { dtype, tq, heads, width, stride_q: width, stride_kv: 2 * width })
         }
     };
-    if heads == 0 || layout.width % heads != 0 || layout.head() % 4 != 0 || layout.head() > MAX_HEAD {
+    t.expect_activation(OP, if q == kv { "qkv" } else { "q" }, q)?;
+    t.expect_activation(OP, if q == kv { "qkv" } else { "kv" }, kv)?;
+    let multiple = dtype.per_access();
+    if heads == 0 || layout.width % heads != 0 || layout.head() % multiple != 0 || layout.head() > MAX_HEAD {
         return Err(Error::shape(OP, "heads", &[heads], &[layout.width]).hint(format!(
-            "heads must divide the width {} into heads whose width is a multiple of 4, at most {MAX_HEAD}",
+            "heads must divide the width {} into heads whose width is a multiple of {multiple}, at most {MAX_HEAD}",
             layout.width
         )));
     }
@@ -129,13 +190,14 @@ pub fn attention(
     let [qp, kp, vp] = parts(t.value(q), t.value(kv), packed, layout.width)?;
     let (o, lse) = (t.alloc(&[layout.tq, layout.width])?, t.alloc_f32(&[heads, layout.tq])?);
     let (threshold, keep_scale, seed, site, step) = random(drop, t.rng());
+    let (kernel, grid, stage) = layout.kernel(Pass::Forward, [seqs.max_q, seqs.max_k], seqs.batch);
     #[rustfmt::skip]
     let list = args![
         &o, &lse, &qp, &kp, &vp, &seqs.cu_q, &seqs.cu_k, layout.tq, layout.head(), layout.width, layout.stride_q,
-        layout.stride_kv, seqs.max_k, layout.scale(), causal, threshold, keep_scale, seed, site, step,
+        layout.stride_kv, seqs.max_k, layout.scale(), causal, threshold, keep_scale, seed, site, step, stage,
     ];
     // SAFETY: widths are checked; cumulative lengths end at the operands' rows, which is how batches are made.
-    unsafe { t.dev().launch("attention_fwd_f32", layout.grid(seqs.max_q, seqs.batch, 1), list) }?;
+    unsafe { t.dev().launch(&kernel, grid, layout.own(list)) }?;
     Ok(t.push(OP, o, Saved { input, seqs: seqs.clone(), layout, causal, drop, lse }))
 }
 
@@ -143,23 +205,25 @@ impl Saved {
     /// The two passes; gradients go to `to` = (dq, dk, dv), each with its accumulate flag.
     fn run(&self, cx: &BackwardCx, dev: &Device, inputs: &[Tensor; 3], to: &[Tensor; 3], add: [bool; 2]) -> Result<()> {
         let (g, o, l, s) = (cx.dy(0)?, cx.output(0), &self.layout, &self.seqs);
-        let delta = dev.tensor(&[l.heads, l.tq], crate::tensor::DType::F32)?;
+        let delta = dev.tensor(&[l.heads, l.tq], DType::F32)?;
         let (threshold, keep_scale, seed, site, step) = random(self.drop, cx.rng());
         let ([q, k, v], [dq, dk, dv]) = (inputs, to);
+        let (kernel, grid, stage) = l.kernel(Pass::Queries, [s.max_q, s.max_k], s.batch);
         #[rustfmt::skip]
         let list = args![
             dq, &delta, &g, &o, &self.lse, q, k, v, &s.cu_q, &s.cu_k, l.tq, l.head(), l.width, l.stride_q, l.stride_kv,
-            s.max_k, l.scale(), self.causal, add[0], threshold, keep_scale, seed, site, step,
+            s.max_k, l.scale(), self.causal, add[0], threshold, keep_scale, seed, site, step, stage,
         ];
         // SAFETY: as in the forward pass; gradients have their values' shapes.
-        unsafe { dev.launch("attention_bwd_q_f32", l.grid(s.max_q, s.batch, 2), list) }?;
+        unsafe { dev.launch(&kernel, grid, l.own(list)) }?;
+        let (kernel, grid, stage) = l.kernel(Pass::Keys, [s.max_k, s.max_q], s.batch);
         #[rustfmt::skip]
         let list = args![
             dk, dv, &g, &delta, &self.lse, q, k, v, &s.cu_q, &s.cu_k, l.tq, l.head(), l.width, l.stride_q, l.stride_kv,
-            s.max_k, l.scale(), self.causal, add[1], threshold, keep_scale, seed, site, step,
+            s.max_k, l.scale(), self.causal, add[1], threshold, keep_scale, seed, site, step, stage,
         ];
         // SAFETY: as above.
-        unsafe { dev.launch("attention_bwd_kv_f32", l.grid(s.max_k, s.batch, 3), list) }
+        unsafe { dev.launch(&kernel, grid, l.own(list)) }
     }
 }
 
