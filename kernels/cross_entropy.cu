@@ -2,73 +2,205 @@
 // target, e the smoothing and V the vocabulary,
 //   nll = −ln p_t,  loss = (1 − e)·nll + (e/V)·Σ_v −ln p_v,   summed over rows
 // Backward, in place of x:  dx_v = dloss·(p_v − (1 − e)·[v = t] − e/V)
-// Shapes: x [N,V] T; target [N] i32; lse loss_rows nll_rows [N] f32; sums [2] f32 = loss, nll. Saved: lse.
-// Bytes at 4-byte T: fwd 8·N·V;  bwd 8·N·V.   Launch: block (32, 4), a warp per row; sums: one warp, ordered.
-// W = 4 logits a thread, in one access, where 4 divides V; else 1.
+//   fwd: the losses, in one read (online softmax, Milakov and Gimelshein 2018, arXiv:1805.02867);  bwd: dx.
+//   fused: both at once for a dloss that is known before, where a row fits into shared memory; the same bits.
+// Shapes: x [N,V] T; target [N] i32; rows [2,N] f32 = loss, nll; stats [N,2] f32 = max_v x_v, 1/Σ_v exp(x_v − max);
+// sums [2] f32 = loss, nll; dloss [1] f32. Saved: stats. A logit that is not finite makes loss and dx so.
+// Bytes at 2-byte T: fwd 2·N·V;  bwd 4·N·V;  fused 4·N·V.   Launch: a block per row, `threads` of src/ops/cross_entropy.rs;
+// fused with V·size(T) + 16 bytes of dynamic shared memory; sum: one block of 256.
+// A row is split into what comes before the first 16-byte boundary, whole accesses of 16 bytes, and what is left: every V
+// and every row takes the wide path.
 #include "common.cuh"
 
-template <int W, typename T>
-__device__ void cross_entropy_fwd(float* loss_rows, float* nll_rows, float* lse, const T* x, const int* target, int N,
-                                  int V, float smoothing) {
-    const int row = blockIdx.x * blockDim.y + threadIdx.y, lane = threadIdx.x;
-    if (row >= N) return;
-    x += (size_t)row * V;
-    float top = -INFINITY;
-    for (int v = lane * W; v < V; v += WARP * W) {
-        const Pack<W> p = load_pack<W>(x + v);
-#pragma unroll
-        for (int j = 0; j < W; j++) top = fmaxf(top, p.v[j]);
-    }
-    top = warp_max(top);
-    float sum = 0.f, shifted = 0.f;  // Σ exp(x − top) and Σ (x − top): small numbers, little cancellation
-    for (int v = lane * W; v < V; v += WARP * W) {
-        const Pack<W> p = load_pack<W>(x + v);
-#pragma unroll
-        for (int j = 0; j < W; j++) sum += expf(p.v[j] - top), shifted += p.v[j] - top;
-    }
-    sum = warp_sum(sum), shifted = warp_sum(shifted);
-    if (lane == 0) {
-        const float log_sum = logf(sum), nll = log_sum - (to_f32(x[target[row]]) - top);
-        lse[row] = top + log_sum;
-        nll_rows[row] = nll;
-        loss_rows[row] = (1.f - smoothing) * nll + smoothing * (log_sum - shifted / V);
-    }
+constexpr float LOG2_E = 1.4426950408889634f;
+
+// 2^x within 2 units in the last place; 0 where that is below 2^-126.
+__device__ __forceinline__ float exp2_fast(float x) {
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
 }
 
-template <int W, typename T>
-__device__ void cross_entropy_bwd(T* x, const float* lse, const int* target, const float* dloss, int N, int V,
-                                  float smoothing) {
-    const int row = blockIdx.x * blockDim.y + threadIdx.y;
-    if (row >= N) return;
-    x += (size_t)row * V;
-    const float l = lse[row], d = dloss[0], uniform = smoothing / V;
-    const int t = target[row];
-    for (int v = threadIdx.x * W; v < V; v += WARP * W) {
-        Pack<W> p = load_pack<W>(x + v);
+// 16 bytes from global to shared memory, without a register in between; the thread sees them after the wait.
+__device__ __forceinline__ void copy_async(void* to, const void* from) {
+    const uint32_t at = static_cast<uint32_t>(__cvta_generic_to_shared(to));
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(at), "l"(from) : "memory");
+}
+__device__ __forceinline__ void copy_wait() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+
+// A row of V elements that starts at x: `before` alone, `packs` accesses of W, the rest alone. Each thread of the block
+// takes the same elements in each of its passes.
+template <typename T> struct Split {
+    static constexpr int W = VECTOR<T>;
+    int shift, before, packs, V;  // shift: elements between the last 16-byte boundary and x
+
+    __device__ __forceinline__ Split(const T* x, int V) : V(V) {
+        shift = (reinterpret_cast<uintptr_t>(x) & 15) / sizeof(T);
+        before = min(V, (W - shift) % W);
+        packs = (V - before) / W;
+    }
+    // one(v): element v; many(v): elements v … v + W − 1, aligned.
+    template <typename One, typename Many> __device__ __forceinline__ void each(One one, Many many) const {
+        const int after = before + packs * W;
+        if ((int)threadIdx.x < before) one(threadIdx.x);
+        if ((int)threadIdx.x < V - after) one(after + threadIdx.x);
+#pragma unroll 4
+        for (int k = threadIdx.x; k < packs; k += blockDim.x) many(before + k * W);
+    }
+};
+
+// Of the elements that were taken: how many, the largest, Σ exp(x − top), and Σ (x − top).
+struct Stats {
+    float count = 0.f, top = -INFINITY, sum = 0.f, shifted = 0.f;
+
+    // top grows to `up`.
+    __device__ __forceinline__ void raise(float up) {
+        const float by = count > 0.f ? top - up : 0.f;
+        sum *= exp2_fast(LOG2_E * by), shifted += count * by, top = up;
+    }
+    template <int W> __device__ __forceinline__ void take(const Pack<W>& x) {
+        float up = top;
+#pragma unroll
+        for (int j = 0; j < W; j++) up = fmaxf(up, x.v[j]);
+        raise(up);
 #pragma unroll
         for (int j = 0; j < W; j++) {
-            const float hit = v + j == t ? 1.f - smoothing : 0.f;
-            p.v[j] = d * (expf(p.v[j] - l) - hit - uniform);
+            const float below = x.v[j] - up;
+            sum += exp2_fast(LOG2_E * below), shifted += below;
         }
-        store_pack<W>(x + v, p);
+        count += W;
+    }
+};
+
+// What the warps of a block tell each other.
+struct Board {
+    float top[WARP], sum[WARP], shifted[WARP], dloss;
+    int target;
+};
+
+// Statistics of the row from those of its threads, in a fixed order. What threads wrote before the call, all see after.
+__device__ __forceinline__ Stats of_block(Stats s, Board& board) {
+    const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
+    const float mine = warp_max(s.top);
+    if (lane == 0) board.top[warp] = mine;
+    __syncthreads();
+    s.raise(warp_max(board.top[lane < warps ? lane : 0]));
+    const float sum = warp_sum(s.sum), shifted = warp_sum(s.shifted);
+    if (lane == 0) board.sum[warp] = sum, board.shifted[warp] = shifted;
+    __syncthreads();
+    s.sum = warp_sum(lane < warps ? board.sum[lane] : 0.f);
+    s.shifted = warp_sum(lane < warps ? board.shifted[lane] : 0.f);
+    return s;
+}
+
+template <typename T> __device__ __forceinline__ Stats of_row(const T* x, const Split<T>& split) {
+    Stats s;
+    split.each([&](int v) { s.take(load_pack<1>(x + v)); }, [&](int v) { s.take(load_pack<Split<T>::W>(x + v)); });
+    return s;
+}
+
+__device__ __forceinline__ void put_losses(float* rows, const Stats& s, float hit, int V, float smoothing) {
+    const float log_sum = logf(s.sum), nll = log_sum - (hit - s.top);
+    rows[blockIdx.x] = (1.f - smoothing) * nll + smoothing * (log_sum - s.shifted / V);
+    rows[gridDim.x + blockIdx.x] = nll;
+}
+
+template <typename T>
+__device__ void cross_entropy_fwd(float* rows, float2* stats, const T* x, const int* target, int V, float smoothing) {
+    __shared__ Board board;
+    x += (size_t)blockIdx.x * V;
+    const Stats s = of_block(of_row(x, Split<T>(x, V)), board);
+    if (threadIdx.x == 0) {
+        put_losses(rows, s, to_f32(x[target[blockIdx.x]]), V, smoothing);
+        stats[blockIdx.x] = make_float2(s.top, 1.f / s.sum);
     }
 }
 
-extern "C" __global__ void cross_entropy_fwd_f32(float* loss_rows, float* nll_rows, float* lse, const float* x,
-                                                 const int* target, int N, int V, float smoothing) {
-    V % 4 == 0 ? cross_entropy_fwd<4>(loss_rows, nll_rows, lse, x, target, N, V, smoothing)
-               : cross_entropy_fwd<1>(loss_rows, nll_rows, lse, x, target, N, V, smoothing);
+// dx of a row.
+struct Gradient {
+    float top, scale, uniform, hit;  // scale: dloss/Σ exp(x − top)
+    int target;
+
+    __device__ __forceinline__ Gradient(float top, float inverse_sum, float dloss, int target, int V, float smoothing)
+        : top(top), scale(dloss * inverse_sum), uniform(dloss * smoothing / V), hit(dloss * (1.f - smoothing)),
+          target(target) {}
+    template <int W> __device__ __forceinline__ Pack<W> of(Pack<W> x, int v) const {
+#pragma unroll
+        for (int j = 0; j < W; j++) x.v[j] = scale * exp2_fast(LOG2_E * (x.v[j] - top)) - uniform;
+        if ((unsigned)(target - v) < W) {  // one thread of the block
+#pragma unroll
+            for (int j = 0; j < W; j++) x.v[j] -= v + j == target ? hit : 0.f;
+        }
+        return x;
+    }
+    // from and dx may be one.
+    template <typename T> __device__ __forceinline__ void write(T* dx, const T* from, const Split<T>& split) const {
+        constexpr int W = Split<T>::W;
+        split.each([&](int v) { store_pack(dx + v, of(load_pack<1>(from + v), v)); },
+                   [&](int v) { store_pack(dx + v, of(load_pack<W>(from + v), v)); });
+    }
+};
+
+template <typename T>
+__device__ void cross_entropy_bwd(T* x, const float2* stats, const int* target, const float* dloss, int V,
+                                  float smoothing) {
+    __shared__ Board board;
+    x += (size_t)blockIdx.x * V;
+    if (threadIdx.x == 0) {
+        const float2 s = stats[blockIdx.x];
+        board.top[0] = s.x, board.sum[0] = s.y, board.dloss = dloss[0], board.target = target[blockIdx.x];
+    }
+    __syncthreads();
+    const Gradient gradient(board.top[0], board.sum[0], board.dloss, board.target, V, smoothing);
+    gradient.write(x, x, Split<T>(x, V));
 }
-extern "C" __global__ void cross_entropy_bwd_f32(float* x, const float* lse, const int* target, const float* dloss,
-                                                 int N, int V, float smoothing) {
-    V % 4 == 0 ? cross_entropy_bwd<4>(x, lse, target, dloss, N, V, smoothing)
-               : cross_entropy_bwd<1>(x, lse, target, dloss, N, V, smoothing);
+
+template <typename T>
+__device__ void cross_entropy_fused(float* rows, T* x, const int* target, const float* dloss, int V, float smoothing) {
+    __shared__ Board board;
+    extern __shared__ uint4 chip[];
+    x += (size_t)blockIdx.x * V;
+    const Split<T> split(x, V);
+    T* const kept = reinterpret_cast<T*>(chip) + split.shift;  // aligned as x is
+    split.each([&](int v) { kept[v] = x[v]; }, [&](int v) { copy_async(kept + v, x + v); });
+    if (threadIdx.x == 0) board.dloss = dloss[0], board.target = target[blockIdx.x];
+    copy_wait();
+    const Stats s = of_block(of_row(kept, split), board);
+    if (threadIdx.x == 0) put_losses(rows, s, to_f32(kept[board.target]), V, smoothing);
+    const Gradient gradient(s.top, 1.f / s.sum, board.dloss, board.target, V, smoothing);
+    gradient.write(x, kept, split);
 }
-// loss = Σ loss_rows, nll = Σ nll_rows: each lane its rows in order, then the butterfly.
-extern "C" __global__ void cross_entropy_sum(float* loss, float* nll, const float* loss_rows, const float* nll_rows,
-                                             int N) {
-    float a = 0.f, b = 0.f;
-    for (int n = threadIdx.x; n < N; n += WARP) a += loss_rows[n], b += nll_rows[n];
-    a = warp_sum(a), b = warp_sum(b);
-    if (threadIdx.x == 0) loss[0] = a, nll[0] = b;
+
+#define WRAPPERS(T, type)                                                                                             \
+    extern "C" __global__ void __launch_bounds__(1024) cross_entropy_fwd_##type(                                      \
+        float* rows, float2* stats, const T* x, const int* target, int V, float smoothing) {                          \
+        cross_entropy_fwd(rows, stats, x, target, V, smoothing);                                                      \
+    }                                                                                                                 \
+    extern "C" __global__ void __launch_bounds__(1024) cross_entropy_bwd_##type(                                      \
+        T* x, const float2* stats, const int* target, const float* dloss, int V, float smoothing) {                   \
+        cross_entropy_bwd(x, stats, target, dloss, V, smoothing);                                                     \
+    }                                                                                                                 \
+    extern "C" __global__ void __launch_bounds__(1024) cross_entropy_fused_##type(                                    \
+        float* rows, T* x, const int* target, const float* dloss, int V, float smoothing) {                           \
+        cross_entropy_fused(rows, x, target, dloss, V, smoothing);                                                    \
+    }
+FOR_EACH_DTYPE(WRAPPERS)
+
+// sums[k] = Σ_n rows[k, n]: each thread its n in order, then the warps' sums in order.
+extern "C" __global__ void cross_entropy_sum(float* sums, const float* rows, int N) {
+    __shared__ float of_warps[2][WARP];
+    const int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+    for (int k = 0; k < 2; k++) {
+        float s = 0.f;
+        for (int n = threadIdx.x; n < N; n += blockDim.x) s += rows[(size_t)k * N + n];
+        s = warp_sum(s);
+        if (lane == 0) of_warps[k][warp] = s;
+    }
+    __syncthreads();
+    if (warp == 0) {
+        for (int k = 0; k < 2; k++) {
+            const float s = warp_sum(lane < (int)blockDim.x / WARP ? of_warps[k][lane] : 0.f);
+            if (lane == 0) sums[k] = s;
+        }
+    }
 }

@@ -34,8 +34,8 @@ pub struct Model {
     pub params: Params,
     /// Whether a backward pass runs each layer again instead of keeping its activations.
     pub recompute: bool,
-    /// Sinusoids [max_positions + 2, d].
-    positions: Tensor,
+    /// Sinusoids [max_positions + 2, d] for tapes of each type: f32 to profile on, and that of the model.
+    positions: Vec<Tensor>,
 }
 
 /// What a forward pass over sentence pairs leaves on the tape.
@@ -58,7 +58,10 @@ impl Model {
         config.check()?;
         let params = Params::new(dev, config.specs(), dtype)?;
         let rows = config.max_positions + positions::FIRST_POSITION as usize;
-        let positions = dev.upload(&positions::table(rows, config.d_model), &[rows, config.d_model])?;
+        let table = positions::table(rows, config.d_model);
+        let types = if dtype == DType::F32 { vec![dtype] } else { vec![DType::F32, dtype] };
+        let of_type = |dtype: &DType| dev.upload_as(&table, &[rows, config.d_model], *dtype);
+        let positions = types.iter().map(of_type).collect::<Result<_>>()?;
         Ok(Model { config, params, recompute: false, positions })
     }
 
@@ -133,6 +136,7 @@ impl Model {
     /// Dropout(√d·E[token] + PE[position]) [T, d].
     fn embed(&self, pass: &mut Pass<'_>, stack: Stack, table: Var, index: &EmbedIndex) -> Result<Var> {
         let (scale, drop) = ((self.config.d_model as f32).sqrt(), pass.embedding_drop(stack));
-        embed(pass.tape, table, index, &self.positions, scale, drop)
+        let of_type = self.positions.iter().find(|table| table.dtype() == pass.tape.dtype());
+        embed(pass.tape, table, index, of_type.unwrap_or(&self.positions[0]), scale, drop)
     }
 }

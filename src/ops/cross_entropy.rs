@@ -1,47 +1,124 @@
 //! Label-smoothed cross-entropy. Kernels: `kernels/cross_entropy.cu`.
 
-use super::rows;
-use crate::args;
 use crate::device::Grid;
 use crate::error::{Error, Result};
 use crate::tape::{Backward, BackwardCx, Tape, Var};
-use crate::tensor::Tensor;
+use crate::tensor::{DType, Tensor};
+use crate::{args, by_dtype};
 
 const OP: &str = "cross_entropy";
+
+/// Shared memory that a block can have on every supported GPU, less what the kernel has of its own: sm_86, sm_89 and
+/// sm_120 give 99 KiB. CUDA C++ programming guide 13.0, technical specifications per compute capability.
+const ON_CHIP_BYTES: usize = (99 << 10) - 1024;
 
 struct Saved {
     logits: Var,
     targets: Tensor,
-    lse: Tensor,
+    stats: Tensor,
     smoothing: f32,
 }
 
-/// Sum over rows of the smoothed loss `[1]`, in nats, and of the negative log-likelihood `[1]`. logits `[T, V]` f32,
-/// targets `[T]` i32 in 0..V. The backward pass overwrites the logits by their gradient, so they may have no other
-/// user. Errors: `Shape` names the operand; `Device`.
+/// The logits hold their gradient already, for this ∂L/∂loss.
+struct Done {
+    logits: Var,
+    dloss: Tensor,
+}
+
+/// Threads for a row of `v`: about four accesses each.
+fn threads(v: usize, dtype: DType) -> u32 {
+    (v / dtype.per_access() / 4).next_multiple_of(32).clamp(32, 1024) as u32
+}
+
+fn rows(n: usize, v: usize, dtype: DType) -> Grid {
+    Grid::new([n as u32, 1, 1], [threads(v, dtype), 1, 1])
+}
+
+/// Bytes of shared memory for a row of `v`, unless it is too long.
+fn on_chip(v: usize, dtype: DType) -> Option<u32> {
+    let bytes = (v * dtype.size() + 16).next_multiple_of(16);
+    (bytes <= ON_CHIP_BYTES).then_some(bytes as u32)
+}
+
+/// Sum over rows of the smoothed loss `[1]`, in nats, and of the negative log-likelihood `[1]`, both f32. logits `[T, V]`
+/// of the activations' type, targets `[T]` i32 in 0..V. The backward pass overwrites the logits by their gradient, so they
+/// may have no other user. Errors: `Shape` and `DType` name the operand; `Device`.
 pub fn cross_entropy(t: &mut Tape, logits: Var, targets: &Tensor, smoothing: f32) -> Result<(Var, Tensor)> {
+    forward(t, logits, targets, smoothing, None)
+}
+
+/// As [`cross_entropy`], for a tape that goes backward from ∂L/∂loss = `dloss` `[1]` f32, the scale of the loss
+/// ([`Tape::backward_from`] must be given this very tensor): the same bits, and where a row fits into shared memory its
+/// gradient overwrites it at once, with one read of the logits instead of two.
+pub fn cross_entropy_from(
+    t: &mut Tape,
+    logits: Var,
+    targets: &Tensor,
+    smoothing: f32,
+    dloss: &Tensor,
+) -> Result<(Var, Tensor)> {
+    forward(t, logits, targets, smoothing, Some(dloss).filter(|_| t.recording()))
+}
+
+fn forward(
+    t: &mut Tape,
+    logits: Var,
+    targets: &Tensor,
+    smoothing: f32,
+    dloss: Option<&Tensor>,
+) -> Result<(Var, Tensor)> {
     let [n, v] = t.dims(OP, "logits", logits)?;
+    t.expect_activation(OP, "logits", logits)?;
     if targets.dims() != [n] {
         return Err(Error::shape(OP, "targets", targets.dims(), &[n]));
     }
-    let (loss_rows, nll_rows, lse) = (t.alloc_f32(&[n])?, t.alloc_f32(&[n])?, t.alloc_f32(&[n])?);
-    let (loss, nll) = (t.alloc_f32(&[1])?, t.alloc_f32(&[1])?);
-    let list = args![&loss_rows, &nll_rows, &lse, t.value(logits), targets, n, v, smoothing];
-    // SAFETY: shapes are checked; a target outside the vocabulary is refused where batches are made.
-    unsafe { t.dev().launch("cross_entropy_fwd_f32", rows(n), list) }?;
-    let list = args![&loss, &nll, &loss_rows, &nll_rows, n];
-    // SAFETY: n entries each.
-    unsafe { t.dev().launch("cross_entropy_sum", Grid::new([1; 3], [32, 1, 1]), list) }?;
-    Ok((t.push(OP, loss, Saved { logits, targets: targets.clone(), lse, smoothing }), nll))
+    if let Some(dloss) = dloss.filter(|dloss| dloss.dims() != [1]) {
+        return Err(Error::shape(OP, "dloss", dloss.dims(), &[1]));
+    }
+    let (dtype, x) = (t.dtype(), t.value(logits).clone());
+    let (losses, grid) = (t.alloc_f32(&[2, n])?, rows(n, v, dtype));
+    if let Some((dloss, shared)) = dloss.and_then(|dloss| Some((dloss, on_chip(v, dtype)?))) {
+        let list = args![&losses, &x, targets, dloss, v, smoothing];
+        // SAFETY: shapes are checked; a target outside the vocabulary is refused where batches are made.
+        unsafe { t.dev().launch(by_dtype!("cross_entropy_fused", dtype), Grid { shared, ..grid }, list) }?;
+        let [loss, nll] = sums(t, &losses)?;
+        return Ok((t.push(OP, loss, Done { logits, dloss: dloss.clone() }), nll));
+    }
+    let stats = t.alloc_f32(&[n, 2])?;
+    let list = args![&losses, &stats, &x, targets, v, smoothing];
+    // SAFETY: as above.
+    unsafe { t.dev().launch(by_dtype!("cross_entropy_fwd", dtype), grid, list) }?;
+    let [loss, nll] = sums(t, &losses)?;
+    Ok((t.push(OP, loss, Saved { logits, targets: targets.clone(), stats, smoothing }), nll))
+}
+
+/// Loss and negative log-likelihood `[1]` from those of the rows `[2, T]`.
+fn sums(t: &Tape, losses: &Tensor) -> Result<[Tensor; 2]> {
+    let (sums, n) = (t.alloc_f32(&[2])?, losses.dims()[1]);
+    // SAFETY: two rows of n entries, two sums.
+    unsafe { t.dev().launch("cross_entropy_sum", Grid::new([1; 3], [256, 1, 1]), args![&sums, losses, n]) }?;
+    Ok([sums.view(0, &[1])?, sums.view(1, &[1])?])
 }
 
 impl Backward for Saved {
     fn backward(&self, cx: &mut BackwardCx) -> Result<()> {
         let (dloss, x) = (cx.dy(0)?, cx.value(self.logits));
         let (n, v) = (x.dims()[0], x.dims()[1]);
-        let list = args![&x, &self.lse, &self.targets, &dloss, n, v, self.smoothing];
+        let list = args![&x, &self.stats, &self.targets, &dloss, v, self.smoothing];
         // SAFETY: as in the forward pass.
-        unsafe { cx.dev().launch("cross_entropy_bwd_f32", rows(n), list) }?;
+        unsafe { cx.dev().launch(by_dtype!("cross_entropy_bwd", x.dtype()), rows(n, v, x.dtype()), list) }?;
         cx.give(self.logits, x)
+    }
+}
+
+impl Backward for Done {
+    fn backward(&self, cx: &mut BackwardCx) -> Result<()> {
+        if cx.dy(0)?.ptr() != self.dloss.ptr() {
+            return Err(Error::tape(format!(
+                "{OP}: its gradient is that of another dloss than the tape goes back from"
+            )));
+        }
+        let dx = cx.value(self.logits);
+        cx.give(self.logits, dx)
     }
 }

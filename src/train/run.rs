@@ -15,7 +15,7 @@ use crate::config::TrainConfig;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::{Model, PackedBatch};
-use crate::ops::cross_entropy::cross_entropy;
+use crate::ops::cross_entropy::cross_entropy_from;
 use crate::optim::Updater;
 use crate::rng::RngState;
 use crate::tensor::Tensor;
@@ -76,7 +76,10 @@ pub fn micro_batch(
 ) -> Result<(Tensor, Tensor)> {
     let mut tape = model.tape(rng, true);
     let output = model.forward(&mut tape, batch, true)?;
-    let (loss, nll) = cross_entropy(&mut tape, output.logits, &batch.targets, smoothing)?;
+    let scale = tape.dev().upload(&[1.0_f32], &[1])?;
+    let (loss, nll) = cross_entropy_from(&mut tape, output.logits, &batch.targets, smoothing, &scale)?;
+    let value = tape.value(loss).clone();
+    let (loss, nll) = cross_entropy_from(&mut tape, output.logits, &batch.targets, smoothing, scale)?;
     let value = tape.value(loss).clone();
     tape.backward_from(loss, scale.clone())?;
     Ok((value, nll))
