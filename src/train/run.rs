@@ -76,9 +76,6 @@ pub fn micro_batch(
 ) -> Result<(Tensor, Tensor)> {
     let mut tape = model.tape(rng, true);
     let output = model.forward(&mut tape, batch, true)?;
-    let scale = tape.dev().upload(&[1.0_f32], &[1])?;
-    let (loss, nll) = cross_entropy_from(&mut tape, output.logits, &batch.targets, smoothing, &scale)?;
-    let value = tape.value(loss).clone();
     let (loss, nll) = cross_entropy_from(&mut tape, output.logits, &batch.targets, smoothing, scale)?;
     let value = tape.value(loss).clone();
     tape.backward_from(loss, scale.clone())?;

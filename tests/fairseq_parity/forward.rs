@@ -6,6 +6,7 @@ use omega::device::{Allocation, Device};
 use omega::model::{Model, PackedBatch, Stack};
 use omega::rng::RngState;
 use omega::tape::Tape;
+use omega::tensor::DType;
 
 use crate::fixture::{Array, ModelFolder, tensors};
 
@@ -45,7 +46,12 @@ impl Padded {
 
 /// The model of `folder` with its parameters.
 pub fn load(dev: &Device, folder: &ModelFolder) -> Model {
-    let model = Model::new(dev, folder.config.clone()).unwrap();
+    load_as(dev, folder, DType::F32)
+}
+
+/// The same with activations, gradients and matrices of type `dtype`.
+pub fn load_as(dev: &Device, folder: &ModelFolder, dtype: DType) -> Model {
+    let model = Model::of_dtype(dev, folder.config.clone(), dtype).unwrap();
     for (name, array) in folder.params() {
         model.params.write(&name, &array.f32s()).unwrap();
     }
