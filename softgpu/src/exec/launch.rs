@@ -112,11 +112,39 @@ fn check(launch: &Launch, fixed: usize) -> Result<u64, String> {
     Ok(x as u64 * y as u64 * z as u64)
 }
 
+/// The first block that has strayed so far: its turn, which threads read often and write hardly ever, and what it did.
+struct Strays {
+    at: AtomicU64,
+    what: Mutex<Option<(u64, Stop)>>,
+}
+
+impl Strays {
+    fn new() -> Strays {
+        Strays { at: AtomicU64::new(u64::MAX), what: Mutex::default() }
+    }
+
+    fn add(&self, position: u64, stop: Stop) {
+        let mut what = self.what.lock().unwrap_or_else(|e| e.into_inner());
+        if what.as_ref().is_none_or(|(at, _)| position < *at) {
+            *what = Some((position, stop));
+            self.at.store(position, Ordering::Relaxed);
+        }
+    }
+
+    fn first(self) -> Option<Stop> {
+        self.what.into_inner().unwrap_or_else(|e| e.into_inner()).map(|(_, stop)| stop)
+    }
+}
+
+/// The number that is to be given out next, alone in its lines of the cache: all threads write it.
+#[repr(align(128))]
+struct Next(AtomicU64);
+
 /// Runs the blocks on all threads; what the first one that strayed did.
 fn spread(job: &Job, count: u64) -> Option<Stop> {
-    let (next, worst) = (AtomicU64::new(0), Mutex::new(None::<(u64, Stop)>));
+    let (next, strays) = (Next(AtomicU64::new(0)), Strays::new());
     let chunk = (count / (rayon::current_num_threads() as u64 * 8)).clamp(1, 64);
-    let work = || work(job, &next, count, chunk, &worst, &|position| position);
+    let work = || work(job, &next, count, chunk, &strays, &|position| position);
     let threads = if job.decoded.serial { 1 } else { rayon::current_num_threads() };
     let workers = (count.div_ceil(chunk) as usize).min(threads);
     if workers <= 1 {
@@ -124,12 +152,12 @@ fn spread(job: &Job, count: u64) -> Option<Stop> {
     } else {
         rayon::scope(|scope| (0..workers).for_each(|_| scope.spawn(|_| work())));
     }
-    worst.into_inner().unwrap_or_else(|e| e.into_inner()).map(|(_, stop)| stop)
+    strays.first()
 }
 
 /// Runs the blocks one after another, in the order that the seed chooses.
 fn watched(job: &Job, count: u64) -> Option<Stop> {
-    let (next, worst) = (AtomicU64::new(0), Mutex::new(None::<(u64, Stop)>));
+    let (next, strays) = (Next(AtomicU64::new(0)), Strays::new());
     // Multiplication by what shares no factor with the count visits every block once.
     let seed = job.seed;
     let common = |mut a: u64, mut b: u64| {
@@ -142,8 +170,8 @@ fn watched(job: &Job, count: u64) -> Option<Stop> {
     let order = |position: u64| {
         if seed == 0 { position } else { ((position as u128 * step as u128 + seed as u128) % count as u128) as u64 }
     };
-    work(job, &next, count, 1, &worst, &order);
-    worst.into_inner().unwrap_or_else(|e| e.into_inner()).map(|(_, stop)| stop)
+    work(job, &next, count, 1, &strays, &order);
+    strays.first()
 }
 
 /// Lays the arguments out as the parameter space; their sizes must agree.
@@ -249,24 +277,16 @@ const WATCHED_TURN: u64 = 1 << 10;
 
 /// One thread's share of a launch: takes blocks until there are no more, `chunk` at a time. Once a block has strayed,
 /// only those before it go on, so that the one reported does not depend on the threads.
-fn work(
-    job: &Job,
-    next: &AtomicU64,
-    count: u64,
-    chunk: u64,
-    worst: &Mutex<Option<(u64, Stop)>>,
-    order: &dyn Fn(u64) -> u64,
-) {
-    let stray = || worst.lock().unwrap_or_else(|e| e.into_inner()).as_ref().map_or(u64::MAX, |(at, _)| *at);
+fn work(job: &Job, next: &Next, count: u64, chunk: u64, strays: &Strays, order: &dyn Fn(u64) -> u64) {
     let (mut from, mut until) = (0, 0);
     let mut take = || {
         if from == until {
-            from = next.fetch_add(chunk, Ordering::Relaxed).min(count);
+            from = next.0.fetch_add(chunk, Ordering::Relaxed).min(count);
             until = (from + chunk).min(count);
         }
         let index = from;
         from = (from + 1).min(until);
-        (index < until && (index % 16 != 0 && index + chunk != until || index < stray())).then_some(index)
+        (index < until && index < strays.at.load(Ordering::Relaxed)).then_some(index)
     };
     // Boxed: a block moves from list to list once per launch of a few hundred instructions.
     let (mut resident, mut spare) = (Vec::<Box<Block>>::new(), vec![Box::new(Block::new(job))]);
@@ -298,10 +318,7 @@ fn work(
                 Ok(Turn::Ended) => spare.push(resident.swap_remove(k)),
                 Err(stop) => {
                     let position = resident.swap_remove(k).position;
-                    let mut worst = worst.lock().unwrap_or_else(|e| e.into_inner());
-                    if worst.as_ref().is_none_or(|(at, _)| position < *at) {
-                        *worst = Some((position, *stop));
-                    }
+                    strays.add(position, *stop);
                     resident.retain(|block| block.position < position);
                     k = 0;
                 }
