@@ -92,14 +92,14 @@ impl Object {
 ///
 /// # Safety
 /// `at` must be a 64-bit register, and the list must start with offset and space.
-unsafe fn objects(w: &mut Warp, list: &List, r: *mut u8, at: u32) -> Result<[*mut u8; super::LANES], u32> {
+unsafe fn objects(w: &mut Warp, r: *mut u8, at: u32, reach: &Reach) -> Result<[*mut u8; super::LANES], u32> {
     // SAFETY: the caller's.
-    let places = unsafe { places(w, r, at, &Object::reach(list))? };
+    let places = unsafe { places(w, r, at, reach)? };
     let outside = |p: *mut u8| (p as u64).wrapping_sub(w.shared as u64) >= w.shared_bytes;
     match lanes(w.mask).find(|&lane| outside(places[lane])) {
         Some(lane) => {
             let what = "an mbarrier object outside shared memory".to_string();
-            Err(w.trap(what, "declare it `__shared__`", lane as u32))
+            Err(w.trap_of("synccheck", what, "declare it `__shared__`", lane as u32))
         }
         None => Ok(places),
     }
@@ -118,7 +118,7 @@ unsafe fn change(
 ) -> u32 {
     // SAFETY: the caller's; `objects` has checked every byte.
     unsafe {
-        let places = match objects(w, list, r, at) {
+        let places = match objects(w, r, at, &Object::reach(list)) {
             Ok(places) => places,
             Err(trap) => return trap,
         };
@@ -127,7 +127,7 @@ unsafe fn change(
             let Some(object) = Object::of(p.read_unaligned()) else { return uninitialised(w, lane) };
             match f(lane, object) {
                 Ok(object) => p.write_unaligned(object.word()),
-                Err(what) => return w.trap(what, COUNTS, lane as u32),
+                Err(what) => return w.trap_of("synccheck", what, COUNTS, lane as u32),
             }
         }
     }
@@ -135,13 +135,15 @@ unsafe fn change(
 }
 
 fn uninitialised(w: &mut Warp, lane: usize) -> u32 {
-    w.trap("an mbarrier object that is not initialised".to_string(), UNINITIALISED, lane as u32)
+    w.trap_of("synccheck", "an mbarrier object that is not initialised".to_string(), UNINITIALISED, lane as u32)
 }
 
 unsafe fn init(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
+    // Whatever lay there is not read; and nothing else on the object may happen at the same time.
+    let reach = Reach { touch: Touch::Write, strong: false, ..Object::reach(list) };
     // SAFETY: the decoder has given every operand a register of its kind.
     unsafe {
-        let places = match objects(w, list, r, list.regs[0]) {
+        let places = match objects(w, r, list.regs[0], &reach) {
             Ok(places) => places,
             Err(trap) => return trap,
         };
@@ -149,7 +151,7 @@ unsafe fn init(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
             let count = get(r, list.regs[1], 4, lane);
             if !(1..=MOST).contains(&count) {
                 let what = format!("mbarrier.init for {count} arrivals");
-                return w.trap(what, "the count lies between 1 and 2^20 - 1", lane as u32);
+                return w.trap_of("synccheck", what, "the count lies between 1 and 2^20 - 1", lane as u32);
             }
             let object = Object { pending: count, expected: count, transactions: 0, phase: 0 };
             (places[lane] as *mut u64).write_unaligned(object.word());
@@ -161,7 +163,7 @@ unsafe fn init(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
 unsafe fn inval(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
     // SAFETY: as in `init`.
     unsafe {
-        let places = match objects(w, list, r, list.regs[0]) {
+        let places = match objects(w, r, list.regs[0], &Object::reach(list)) {
             Ok(places) => places,
             Err(trap) => return trap,
         };
@@ -224,14 +226,14 @@ unsafe fn test(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
     let parity = list.imms[2] == 1;
     // SAFETY: as in `init`.
     unsafe {
-        let places = match objects(w, list, r, list.regs[1]) {
+        let places = match objects(w, r, list.regs[1], &Object::reach(list)) {
             Ok(places) => places,
             Err(trap) => return trap,
         };
         let mut done = 0;
         for lane in lanes(w.mask) {
             if let Some(what) = w.copies().arrived(places[lane]) {
-                return w.trap(what, COUNTS, lane as u32);
+                return w.trap_of("synccheck", what, COUNTS, lane as u32);
             }
             let Some(object) = Object::of((places[lane] as *const u64).read_unaligned()) else {
                 return uninitialised(w, lane);
@@ -242,7 +244,12 @@ unsafe fn test(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
                     Some(state) => state.phase,
                     None => {
                         let help = "a state is what mbarrier.arrive has returned";
-                        return w.trap("mbarrier.test_wait: this is no state".to_string(), help, lane as u32);
+                        return w.trap_of(
+                            "synccheck",
+                            "mbarrier.test_wait: this is no state".to_string(),
+                            help,
+                            lane as u32,
+                        );
                     }
                 },
             };
