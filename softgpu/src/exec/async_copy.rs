@@ -5,9 +5,11 @@
 
 use super::access::{Reach, get, lanes, places};
 use super::alu::Source;
+use super::matrix::wide_levels;
 use super::mbarrier;
 use super::mem::{GLOBAL, SHARED, find};
 use super::{LANES, List, NEXT, Warp, Wide, one_level_wide};
+use crate::memory::{OFFSET_BITS, locate};
 use crate::tools::Touch;
 
 const fn wide(name: &'static str, run: super::WideFn) -> Wide {
@@ -16,7 +18,7 @@ const fn wide(name: &'static str, run: super::WideFn) -> Wide {
 
 /// Operands: destination and source address, and what [`SIZED`] or [`IGNORED`] says. Constants: both offsets, the bytes
 /// of a copy, and that.
-pub static COPY: Wide = wide("cp.async", copy);
+pub static COPY: Wide = Wide { name: "cp.async", run: wide_levels!(start [] []), waits: false, strong: false };
 pub static COMMIT: Wide = wide("cp.async.commit_group", commit);
 /// Constant: groups that need not have arrived; negative: wait for those that are not in a group either.
 pub static WAIT: Wide = wide("cp.async.wait_group", wait);
@@ -127,6 +129,59 @@ impl Warp {
     }
 }
 
+/// Copies by all lanes of whole pieces, which is what kernels do: at once, if nobody watches.
+///
+/// # Safety
+/// The decoder must have given every operand a register of its kind.
+#[inline(always)]
+unsafe fn start<const FAST: bool>(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
+    let plain = w.mask == u32::MAX && !w.deferred && w.tools.is_null() && list.imms[3] == 0;
+    // SAFETY: the caller's.
+    unsafe {
+        let made = match list.imms[2] {
+            _ if !plain => false,
+            4 => at_once::<4>(w, list, r),
+            8 => at_once::<8>(w, list, r),
+            _ => at_once::<16>(w, list, r),
+        };
+        if made { NEXT } else { copy(w, list, r) }
+    }
+}
+
+/// Makes the copies if all lie inside shared memory and one allocation; otherwise does nothing.
+///
+/// # Safety
+/// As [`start`].
+#[inline(always)]
+unsafe fn at_once<const SIZE: usize>(w: &Warp, list: &List, r: *mut u8) -> bool {
+    // SAFETY: the caller's; both ranges are compared with what they lie in.
+    unsafe {
+        let register = |at: usize| &*(r.add(list.regs[at] as usize) as *const [u64; LANES]);
+        let (to, from) = (register(0), register(1));
+        let (to_offset, from_offset) = (list.imms[0] as u64, list.imms[1] as u64);
+        let first = from[0].wrapping_add(from_offset) >> OFFSET_BITS << OFFSET_BITS;
+        let (mut low, mut beyond, mut to_end, mut from_end) = (0, 0, 0, 0);
+        for i in 0..LANES {
+            let (to, from) = (to[i].wrapping_add(to_offset), from[i].wrapping_add(from_offset).wrapping_sub(first));
+            low |= to | from;
+            beyond |= to >> 32 | from >> OFFSET_BITS;
+            to_end = to_end.max(to as u32);
+            from_end = from_end.max(from as i64);
+        }
+        let size = SIZE as u64;
+        if low & (size - 1) != 0 || beyond != 0 || to_end as u64 + size > w.shared_bytes {
+            return false;
+        }
+        let blocks = std::slice::from_raw_parts(w.blocks, w.block_count);
+        let Some(base) = locate(blocks, first, from_end as u64 + size) else { return false };
+        for i in 0..LANES {
+            let from = base.add(from[i].wrapping_add(from_offset).wrapping_sub(first) as usize) as *const [u8; SIZE];
+            *(w.shared.add(to[i].wrapping_add(to_offset) as usize) as *mut [u8; SIZE]) = *from;
+        }
+    }
+    true
+}
+
 unsafe fn copy(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
     let [to_offset, from_offset, size, mode] = [0, 1, 2, 3].map(|k| list.imms[k]);
     let size = size as u64;
@@ -235,7 +290,8 @@ unsafe fn arrive(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
         for lane in lanes(w.mask) {
             let object = objects[lane];
             if (object as u64).wrapping_sub(w.shared as u64) >= w.shared_bytes {
-                return w.trap(
+                return w.trap_of(
+                    "synccheck",
                     "an mbarrier object outside shared memory".into(),
                     "declare it `__shared__`",
                     lane as u32,
@@ -247,7 +303,7 @@ unsafe fn arrive(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
             }
             if let Err(what) = result {
                 let help = "was mbarrier.init executed, and for as many arrivals as there are?";
-                return w.trap(what, help, lane as u32);
+                return w.trap_of("synccheck", what, help, lane as u32);
             }
             if w.deferred {
                 let thread = w.thread(lane);

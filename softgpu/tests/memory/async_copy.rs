@@ -64,6 +64,25 @@ fn copies_of_every_size() {
     }
 }
 
+/// Lanes that copy from two allocations, the later one first and last: of what lies in one alone a copy is made at once.
+#[test]
+fn copies_from_two_allocations() {
+    let data = random_bytes(8, 2 * SOURCE);
+    let nines = vec!["9"; SOURCE].join(", ");
+    let before = format!(".global .align 16 .b8 other[{SOURCE}] = {{{nines}}};");
+    for (from_other, choice) in [(0..3, "setp.lt.u32 %p2, %r0, 3;"), (29..32, "setp.ge.u32 %p2, %r0, 29;")] {
+        let copy = format!(
+            "{choice} mov.u64 %d6, other; mul.wide.u32 %d7, %r0, 16; add.u64 %d6, %d6, %d7; selp.b64 %d8, %d6, %d4, %p2;
+             cp.async.cg.shared.global [%d3], [%d8], 16; cp.async.wait_all;"
+        );
+        let got = Run { before: &before, body: &around(&copy), ..Run::default() }.go(&data).unwrap();
+        for lane in 0..32 {
+            let expected = if from_other.contains(&lane) { &[9; 16] } else { &data[16 * lane..][..16] };
+            assert_eq!(&got[SOURCE + 16 * lane..][..16], expected, "lane {lane}");
+        }
+    }
+}
+
 /// A source of no bytes may be anywhere; offsets; a guard.
 #[test]
 fn copies_of_some_lanes() {
