@@ -99,9 +99,9 @@ impl Access {
         self.v * crate::parse::type_bytes(self.ty).unwrap_or(0)
     }
 
-    /// 4-byte values in global or shared memory: the accesses that have handlers for scalar addresses.
+    /// Values of 4 or 2 bytes in global or shared memory: the accesses that have handlers for scalar addresses.
     pub fn is_plain(&self) -> bool {
-        matches!(self.ty, "u32" | "b32" | "s32" | "f32") && matches!(self.space, GLOBAL | SHARED)
+        matches!(self.ty, "u32" | "b32" | "s32" | "f32" | "u16" | "b16") && matches!(self.space, GLOBAL | SHARED)
     }
 }
 

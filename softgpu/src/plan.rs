@@ -214,7 +214,7 @@ impl Planner<'_> {
             _ if self.watched || !access.is_plain() => Form::Vector,
             Some(0) if self.is_scalar(inst) => Form::Uniform,
             Some(0) => Form::Same,
-            Some(stride) if stride as usize == 4 * access.v => Form::Row,
+            Some(stride) if stride as usize == access.bytes() => Form::Row,
             _ => Form::Vector,
         }
     }

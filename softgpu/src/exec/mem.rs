@@ -494,18 +494,27 @@ macro_rules! table {
 
 macro_rules! plain {
     ($op:ident, $slow:ident, $access:expr, $form:expr) => {
-        match $access.v {
-            1 => plain!(@space $op, $slow, $access, 1, $form),
-            2 => plain!(@space $op, $slow, $access, 2, $form),
-            _ => plain!(@space $op, $slow, $access, 4, $form),
+        match ($access.ty, $access.v) {
+            ("u16" | "b16", 1) => plain!(@space $op, $slow, $access, u16, 1, 2, $form),
+            ("u16" | "b16", 2) => plain!(@space $op, $slow, $access, u16, 2, 4, $form),
+            ("u16" | "b16", _) => plain!(@space $op, $slow, $access, u16, 4, 8, $form),
+            (_, 1) => plain!(@space $op, $slow, $access, u32, 1, 4, $form),
+            (_, 2) => plain!(@space $op, $slow, $access, u32, 2, 8, $form),
+            (_, _) => plain!(@space $op, $slow, $access, u32, 4, 16, $form),
         }
     };
-    (@space $op:ident, $slow:ident, $access:expr, $v:literal, $form:expr) => {
+    (@space $op:ident, $slow:ident, $access:expr, $t:ty, $v:literal, $bytes:literal, $form:expr) => {
         match ($access.space, $access.wide) {
-            (GLOBAL, _) => three_levels!(slow [$slow::<u32, $v, GLOBAL, true, { 4 * $v }, { $form }>] $op::<u32, $v, GLOBAL, true, { 4 * $v }, { $form }>),
-            (_, true) => three_levels!(slow [$slow::<u32, $v, SHARED, true, { 4 * $v }, { $form }>] $op::<u32, $v, SHARED, true, { 4 * $v }, { $form }>),
-            (_, false) => three_levels!(slow [$slow::<u32, $v, SHARED, false, { 4 * $v }, { $form }>] $op::<u32, $v, SHARED, false, { 4 * $v }, { $form }>),
+            (GLOBAL, _) => plain!(@levels $op, $slow, $t, $v, GLOBAL, true, $bytes, $form),
+            (_, true) => plain!(@levels $op, $slow, $t, $v, SHARED, true, $bytes, $form),
+            (_, false) => plain!(@levels $op, $slow, $t, $v, SHARED, false, $bytes, $form),
         }
+    };
+    (@levels $op:ident, $slow:ident, $t:ty, $v:literal, $space:expr, $wide:literal, $bytes:literal, $form:expr) => {
+        three_levels!(
+            slow [$slow::<$t, $v, { $space }, $wide, $bytes, { $form }>]
+            $op::<$t, $v, { $space }, $wide, $bytes, { $form }>
+        )
     };
 }
 
