@@ -21,7 +21,7 @@ fn run(level: Level, threads: usize, inputs: &[Vec<u32>], outputs: usize, body: 
          ld.param.u64 %b, [data]; mov.u32 %t, %tid.x; mov.u32 %l, %laneid;\n\
          mul.wide.u32 %a, %t, 4; add.s64 %a, %a, %b;\n{loads}{body}\n$STORE:\n{stores}ret;\n}}"
     );
-    let module = Module::load_for(&text, level).map_err(|e| format!("{e}\n{text}"))?;
+    let module = Module::load_for(&text, level).and_then(Module::whole).map_err(|e| format!("{e}\n{text}"))?;
     let memory = Memory::new();
     let words = (n + outputs) * threads;
     let address = memory.alloc(4 * words).unwrap();
@@ -266,6 +266,53 @@ fn shuffles() {
                     let (from, inside) = source(mode, lane as u32, b[lane], clamp);
                     vec![a[from as usize], inside as u32, a[from as usize], inside as u32]
                 });
+            }
+        }
+    }
+}
+
+/// One distance and one clamp for all lanes, as in every reduction: powers of two have ways of their own.
+#[test]
+fn shuffles_by_one_distance() {
+    let a: Vec<u32> = (0..32).map(|i| 1000 + i * i).collect();
+    for level in LEVELS {
+        for mode in ["up", "down", "bfly", "idx"] {
+            for clamp in [31, 0, 15, 0x181f, 0x1800, 0x101f, 0x1c03, 0x1f1f, 0x0f1f] {
+                for b in [0, 1, 2, 3, 4, 8, 16, 31, 33] {
+                    let body = format!("shfl.sync.{mode}.b32 %o0|%p1, %i0, {b}, {clamp}, -1; selp.u32 %o1, 1, 0, %p1;");
+                    check(level, std::slice::from_ref(&a), &body, &|lane| {
+                        let (from, inside) = source(mode, lane as u32, b, clamp);
+                        vec![a[from as usize], inside as u32]
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// An index compared with a bound: lane 0's and lane 31's stand for all, unless one between them wraps.
+#[test]
+fn comparisons_of_indices_that_wrap() {
+    type Holds = fn(i64, i64) -> bool;
+    let comparisons: [(&str, Holds); 4] =
+        [("lt", |a, b| a < b), ("le", |a, b| a <= b), ("gt", |a, b| a > b), ("ge", |a, b| a >= b)];
+    for level in LEVELS {
+        for (cmp, holds) in comparisons {
+            for signed in [true, false] {
+                for base in [0u32, 10, 0x7fff_fff0, 0x8000_0000, 0xffff_fff0, 0xffff_ffff] {
+                    for bound in [0u32, 5, 20, 0x7fff_ffff, 0x8000_0003, 0xffff_fffb] {
+                        let ty = if signed { "s32" } else { "u32" };
+                        let body = format!(
+                            "add.u32 %r1, %t, {base}; setp.{cmp}.{ty} %p1, %r1, {bound}; selp.u32 %o0, 1, 0, %p1;
+                             setp.{cmp}.{ty} %p2, {bound}, %r1; selp.u32 %o1, 1, 0, %p2;"
+                        );
+                        let value = |x: u32| if signed { x as i32 as i64 } else { x as i64 };
+                        check(level, &[], &body, &|lane| {
+                            let (x, y) = (value(base.wrapping_add(lane as u32)), value(bound));
+                            vec![holds(x, y) as u32, holds(y, x) as u32]
+                        });
+                    }
+                }
             }
         }
     }
