@@ -1,5 +1,5 @@
-//! cuBLAS: handles, and matrix products in f32, f16 and bf16 with f32 sums, the same to the bit as omega's software
-//! device. A product is work in the handle's stream, as a kernel is.
+//! cuBLAS: handles, matrix products (and one sum of vectors) in f32, f16 and bf16 with f32 sums, the same to the bit as
+//! omega's software device. A product is work in the handle's stream, as a kernel is.
 //!
 //! cuBLAS is column-major. A column-major C is a row-major Cᵀ = op(B)ᵀ·op(A)ᵀ, which is what is computed.
 
@@ -313,6 +313,34 @@ unsafe fn product(
 
 const F32: c_int = 0;
 
+/// `y = alpha·x + y` of cublasAxpyEx: one vector of any type added to another of the same, in f32, rounded once.
+#[derive(Clone, Copy)]
+struct Axpy {
+    n: usize,
+    alpha: Scalar,
+    /// Elements `ld` apart.
+    x: Operand,
+    y: Operand,
+}
+
+impl Axpy {
+    fn run(&self, memory: &Memory) -> Result<(), String> {
+        let (alpha, extents) = (self.alpha.value(memory)?, [self.n, 1]);
+        let line = |of: &Operand| -> Result<Matrix<*mut u8>, String> {
+            Ok(Matrix { data: of.locate(memory, 0, extents)?, row: of.ld, col: 1 })
+        };
+        let (x, y) = (line(&self.x)?, line(&self.y)?);
+        // SAFETY: both ranges were located just now, and nobody else touches them under the lock.
+        unsafe {
+            let (x, mut sums) =
+                (softgpu_blas::by_rows(self.x.ty, x, extents), softgpu_blas::by_rows(self.y.ty, y, extents));
+            sums.iter_mut().zip(&x).for_each(|(sum, x)| *sum += alpha * x);
+            softgpu_blas::narrow(self.y.ty, y, extents, &sums);
+        }
+        self.y.mark(memory, 0, extents)
+    }
+}
+
 blas_api! {
     fn cublasCreate_v2(handle: *mut Handle) {
         current().map_err(of_driver)?;
@@ -386,6 +414,30 @@ blas_api! {
 
     fn cublasGetSmCountTarget(handle: Handle, count: *mut c_int) {
         give(count, with(handle, |blas| blas.sm_target)?)
+    }
+
+    fn cublasAxpyEx(
+        handle: Handle, n: c_int, alpha: *const c_void, alpha_type: c_int, x: *const c_void, x_type: c_int,
+        step_x: c_int, y: *mut c_void, y_type: c_int, step_y: c_int, execution_type: c_int,
+    ) {
+        let (stream, on_device) = with(handle, |blas| (blas.stream, blas.device_pointers))?;
+        if alpha_type != F32 || execution_type != F32 || x_type != y_type {
+            say("cublasAxpyEx: alpha and sums are f32 here, and x and y of one type");
+            return Err(NOT_SUPPORTED);
+        }
+        if step_x < 1 || step_y < 1 {
+            say("cublasAxpyEx: steps below 1 are not supported");
+            return Err(NOT_SUPPORTED);
+        }
+        let operand = |at: *const c_void, ty: c_int, step: c_int| -> Result<Operand, c_int> {
+            Ok(Operand { at: at as u64, ty: type_of(ty)?, ld: size(step)?, batch_stride: 0 })
+        };
+        let (x, y) = (operand(x, x_type, step_x)?, operand(y, y_type, step_y)?);
+        let axpy = Axpy { n: usize::try_from(n).unwrap_or(0), alpha: Scalar::new(alpha, on_device)?, x, y };
+        if axpy.n == 0 {
+            return Ok(());
+        }
+        submit(stream, "cublasAxpyEx", move |memory| axpy.run(memory))
     }
 
     fn cublasSgemm_v2(

@@ -75,6 +75,11 @@ mod layout {
     pub const STRIDE: c_int = 6;
 }
 
+/// `cublasLtMatmulPreferenceAttributes_t`: alignments that callers promise for A, B, C and D, in bytes.
+const ALIGNMENTS: [c_int; 4] = [5, 6, 7, 8];
+/// What they are without a promise.
+const ALIGNMENT: u64 = 256;
+
 /// `cublasLtEpilogue_t`, whose members combine these.
 const RELU: u64 = 2;
 const BIAS: u64 = 4;
@@ -151,9 +156,7 @@ impl Matmul {
             self.relu(memory, batch, sums)?;
         }
         if self.epilogue & GRADIENT_BIAS != 0 {
-            let mut gradient = vec![0.0f32; m];
-            sums.chunks_exact(m).for_each(|row| gradient.iter_mut().zip(row).for_each(|(to, sum)| *to += sum));
-            self.bias_out(memory, batch, &gradient)?;
+            self.bias_out(memory, batch, &sum_of_rows(sums, m))?;
         }
         Ok(())
     }
@@ -218,19 +221,30 @@ impl Matmul {
         second: Matrix<*const u8>,
     ) -> Result<(), String> {
         let p = &self.product;
-        let (from, ty, [rows, cols], along_rows) = match self.epilogue & GRADIENT_A != 0 {
-            true => (second, p.a.ty, [p.k, p.m], false),
-            false => (first, p.b.ty, [p.n, p.k], true),
+        // Both as rows along k.
+        let (from, ty, length) = match self.epilogue & GRADIENT_A != 0 {
+            true => (second, p.a.ty, p.m),
+            false => (Matrix { data: first.data, row: first.col, col: first.row }, p.b.ty, p.n),
         };
         let from = Matrix { data: from.data as *mut u8, row: from.row, col: from.col };
         // SAFETY: the caller's promise.
-        let values = unsafe { softgpu_blas::by_rows(ty, from, [rows, cols]) };
-        let mut sums = vec![0.0f32; if along_rows { rows } else { cols }];
-        for (index, value) in values.iter().enumerate() {
-            sums[if along_rows { index / cols } else { index % cols }] += value;
-        }
-        self.bias_out(memory, batch, &sums)
+        let values = unsafe { softgpu_blas::by_rows(ty, from, [p.k, length]) };
+        self.bias_out(memory, batch, &sum_of_rows(&values, length))
     }
+}
+
+/// Rows of D that a tile holds.
+const TILE: usize = 64;
+
+/// The sum of all rows of `[_, width]`: tile by tile, and then the tiles in their order, as products without atomics do.
+fn sum_of_rows(values: &[f32], width: usize) -> Vec<f32> {
+    let add = |mut to: Vec<f32>, row: &[f32]| {
+        to.iter_mut().zip(row).for_each(|(to, value)| *to += value);
+        to
+    };
+    let tiles = values.chunks(TILE * width.max(1));
+    let tiles = tiles.map(|tile| tile.chunks_exact(width.max(1)).fold(vec![0.0f32; width], add));
+    tiles.fold(vec![0.0f32; width], |to, tile| add(to, &tile))
 }
 
 /// A matrix's rows, columns and the rest.
@@ -292,10 +306,14 @@ unsafe fn matmul(
         return Err(INVALID_VALUE);
     }
     let bias_type = if attribute[12] == u64::MAX { d.ty } else { type_of(attribute[12] as c_int)? };
+    let needs_bias = epilogue & (BIAS | GRADIENT_BIAS | GRADIENT_A | GRADIENT_B) != 0;
+    if needs_bias && bias_type != d.ty {
+        say(format!("cublasLt: a bias, or its gradient, of {bias_type:?} for a D of {:?}; they are of one type", d.ty));
+        return Err(NOT_SUPPORTED);
+    }
     let bias = Operand { at: attribute[7], ty: bias_type, ld: 0, batch_stride: attribute[8] as i64 };
     let aux =
         Operand { at: attribute[9], ty: Type::F32, ld: attribute[10] as usize, batch_stride: attribute[11] as i64 };
-    let needs_bias = epilogue & (BIAS | GRADIENT_BIAS | GRADIENT_A | GRADIENT_B) != 0;
     if needs_bias && bias.at == 0 || epilogue & AUX != 0 && (aux.at == 0 || aux.ld < m || !aux.ld.is_multiple_of(128)) {
         say("cublasLt: the epilogue needs a bias pointer, or a mask whose leading dimension is a multiple of 128");
         return Err(INVALID_VALUE);
@@ -348,10 +366,56 @@ fn destroy(descriptor: Handle) -> Answer {
     descriptors().remove(descriptor).map(|_| ()).map_err(|_| INVALID_VALUE)
 }
 
+/// `cublasLtMatmulAlgo_t`, opaque to callers: here the alignments that it was chosen for (A, B, C, D, bias, mask) and the
+/// epilogue. On a GPU a product that breaks them is undefined; here it is refused.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Algorithm {
+    alignments: [u64; 6],
+    epilogue: u64,
+    reserved: u64,
+}
+
+/// The alignment of an address, up to 256; null has any.
+fn alignment(at: u64) -> u64 {
+    (1 << at.trailing_zeros().min(8)).min(ALIGNMENT)
+}
+
+impl Algorithm {
+    fn for_product(product: &Matmul, preference: Handle) -> Algorithm {
+        let all = descriptors();
+        let promised = |attribute: c_int| {
+            let of = all.get(preference).ok().map(|preference| preference.get(attribute));
+            of.filter(|bytes| *bytes > 0).unwrap_or(ALIGNMENT)
+        };
+        let [a, b, c, d] = ALIGNMENTS.map(promised);
+        let alignments = [a, b, c, d, alignment(product.bias.at), alignment(product.aux.at)];
+        Algorithm { alignments, epilogue: product.epilogue, reserved: 0 }
+    }
+
+    fn check(&self, product: &Matmul) -> Answer {
+        let Product { a, b, c, .. } = &product.product;
+        let operands = [a.at, b.at, c.at, product.d.at, product.bias.at, product.aux.at];
+        for ((name, at), due) in ["A", "B", "C", "D", "bias", "mask"].iter().zip(operands).zip(self.alignments) {
+            if alignment(at) < due {
+                say(format!(
+                    "cublasLtMatmul: {name} at {at:#x}, but the algorithm was chosen for {due}-byte alignment"
+                ));
+                return Err(INVALID_VALUE);
+            }
+        }
+        if self.epilogue != product.epilogue {
+            say(format!("cublasLtMatmul: epilogue {}, but the algorithm is for {}", product.epilogue, self.epilogue));
+            return Err(NOT_SUPPORTED);
+        }
+        Ok(())
+    }
+}
+
 /// `cublasLtMatmulHeuristicResult_t`: the algorithm, its workspace, whether it works, how full the device is.
 #[repr(C)]
 pub struct HeuristicResult {
-    algorithm: [u64; 8],
+    algorithm: Algorithm,
     workspace: usize,
     state: c_int,
     waves: f32,
@@ -426,7 +490,7 @@ blas_api! {
 
     /// There is one algorithm, without a workspace, for every product that is supported.
     fn cublasLtMatmulAlgoGetHeuristic(
-        handle: Handle, descriptor: Handle, a: Handle, b: Handle, c: Handle, d: Handle, _preference: Handle,
+        handle: Handle, descriptor: Handle, a: Handle, b: Handle, c: Handle, d: Handle, preference: Handle,
         wanted: c_int, results: *mut HeuristicResult, found: *mut c_int,
     ) {
         descriptors().get(handle).map_err(|_| NOT_INITIALIZED)?;
@@ -434,15 +498,16 @@ blas_api! {
         if size(wanted)? == 0 {
             return Err(INVALID_VALUE);
         }
-        matmul(descriptor, (null, null), [(null, a), (null, b), (null, c), (null, d)])?;
-        give(results, HeuristicResult { algorithm: [1; 8], workspace: 0, state: 0, waves: 1.0, reserved: [0; 4] })?;
+        let product = matmul(descriptor, (null, null), [(null, a), (null, b), (null, c), (null, d)])?;
+        let algorithm = Algorithm::for_product(&product, preference);
+        give(results, HeuristicResult { algorithm, workspace: 0, state: 0, waves: 1.0, reserved: [0; 4] })?;
         give(found, 1)
     }
 
     fn cublasLtMatmul(
         handle: Handle, descriptor: Handle, alpha: *const c_void, a: *const c_void, a_layout: Handle, b: *const c_void,
         b_layout: Handle, beta: *const c_void, c: *const c_void, c_layout: Handle, d: *mut c_void, d_layout: Handle,
-        _algorithm: *const c_void, _workspace: *mut c_void, _bytes: usize, stream: Handle,
+        algorithm: *const Algorithm, _workspace: *mut c_void, _bytes: usize, stream: Handle,
     ) {
         descriptors().get(handle).map_err(|_| NOT_INITIALIZED)?;
         if alpha.is_null() || beta.is_null() {
@@ -450,6 +515,9 @@ blas_api! {
         }
         let matrices = [(a, a_layout), (b, b_layout), (c, c_layout), (d as *const c_void, d_layout)];
         let matmul = matmul(descriptor, (alpha, beta), matrices)?;
+        if !algorithm.is_null() {
+            algorithm.read_unaligned().check(&matmul)?;
+        }
         if matmul.product.m == 0 || matmul.product.n == 0 {
             return Ok(());
         }

@@ -32,7 +32,39 @@ unsafe extern "C" {
         compute: c_int,
         algorithm: c_int,
     ) -> c_int;
+    fn cublasAxpyEx(
+        handle: Handle,
+        n: c_int,
+        alpha: *const c_void,
+        alpha_type: c_int,
+        x: u64,
+        x_type: c_int,
+        step_x: c_int,
+        y: u64,
+        y_type: c_int,
+        step_y: c_int,
+        execution_type: c_int,
+    ) -> c_int;
     fn cublasLtCreate(handle: *mut Handle) -> c_int;
+    fn cublasLtMatmulPreferenceCreate(preference: *mut Handle) -> c_int;
+    fn cublasLtMatmulPreferenceSetAttribute(
+        preference: Handle,
+        attribute: c_int,
+        from: *const c_void,
+        bytes: usize,
+    ) -> c_int;
+    fn cublasLtMatmulAlgoGetHeuristic(
+        handle: Handle,
+        descriptor: Handle,
+        a: Handle,
+        b: Handle,
+        c: Handle,
+        d: Handle,
+        preference: Handle,
+        wanted: c_int,
+        results: *mut u64,
+        found: *mut c_int,
+    ) -> c_int;
     fn cublasLtMatmulDescCreate(descriptor: *mut Handle, compute: c_int, scale: c_int) -> c_int;
     fn cublasLtMatmulDescSetAttribute(descriptor: Handle, attribute: c_int, from: *const c_void, bytes: usize)
     -> c_int;
@@ -209,8 +241,15 @@ const M: usize = 6;
 const N: usize = 4;
 const K: usize = 3;
 
+/// Handle, descriptor, the layouts of A, B and D.
+struct Set {
+    handle: Handle,
+    descriptor: Handle,
+    layouts: [Handle; 3],
+}
+
 impl Lt<'_> {
-    fn run(&self, attributes: &[(c_int, u64, usize)]) -> Vec<f32> {
+    fn set(&self, attributes: &[(c_int, u64, usize)]) -> Set {
         let (mut handle, mut descriptor) = (0, 0);
         ok(unsafe { cublasLtCreate(&mut handle) });
         ok(unsafe { cublasLtMatmulDescCreate(&mut descriptor, COMPUTE_32F, 0) });
@@ -223,14 +262,18 @@ impl Lt<'_> {
             ok(unsafe { cublasLtMatrixLayoutCreate(&mut layout, self.ty, rows as u64, cols as u64, rows as i64) });
             layout
         };
-        let (la, lb, ld) = (layout(M, K), layout(K, N), layout(M, N));
-        let (d, one, zero) = (upload(self.gpu, &[0.0; M * N], self.ty), 1.0, 0.0);
-        ok(unsafe {
+        Set { handle, descriptor, layouts: [layout(M, K), layout(K, N), layout(M, N)] }
+    }
+
+    /// The status of the product into `d`, by this algorithm or any.
+    fn multiply(&self, of: &Set, a: u64, d: u64, algorithm: *const c_void) -> c_int {
+        let ([la, lb, ld], one, zero) = (of.layouts, 1.0, 0.0);
+        unsafe {
             cublasLtMatmul(
-                handle,
-                descriptor,
+                of.handle,
+                of.descriptor,
                 &one,
-                self.a,
+                a,
                 la,
                 self.b,
                 lb,
@@ -239,12 +282,43 @@ impl Lt<'_> {
                 ld,
                 d,
                 ld,
-                null(),
+                algorithm,
                 null_mut(),
                 0,
                 0,
             )
-        });
+        }
+    }
+
+    /// The algorithm for operands of this alignment (0: as the library assumes without a promise), or a status.
+    fn algorithm(&self, of: &Set, alignment: u32) -> Result<[u64; 12], c_int> {
+        let (mut preference, mut result, mut found) = (0, [0; 12], 0);
+        ok(unsafe { cublasLtMatmulPreferenceCreate(&mut preference) });
+        for attribute in (5..=8).filter(|_| alignment > 0) {
+            let from = (&raw const alignment).cast();
+            ok(unsafe { cublasLtMatmulPreferenceSetAttribute(preference, attribute, from, 4) });
+        }
+        let ([a, b, d], handle) = (of.layouts, of.handle);
+        let status = unsafe {
+            cublasLtMatmulAlgoGetHeuristic(
+                handle,
+                of.descriptor,
+                a,
+                b,
+                d,
+                d,
+                preference,
+                1,
+                result.as_mut_ptr(),
+                &mut found,
+            )
+        };
+        if status == 0 { Ok(result) } else { Err(status) }
+    }
+
+    fn run(&self, attributes: &[(c_int, u64, usize)]) -> Vec<f32> {
+        let d = upload(self.gpu, &[0.0; M * N], self.ty);
+        ok(self.multiply(&self.set(attributes), self.a, d, null()));
         download(d, M * N, self.ty)
     }
 }
@@ -287,4 +361,63 @@ fn epilogues_do_what_their_names_say() {
         let expected: Vec<f32> = (0..N).map(|j| (0..K).map(|l| b[j * K + l]).sum()).collect();
         assert_eq!(download(gradient_at, N, ty), expected);
     }
+}
+
+const INVALID_VALUE: c_int = 7;
+const NOT_SUPPORTED: c_int = 15;
+
+/// What a GPU leaves undefined: an algorithm with operands that it was not chosen for.
+#[test]
+fn an_algorithm_is_for_its_alignment_and_its_epilogue() {
+    let gpu = Context::new();
+    let (a, b) = (upload(&gpu, &[1.0; M * K + 4], 0), upload(&gpu, &[1.0; K * N], 0));
+    let (lt, d) = (Lt { gpu: &gpu, ty: 0, a, b }, upload(&gpu, &[0.0; M * N], 0));
+    let plain = lt.set(&[]);
+    let [any, sixteen] = [0, 16].map(|alignment| lt.algorithm(&plain, alignment).unwrap());
+    let multiply = |set: &Set, a: u64, algorithm: &[u64; 12]| lt.multiply(set, a, d, algorithm.as_ptr().cast());
+    assert_eq!((multiply(&plain, a, &any), multiply(&plain, a + 16, &any)), (0, INVALID_VALUE));
+    assert_eq!((multiply(&plain, a + 16, &sixteen), multiply(&plain, a + 8, &sixteen)), (0, INVALID_VALUE));
+    let bias = |at: u64| lt.set(&[(7, 4, 4), (8, at, 8)]);
+    assert_eq!(multiply(&bias(a), a, &sixteen), NOT_SUPPORTED, "an algorithm of another epilogue");
+    let for_eight = lt.algorithm(&bias(a + 8), 16).unwrap();
+    assert_eq!((multiply(&bias(a), a, &for_eight), multiply(&bias(a + 4), a, &for_eight)), (0, INVALID_VALUE));
+    ok(unsafe { cuCtxSynchronize() });
+}
+
+/// As the header says of biases: of D's type.
+#[test]
+fn a_bias_of_another_type_is_refused() {
+    let gpu = Context::new();
+    let at = upload(&gpu, &[1.0; 32], 0);
+    for (ty, epilogue) in TYPES.into_iter().flat_map(|ty| [4, 152, 256, 512].map(|epilogue| (ty, epilogue))) {
+        let lt = Lt { gpu: &gpu, ty, a: at, b: at };
+        let words = [(7, epilogue, 4), (8, at, 8), (11, at, 8), (12, 128, 8)];
+        for bias in TYPES {
+            let set = lt.set(&[&words[..], &[(26, bias as u64, 4)]].concat());
+            let expected = if bias == ty { None } else { Some(NOT_SUPPORTED) };
+            assert_eq!(lt.algorithm(&set, 16).err(), expected, "D {ty}, epilogue {epilogue}, bias {bias}");
+        }
+    }
+}
+
+#[test]
+fn axpy_adds_in_f32_and_rounds_once() {
+    let gpu = Context::new();
+    let (mut handle, alpha) = (0, 3.0f32);
+    ok(unsafe { cublasCreate_v2(&mut handle) });
+    for ty in TYPES {
+        let (x, y): (Vec<f32>, Vec<f32>) = (0..10).map(|i| (value(i, 1) / 8.0, 256.0 * value(i, 2))).unzip();
+        let (at_x, at_y) = (upload(&gpu, &x, ty), upload(&gpu, &y, ty));
+        let run = |step_x: c_int, kind: c_int| unsafe {
+            cublasAxpyEx(handle, 5, (&raw const alpha).cast(), 0, at_x, ty, step_x, at_y, kind, 2, 0)
+        };
+        ok(run(1, ty));
+        assert_eq!((run(0, ty), run(1, 1)), (NOT_SUPPORTED, NOT_SUPPORTED));
+        ok(unsafe { cuCtxSynchronize() });
+        let mut expected = y.clone();
+        (0..5).for_each(|i| expected[2 * i] += 3.0 * x[i]);
+        let rounded = encode(&expected, ty);
+        assert_eq!(encode(&download(at_y, 10, ty), ty), rounded, "type {ty}");
+    }
+    ok(unsafe { cublasDestroy_v2(handle) });
 }
