@@ -3,17 +3,18 @@
 
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use cudarc::cublas::{result as cublas, sys as cublas_sys};
 use cudarc::driver::{CudaContext, CudaStream, result, sys};
 
 use super::buffer::RawMemory;
-use super::gemm::Gemm;
+use super::cuda_lt::{Lt, WORKSPACE, WORKSPACE_HOPPER};
+use super::gemm::{Epilogue, Gemm};
 use super::kernels::{MODULES, module_of};
 use super::launch::{Arg, Grid};
 use crate::error::{Error, Result};
-use crate::tensor::DType;
+use crate::tensor::{DType, Tensor};
 
 /// The driver's answer as our error; `doing` says what was tried.
 fn driver<T>(doing: &str, result: std::result::Result<T, result::DriverError>) -> Result<T> {
@@ -51,7 +52,39 @@ struct Handles {
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
     cublas: cublas_sys::cublasHandle_t,
+    /// None where there is no cublasLt: no product has an epilogue then.
+    lt: Option<Lt>,
+    scratch: Scratch,
     functions: Mutex<Functions>,
+}
+
+/// Memory of products with epilogues, made with the first of them: cublasLt's workspace, then room for a bias' gradient that
+/// is to be added to another.
+struct Scratch {
+    workspace_bytes: usize,
+    at: OnceLock<u64>,
+}
+
+/// Room for a bias' gradient; a longer one takes the plain path.
+const GRADIENT_BYTES: usize = 1 << 20;
+
+impl Scratch {
+    fn new(context: &CudaContext) -> Scratch {
+        let hopper = context.compute_capability().is_ok_and(|(major, _)| major >= 9);
+        Scratch { workspace_bytes: if hopper { WORKSPACE_HOPPER } else { WORKSPACE }, at: OnceLock::new() }
+    }
+
+    /// Addresses of the workspace and of the gradient.
+    fn get(&self, memory: &Handles) -> Result<(u64, u64)> {
+        let at = match self.at.get() {
+            Some(at) => *at,
+            None => {
+                let made = memory.raw_alloc(self.workspace_bytes + GRADIENT_BYTES)?;
+                *self.at.get_or_init(|| made)
+            }
+        };
+        Ok((at, at + self.workspace_bytes as u64))
+    }
 }
 
 /// Modules are loaded with their first kernel. Addresses, as the driver's handles are not `Send`.
@@ -107,8 +140,9 @@ impl CudaDevice {
         // SAFETY: both handles are alive; cudarc's stream types are one and the same.
         unsafe { cublas::set_stream(cublas, stream.cu_stream() as cublas_sys::cudaStream_t) }
             .map_err(|error| Error::device(format!("cuBLAS: {error:?}")))?;
-        let functions = Mutex::new(Functions::default());
-        Ok(CudaDevice(Arc::new(Handles { context, stream, cublas, functions })))
+        let (functions, scratch) = (Mutex::new(Functions::default()), Scratch::new(&context));
+        let lt = Lt::open(scratch.workspace_bytes);
+        Ok(CudaDevice(Arc::new(Handles { context, stream, cublas, lt, scratch, functions })))
     }
 
     pub(crate) fn raw_memory(&self) -> Arc<dyn RawMemory> {
@@ -222,6 +256,42 @@ impl CudaDevice {
         .map_err(|error| Error::device(format!("gemm [{m}, {k}]·[{k}, {n}]: {error:?}")))
     }
 
+    pub(crate) fn has_epilogues(&self) -> bool {
+        self.0.lt.is_some()
+    }
+
+    /// Whether [`CudaDevice::gemm_with`] does this one, of which `Epilogue::fits` says that it may.
+    pub(crate) fn does(&self, g: &Gemm<'_>, e: &Epilogue<'_>) -> Result<bool> {
+        self.bind()?;
+        Ok(e.vector(g).0.bytes() <= GRADIENT_BYTES && self.0.lt.as_ref().is_some_and(|lt| lt.does(g, e)))
+    }
+
+    /// A product with its epilogue; a gradient that is to be added to another one makes a detour.
+    pub(crate) fn gemm_with(&self, g: &Gemm<'_>, e: &Epilogue<'_>) -> Result<()> {
+        let Some(lt) = &self.0.lt else {
+            return Err(Error::device("a product with an epilogue, without cublasLt"));
+        };
+        self.bind()?;
+        let (workspace, detour) = self.0.scratch.get(&self.0)?;
+        let (vector, _) = e.vector(g);
+        let adds =
+            matches!(e, Epilogue::ReluGrad { accumulate: true, .. } | Epilogue::BiasGrad { accumulate: true, .. });
+        let to = if adds { detour } else { vector.ptr() };
+        // SAFETY: checked by the caller; `does` compares the vector with the room for it. There is one stream.
+        unsafe { lt.run(g, e, to, workspace, self.0.stream.cu_stream() as _) }?;
+        if adds { self.add(vector, detour) } else { Ok(()) }
+    }
+
+    /// `to += from`, summed in f32 and rounded once.
+    fn add(&self, to: &Tensor, from: u64) -> Result<()> {
+        let n = i32::try_from(to.numel()).map_err(|_| Error::device(format!("add: {} elements", to.numel())))?;
+        let (one, ty, f32s) = (1.0f32, cuda_type(to.dtype()), cublas_sys::cudaDataType::CUDA_R_32F);
+        let (alpha, from, at) = ((&raw const one).cast(), from as *const c_void, to.ptr() as *mut c_void);
+        // SAFETY: both have `n` elements of this type; alpha is a host scalar, read before return.
+        let added = unsafe { cublas_sys::cublasAxpyEx(self.0.cublas, n, alpha, f32s, from, ty, 1, at, ty, 1, f32s) };
+        added.result().map_err(|error| Error::device(format!("add [{n}]: {error:?}")))
+    }
+
     pub(crate) fn synchronize(&self) -> Result<()> {
         driver("wait for the GPU", self.0.stream.synchronize())
     }
@@ -268,5 +338,8 @@ impl Drop for Handles {
         // SAFETY: the handle is destroyed once, after its last work. Errors at the end of a process help nobody.
         let destroyed = unsafe { cublas::destroy_handle(self.cublas) };
         debug_assert!(synchronized.is_ok() && destroyed.is_ok());
+        if let Some(scratch) = self.scratch.at.get() {
+            self.raw_free(*scratch);
+        }
     }
 }

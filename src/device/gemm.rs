@@ -1,4 +1,4 @@
-//! Matrix products: cuBLAS on NVIDIA's devices, `softgpu-blas` on the software device.
+//! Matrix products: cuBLAS on NVIDIA's devices, `softgpu-blas` on the software device; and what a product may do besides.
 
 use softgpu_blas::{Matrix, Type};
 
@@ -23,6 +23,14 @@ pub struct Gemm<'a> {
 }
 
 impl Gemm<'_> {
+    /// For a table of times: T rows vary from batch to batch; the name says what stays.
+    pub(crate) fn name(&self) -> String {
+        match (self.ta, self.tb) {
+            (true, _) => format!("gemm [{}, T]·[T, {}]", self.m, self.n),
+            _ => format!("gemm [T, {}]·[{}, {}]", self.k, self.k, self.n),
+        }
+    }
+
     /// An error unless each operand holds what the extents say.
     pub fn check(&self) -> Result<()> {
         let (m, n, k) = (self.m, self.n, self.k);
@@ -40,6 +48,92 @@ impl Gemm<'_> {
             (.., false) => wrong("c", self.c),
             _ => Ok(()),
         }
+    }
+}
+
+/// What can be done to a product's sums before they are rounded and written, and so costs no pass of its own over C (or, for
+/// [`Epilogue::BiasGrad`], over A). A mask has a bit for each element of C, in a layout that is the device's own; it comes
+/// from [`super::Device::relu_mask`].
+#[derive(Clone, Copy)]
+pub enum Epilogue<'a> {
+    /// `C = A·B + b`: b `[n]`.
+    Bias { b: &'a Tensor },
+    /// `C = max(A·B + b, 0)`: b `[n]`; writes into `mask` which elements are above 0.
+    BiasRelu { b: &'a Tensor, mask: &'a Tensor },
+    /// `C = A·B` where `mask` says so, else 0; `db (+)= Σ_m C`: db `[n]`.
+    ReluGrad { mask: &'a Tensor, db: &'a Tensor, accumulate: bool },
+    /// `C = A·B`, and `db (+)= Σ_k A`: db `[m]`. In a weight gradient `dW = dyᵀ·x` that is the bias' gradient.
+    BiasGrad { db: &'a Tensor, accumulate: bool },
+}
+
+/// Bits of a mask come in lines of a multiple of this many: cublasLt asks for that.
+const MASK_BITS: usize = 128;
+/// Addresses and rows of what a product with an epilogue reads and writes are multiples of this many bytes.
+pub(crate) const FUSED_ALIGN: usize = 16;
+
+/// Bits between the rows of the mask of a C with `n` columns.
+pub(crate) fn mask_stride(n: usize) -> usize {
+    n.next_multiple_of(MASK_BITS)
+}
+
+/// Shape of the mask, in words of 32 bits, of a C with `m` rows and `n` columns.
+pub(crate) fn mask_shape(m: usize, n: usize) -> [usize; 2] {
+    [m, mask_stride(n) / 32]
+}
+
+impl<'a> Epilogue<'a> {
+    /// A bias, or its gradient, and its length.
+    pub(crate) fn vector(&self, g: &Gemm<'_>) -> (&'a Tensor, usize) {
+        match *self {
+            Epilogue::Bias { b } | Epilogue::BiasRelu { b, .. } => (b, g.n),
+            Epilogue::ReluGrad { db, .. } => (db, g.n),
+            Epilogue::BiasGrad { db, .. } => (db, g.m),
+        }
+    }
+
+    pub(crate) fn mask(&self) -> Option<&'a Tensor> {
+        match *self {
+            Epilogue::BiasRelu { mask, .. } | Epilogue::ReluGrad { mask, .. } => Some(mask),
+            Epilogue::Bias { .. } | Epilogue::BiasGrad { .. } => None,
+        }
+    }
+
+    /// A word for a table of times.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Epilogue::Bias { .. } => "bias",
+            Epilogue::BiasRelu { .. } => "bias, relu",
+            Epilogue::ReluGrad { .. } => "relu', db",
+            Epilogue::BiasGrad { .. } => "db",
+        }
+    }
+
+    /// An error unless each operand holds what the extents of `g`, which is in order, say.
+    pub(crate) fn check(&self, g: &Gemm<'_>) -> Result<()> {
+        let (vector, length) = self.vector(g);
+        if vector.numel() != length {
+            return Err(Error::shape("gemm", "b", vector.dims(), &[length]));
+        }
+        match self.mask() {
+            Some(mask) if mask.dims() != mask_shape(g.m, g.n) => {
+                Err(Error::shape("gemm", "mask", mask.dims(), &mask_shape(g.m, g.n)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether shapes, types and addresses are such that a GPU's library takes this at all: everything of one type, rows
+    /// and addresses multiples of 16 bytes, nothing empty; sums that C would be added to only where C is not changed.
+    pub(crate) fn fits(&self, g: &Gemm<'_>) -> bool {
+        let (vector, _) = self.vector(g);
+        let size = g.c.dtype().size();
+        let rows = [if g.ta { g.m } else { g.k }, if g.tb { g.k } else { g.n }, g.n];
+        let one_type = [g.a, g.b, vector].iter().all(|t| t.dtype() == g.c.dtype());
+        let operands = [Some(g.a), Some(g.b), Some(g.c), Some(vector), self.mask()];
+        let aligned = operands.into_iter().flatten().all(|t| t.ptr().is_multiple_of(FUSED_ALIGN as u64));
+        let plain_sum = g.beta == 0.0 || matches!(self, Epilogue::BiasGrad { .. });
+        let whole = rows.iter().all(|row| (row * size).is_multiple_of(FUSED_ALIGN));
+        one_type && aligned && plain_sum && whole && ![g.m, g.n, g.k].contains(&0)
     }
 }
 

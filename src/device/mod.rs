@@ -3,6 +3,7 @@
 
 mod buffer;
 mod cuda;
+mod cuda_lt;
 mod dry;
 mod gemm;
 pub mod kernels;
@@ -17,7 +18,7 @@ use std::time::Instant;
 
 pub use buffer::{Allocation, Buffer, ByPurpose, MemoryUse, Purpose};
 pub use cuda::CudaDevice;
-pub use gemm::Gemm;
+pub use gemm::{Epilogue, Gemm};
 pub use launch::{Arg, Grid, IntoArg};
 pub use soft::SoftDevice;
 
@@ -91,6 +92,7 @@ pub struct Device {
     arm: Arm,
     arena: Arc<Arena>,
     timing: Arc<Timing>,
+    epilogues: bool,
 }
 
 /// A point in the device's work; see [`Device::elapsed_ms`].
@@ -131,19 +133,30 @@ impl Device {
         Device::of(Arena::new(soft.raw_memory(), allocation), Arm::Soft(soft))
     }
 
-    /// No device: memory is counted as on one, nothing runs, and what is read is 0.
-    pub fn dry() -> Device {
-        Device::of(Arena::new(dry::raw_memory(), Allocation::Arena), Arm::Dry)
+    /// No device: memory is counted as on the one that `choice` means, nothing runs, and what is read is 0.
+    pub fn dry(choice: DeviceChoice) -> Result<Device> {
+        let dry = Device::of(Arena::new(dry::raw_memory(), Allocation::Arena), Arm::Dry);
+        let gpu = match choice {
+            DeviceChoice::Soft | DeviceChoice::Checked(_) => false,
+            DeviceChoice::Auto => cuda::probe().is_ok(),
+            DeviceChoice::Cuda(_) => true,
+        };
+        Ok(dry.with_epilogues(gpu && epilogues_of_environment()? && cuda_lt::is_present()))
     }
 
     /// The NVIDIA GPU of this number. An error says why there is none.
     pub fn cuda(number: usize, allocation: Allocation) -> Result<Device> {
-        let cuda = CudaDevice::open(number)?;
-        Ok(Device::of(Arena::new(cuda.raw_memory(), allocation), Arm::Cuda(cuda)))
+        let (epilogues, cuda) = (epilogues_of_environment()?, CudaDevice::open(number)?);
+        Ok(Device::of(Arena::new(cuda.raw_memory(), allocation), Arm::Cuda(cuda)).with_epilogues(epilogues))
     }
 
     fn of(arena: Arc<Arena>, arm: Arm) -> Device {
-        Device { arm, arena, timing: Arc::default() }
+        Device { arm, arena, timing: Arc::default(), epilogues: false }
+    }
+
+    /// The same device, with or without products that do more than a product, where it has them.
+    pub fn with_epilogues(self, epilogues: bool) -> Device {
+        Device { epilogues, ..self }
     }
 
     /// From now on the time of every kernel and matrix product is taken; each then waits for the device.
@@ -288,12 +301,38 @@ impl Device {
             Arm::Soft(soft) => soft.gemm(&g),
             Arm::Dry => Ok(()),
         };
-        // T rows vary from batch to batch; the name says what stays.
-        let name = || match (g.ta, g.tb) {
-            (true, _) => format!("gemm [{}, T]·[T, {}]", g.m, g.n),
-            _ => format!("gemm [T, {}]·[{}, {}]", g.k, g.k, g.n),
+        self.timing.measure(|| g.name(), work, || self.synchronize())
+    }
+
+    /// As [`Device::gemm`], and `e` with it, if the device does both at once: true. False if it does not, and then nothing
+    /// has happened: the caller takes the product and the rest apart.
+    pub fn gemm_with(&self, g: Gemm<'_>, e: Epilogue<'_>) -> Result<bool> {
+        g.check()?;
+        e.check(&g)?;
+        if !self.epilogues || !e.fits(&g) {
+            return Ok(false);
+        }
+        let cuda = match &self.arm {
+            Arm::Cuda(cuda) => cuda,
+            Arm::Soft(_) => return Ok(false),
+            Arm::Dry => return Ok(true),
         };
-        self.timing.measure(name, work, || self.synchronize())
+        if !cuda.does(&g, &e)? {
+            return Ok(false);
+        }
+        let name = || format!("{}, {}", g.name(), e.name());
+        self.timing.measure(name, || cuda.gemm_with(&g, &e), || self.synchronize()).map(|()| true)
+    }
+
+    /// Memory for which of the `[m, n]` elements of a product are above 0 (see [`Epilogue`]), for `purpose`; none if the
+    /// device has no use for it.
+    pub fn relu_mask(&self, purpose: Purpose, m: usize, n: usize) -> Result<Option<Tensor>> {
+        let wanted = match &self.arm {
+            Arm::Cuda(cuda) => self.epilogues && cuda.has_epilogues(),
+            Arm::Dry => self.epilogues,
+            Arm::Soft(_) => false,
+        };
+        wanted.then(|| self.tensor_for(purpose, &gemm::mask_shape(m, n), DType::I32)).transpose()
     }
 
     /// Waits for all work.
@@ -322,12 +361,27 @@ impl Device {
     }
 }
 
+/// Switches products with epilogues off (0) or on (1, the default).
+const EPILOGUES: &str = "OMEGA_EPILOGUES";
+
+fn epilogues_of_environment() -> Result<bool> {
+    match std::env::var_os(EPILOGUES) {
+        None => Ok(true),
+        Some(value) if value == "1" => Ok(true),
+        Some(value) if value == "0" => Ok(false),
+        Some(value) => Err(Error::usage(format!("{EPILOGUES} is `{}`, expected 0 or 1", value.display())).hint(
+            "0 keeps matrix products apart from biases and ReLU; without it they go together where cublasLt can",
+        )),
+    }
+}
+
 /// `omega devices`: what was found, and what `auto` chooses and why.
 pub fn describe() -> String {
     let mut lines = Vec::new();
     let choice = match cuda::probe() {
         Ok(gpus) => {
             lines.extend(gpus.iter().enumerate().map(|(number, gpu)| format!("cuda:{number}  {gpu}")));
+            lines.push(format!("cuda    {}", describe_epilogues()));
             "auto: cuda:0, the first NVIDIA GPU".to_owned()
         }
         Err(reason) => {
@@ -338,4 +392,14 @@ pub fn describe() -> String {
     lines.push(format!("soft    softgpu runs the same PTX on the CPU, {} threads", rayon::current_num_threads()));
     lines.push(choice);
     lines.join("\n")
+}
+
+/// Whether products take biases and ReLU with them on a GPU of this machine.
+fn describe_epilogues() -> String {
+    match (epilogues_of_environment(), cuda_lt::is_present()) {
+        (Err(error), _) => error.to_string(),
+        (Ok(false), _) => format!("bias and ReLU apart from matrix products: {EPILOGUES}=0"),
+        (Ok(true), false) => "bias and ReLU apart from matrix products: libcublasLt.so was not found".to_owned(),
+        (Ok(true), true) => "bias and ReLU within matrix products, by cublasLt".to_owned(),
+    }
 }

@@ -100,7 +100,7 @@ impl Prepared {
     }
 
     fn step(&self, numbers: &[u32]) -> Result<Need> {
-        let dev = Device::dry();
+        let dev = Device::dry(self.config.device)?;
         let model = self.model(&dev)?;
         let updater = Updater::new(Settings::of(&self.config), &model.params)?;
         let batch = pack(&dev, &self.pairs, numbers, self.model.max_positions)?;
