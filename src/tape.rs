@@ -34,6 +34,8 @@ struct Node {
 
 struct Entry {
     value: Option<Tensor>,
+    /// `value` in the type of the activations, for an f32 parameter that has such a copy.
+    rounded: Option<Tensor>,
     grad: Option<Tensor>,
     /// Somebody has written `grad` already, in this pass or, for a parameter, in an earlier micro-batch.
     written: bool,
@@ -82,13 +84,20 @@ impl Tape {
     }
 
     fn add(&mut self, value: Tensor, grad: Option<Tensor>, written: bool, transient: bool) -> Var {
-        self.entries.push(Entry { value: Some(value), grad, written, transient });
+        self.entries.push(Entry { value: Some(value), rounded: None, grad, written, transient });
         Var(self.entries.len() - 1)
     }
 
     /// A parameter whose gradient lives in `grad`; with `accumulate` the first writer of this pass adds already.
     pub fn parameter(&mut self, value: Tensor, grad: Tensor, accumulate: bool) -> Var {
         self.add(value, Some(grad), accumulate, false)
+    }
+
+    /// As [`Tape::parameter`], for an f32 vector of which `rounded` holds a copy in the type of the activations.
+    pub fn parameter_with_copy(&mut self, value: Tensor, rounded: Tensor, grad: Tensor, accumulate: bool) -> Var {
+        let v = self.parameter(value, grad, accumulate);
+        self.entries[v.0].rounded = Some(rounded);
+        v
     }
 
     /// An input whose gradient can be read after [`Tape::backward`] with [`Tape::grad`].
@@ -99,6 +108,12 @@ impl Tape {
     /// The value of `v`. Panics if the backward pass has released it, which is a bug in the caller.
     pub fn value(&self, v: Var) -> &Tensor {
         self.entries[v.0].value.as_ref().expect("a value is read before its backward pass")
+    }
+
+    /// The value of `v` in the type of the activations: itself, or the copy that a parameter may have.
+    pub fn rounded(&self, v: Var) -> Option<&Tensor> {
+        let entry = &self.entries[v.0];
+        [&entry.value, &entry.rounded].into_iter().flatten().find(|tensor| tensor.dtype() == self.dtype)
     }
 
     /// The gradient of an input, once [`Tape::backward`] has run.
@@ -269,6 +284,13 @@ impl BackwardCx<'_> {
     /// Gradient of output `k`, or none where an op of several outputs may have one that nobody used.
     pub fn dy_optional(&self, k: usize) -> Option<Tensor> {
         self.tape.grad(self.outputs[k]).cloned()
+    }
+
+    /// Frees the op's outputs and their gradients before its backward pass has ended. Clones stay valid.
+    pub fn release_outputs(&mut self) {
+        for out in self.outputs {
+            self.tape.release(*out);
+        }
     }
 
     /// Where to put the gradient of `v`. The caller must fill all of it before it returns.

@@ -175,17 +175,30 @@ impl Params {
         }
     }
 
+    /// What a kernel on `t` may read as `name` where it takes vectors in the tape's type.
+    fn rounded(&self, t: &Tape, name: &str) -> Result<Option<Tensor>> {
+        let entry = self.entry(name)?;
+        let copy = self.copy.as_ref().filter(|copy| copy.dtype() == t.dtype() && entry.spec.shape.len() == 1);
+        copy.map(|copy| copy.view(entry.offset, &entry.spec.shape)).transpose()
+    }
+
     /// `name` on the tape. Its gradient is added to, so that micro-batches and several uses sum up.
     pub fn var(&self, t: &mut Tape, name: &str) -> Result<Var> {
         let (value, grad) = (self.operand(t, name)?, self.grad(name)?);
-        Ok(t.parameter(value, grad, true))
+        Ok(match self.rounded(t, name)? {
+            Some(rounded) => t.parameter_with_copy(value, rounded, grad, true),
+            None => t.parameter(value, grad, true),
+        })
     }
 
     /// Rows `start .. start + len` of `name` on the tape, for a matrix of which different parts are used in
     /// different places.
     pub fn var_rows(&self, t: &mut Tape, name: &str, start: usize, len: usize) -> Result<Var> {
         let (value, grad) = (self.operand(t, name)?.rows(start, len)?, self.grad(name)?.rows(start, len)?);
-        Ok(t.parameter(value, grad, true))
+        Ok(match self.rounded(t, name)? {
+            Some(rounded) => t.parameter_with_copy(value, rounded.rows(start, len)?, grad, true),
+            None => t.parameter(value, grad, true),
+        })
     }
 }
 

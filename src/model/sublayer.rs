@@ -3,7 +3,7 @@
 use crate::config::Residual;
 use crate::error::Result;
 use crate::ops::attention::{AttentionInput, Seqs, attention};
-use crate::ops::bias_relu_dropout::bias_relu_dropout;
+use crate::ops::bias_relu_dropout::{Weights, feed_forward};
 use crate::ops::linear::linear;
 use crate::ops::moments::moments;
 use crate::ops::omega_add_layernorm::{Norm, Sublayer, layernorm, post_ln, pre_ln, rezero};
@@ -210,14 +210,11 @@ impl Pass<'_> {
     /// fc2(dropout(relu(fc1(x)))).
     pub fn feed_forward(&mut self, x: Stream, stack: Stack, layer: usize) -> Result<Stream> {
         let place = Place { stack, layer, part: Part::Ffn };
-        let [w1, b1, w2, b2] = ["fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"].map(|name| place.param(name));
         let drop = self.drop(self.config.relu_dropout, site(stack, layer, Part::Ffn, Drop::Relu));
-        let (w1, b1) = (self.var(&w1)?, self.var(&b1)?);
-        let h = linear(self.tape, x.input, w1, None)?;
-        let h = bias_relu_dropout(self.tape, h, b1, drop)?;
-        let w2 = self.var(&w2)?;
-        let f = linear(self.tape, h, w2, None)?;
-        let b2 = self.var(&b2)?;
+        let mut var = |name| self.var(&place.param(name));
+        let (of, b2) =
+            (Weights { w1: var("fc1.weight")?, b1: var("fc1.bias")?, w2: var("fc2.weight")? }, var("fc2.bias")?);
+        let f = feed_forward(self.tape, x.input, of, drop)?;
         self.join(x, f, b2, place)
     }
 

@@ -1,11 +1,16 @@
 //! `y = dropout(relu(x + b))`. Kernels: `kernels/bias_relu_dropout.cu`.
 
 use super::{columns, reduce_partials, rows};
+use crate::device::Device;
 use crate::error::Result;
 use crate::rng::Dropout;
-use crate::tape::{Backward, BackwardCx, Tape, Var};
-use crate::tensor::DType;
+use crate::tape::{Backward, BackwardCx, Slot, Tape, Var};
+use crate::tensor::{DType, Tensor};
 use crate::{args, by_dtype};
+
+mod feed_forward;
+
+pub use feed_forward::{Weights, feed_forward};
 
 const OP: &str = "bias_relu_dropout";
 
@@ -34,14 +39,19 @@ pub fn bias_relu_dropout(t: &mut Tape, x: Var, b: Var, drop: Dropout) -> Result<
 impl Backward for Saved {
     fn backward(&self, cx: &mut BackwardCx) -> Result<()> {
         let (dy, y, dev) = (cx.dy(0)?, cx.output(0), cx.dev().clone());
-        let (n, f) = (y.dims()[0], y.dims()[1]);
-        let grid = columns(n, f, dy.dtype());
-        let partials = dev.tensor(&[grid.grid[1] as usize, f], DType::F32)?;
-        let list = args![&dy, &partials, &y, n, f, self.drop.scale()];
-        // SAFETY: dy and y are [n, f]; the partial sums have a row for every 64 rows.
-        unsafe { dev.launch(by_dtype!("bias_relu_dropout_bwd", dy.dtype()), grid, list) }?;
-        let to = cx.slot(self.b)?;
-        reduce_partials(&dev, by_dtype!("bias_relu_dropout_bwd_reduce", to.grad.dtype()), &to, &partials)?;
+        let db = cx.slot(self.b)?;
+        gradients(&dev, &dy, &y, self.drop.scale(), &db)?;
         cx.give(self.x, dy)
     }
+}
+
+/// Turns dy `[N, F]` into dx, and adds up db.
+fn gradients(dev: &Device, dy: &Tensor, y: &Tensor, scale: f32, db: &Slot) -> Result<()> {
+    let (n, f) = (y.dims()[0], y.dims()[1]);
+    let grid = columns(n, f, dy.dtype());
+    let partials = dev.tensor(&[grid.grid[1] as usize, f], DType::F32)?;
+    let list = args![dy, &partials, y, n, f, scale];
+    // SAFETY: dy and y are [n, f]; the partial sums have a row for every 64 rows.
+    unsafe { dev.launch(by_dtype!("bias_relu_dropout_bwd", dy.dtype()), grid, list) }?;
+    reduce_partials(dev, by_dtype!("bias_relu_dropout_bwd_reduce", db.grad.dtype()), db, &partials)
 }
