@@ -4,6 +4,8 @@
 
 #[path = "common/mod.rs"]
 mod common;
+#[path = "driver/epilogues.rs"]
+mod epilogues;
 #[path = "gradcheck/main.rs"]
 #[allow(dead_code, clippy::duplicate_mod)] // it brings `common` as well
 mod gradcheck;
@@ -88,9 +90,14 @@ fn device_tests_pass_on_the_cuda_arm() {
         return;
     }
     let mut tests = Command::new(env::current_exe().unwrap());
-    tests.args(["gradcheck::", "device_tests_pass"]).env("LD_LIBRARY_PATH", libraries()).env(INSIDE, "1");
+    tests
+        .args(["gradcheck::", "epilogues::", "device_tests_pass"])
+        .env("LD_LIBRARY_PATH", libraries())
+        .env(INSIDE, "1");
     let said = text(&succeed(&mut tests).stdout);
-    assert!(said.contains("test gradcheck::attention::device_against_reference ... ok"), "{said}");
+    for name in ["gradcheck::attention::device_against_reference", "epilogues::linear_with_its_bias_and_its_gradient"] {
+        assert!(said.contains(&format!("test {name} ... ok")), "{said}");
+    }
 }
 
 #[test]
@@ -113,7 +120,8 @@ fn training_and_translation_are_the_same_to_the_bit() {
         let train = |device: &str| {
             let run = path(folder.path(), &format!("{name}-{device}"));
             let args = [&["train", &data, "--save-dir", &run, "--device", device], &base[..], &flags[..]].concat();
-            succeed(&mut omega(device == "cuda", &args));
+            // In f32 epilogues change no bit either, as long as the software cublasLt sums as `linear_bwd` does; no need to.
+            succeed(omega(device == "cuda", &args).env("OMEGA_EPILOGUES", "0"));
             run
         };
         let (soft, cuda) = (train("soft"), train("cuda"));
@@ -136,4 +144,96 @@ fn training_and_translation_are_the_same_to_the_bit() {
     };
     let soft = translate("soft");
     assert_eq!((soft.lines().count(), &soft), (9, &translate("cuda")));
+}
+
+/// A model whose every product may take bias and ReLU with it.
+#[rustfmt::skip]
+const EVEN: [&str; 18] = [
+    "--encoder-layers", "2", "--decoder-layers", "1", "--d-model", "32", "--heads", "4", "--ffn", "64",
+    "--max-tokens", "256", "--bleu-sentences", "0", "--samples", "0", "--log-interval", "5",
+];
+
+/// A run of 20 updates on the software driver: what it said, its last loss and validation loss, and its parameters.
+fn train_even(
+    folder: &TempDir,
+    name: &str,
+    flags: &[&str],
+    libraries: &Path,
+    epilogues: &str,
+) -> (String, [f64; 2], Vec<u8>) {
+    let (data, run) = (path(folder.path(), "data"), path(folder.path(), name));
+    let base = ["train", &data, "--save-dir", &run, "--device", "cuda", "--max-update", "20", "--lr", "0.005"];
+    let mut command = omega(false, &[&base[..], &EVEN[..], flags].concat());
+    command.env("LD_LIBRARY_PATH", libraries).env("OMEGA_EPILOGUES", epilogues);
+    let said = text(&succeed(&mut command).stderr);
+    let log = fs::read_to_string(Path::new(&run).join("log.jsonl")).unwrap();
+    let records: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let last = |key: &str| records.iter().rev().find_map(|record| record[key].as_f64()).unwrap();
+    let parameters = fs::read(Path::new(&run).join("checkpoint_last.safetensors")).unwrap();
+    (said, [last("loss"), last("valid_loss")], parameters)
+}
+
+#[test]
+fn training_with_and_without_epilogues_agrees() {
+    let (folder, libraries) = (prepared(), libraries());
+    let train = |name: &str, flag: &str, epilogues| train_even(&folder, name, &[flag], &libraries, epilogues);
+    let (with, without) = (train("with", "--kernel-times", "1"), train("without", "--kernel-times", "0"));
+    // Measured: no difference, in any bit of the parameters.
+    for (with, without) in with.1.iter().zip(without.1) {
+        assert!((with - without).abs() <= 1e-5 * without, "{with} with epilogues, {without} without");
+    }
+    for word in [", bias, relu ", ", relu', db ", ", bias ", ", db "] {
+        assert!(with.0.contains(word) && !without.0.contains(word), "{word}: {}\n{}", with.0, without.0);
+    }
+    assert!(train("again", "--recompute", "1").2 == with.2, "recomputing changed the parameters");
+}
+
+/// The masks count.
+#[test]
+fn a_dry_run_knows_the_masks_of_a_gpu() {
+    let (folder, libraries) = (prepared(), libraries());
+    let data = path(folder.path(), "data");
+    let peak = |said: &str| {
+        let line = said.lines().find(|line| line.contains("at the highest point")).unwrap_or_else(|| panic!("{said}"));
+        line.split_whitespace().find_map(|word| word.parse::<f64>().ok()).unwrap()
+    };
+    for epilogues in ["0", "1"] {
+        let name = format!("taken-{epilogues}");
+        let taken = train_even(&folder, &name, &[], &libraries, epilogues).0;
+        let mut dry = omega(true, &[&["train", &data, "--dry-run", "--device", "cuda"][..], &EVEN].concat());
+        let promised = text(&succeed(dry.env("OMEGA_EPILOGUES", epilogues)).stdout);
+        println!("{epilogues}: {} promised, {} taken", peak(&promised), peak(&taken));
+        assert_eq!(peak(&promised), peak(&taken), "{promised}\n{taken}");
+    }
+}
+
+#[test]
+fn without_cublaslt_products_are_plain() {
+    let (folder, all) = (prepared(), libraries());
+    let few = folder.path().join("lib");
+    fs::create_dir(&few).unwrap();
+    for entry in fs::read_dir(&all).unwrap().map(|entry| entry.unwrap()) {
+        if !entry.file_name().to_string_lossy().starts_with("libcublasLt") {
+            std::os::unix::fs::symlink(entry.path(), few.join(entry.file_name())).unwrap();
+        }
+    }
+    let devices = |libraries: &Path, epilogues: &str| {
+        let mut command = omega(false, &["devices"]);
+        text(&succeed(command.env("LD_LIBRARY_PATH", libraries).env("OMEGA_EPILOGUES", epilogues)).stdout)
+    };
+    for (said, words) in [
+        (devices(&few, "1"), "apart from matrix products: libcublasLt.so was not found"),
+        (devices(&all, "0"), "apart from matrix products: OMEGA_EPILOGUES=0"),
+        (devices(&all, "1"), "within matrix products, by cublasLt"),
+    ] {
+        assert!(said.contains(words), "no `{words}` in\n{said}");
+    }
+    let (missing, off) = (train_even(&folder, "missing", &[], &few, "1"), train_even(&folder, "off", &[], &all, "0"));
+    assert!(missing.2 == off.2, "without cublasLt and without epilogues are the same");
+    let mut wrong = omega(true, &["devices"]);
+    let said = text(&succeed(wrong.env("OMEGA_EPILOGUES", "yes")).stdout);
+    assert!(said.contains("OMEGA_EPILOGUES is `yes`, expected 0 or 1"), "{said}");
+    let mut wrong = omega(true, &["train", &path(folder.path(), "data"), "--save-dir", "x", "--device", "cuda"]);
+    let output = wrong.env("OMEGA_EPILOGUES", "yes").output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
 }
