@@ -5,9 +5,11 @@
 //   dQ_i (+)= s·Σ_j dS_ij·K_j    dK_j (+)= s·Σ_i dS_ij·Q_i    dV_j (+)= Σ_i P_ij·drop_ij·G_i
 // in two passes without atomics: dQ (and delta) owns queries, dK/dV owns keys. Sums run in key (query) order.
 // Shapes: Q O G dQ [Tq, ·], K V dK dV [Tk, ·] T, head h in columns h·D …, row strides in elements (packed qkv);
-// lse delta [H, Tq] f32; D a multiple of 4, ≤ 128. A sentence without keys gives O = 0, lse = −∞.
+// lse delta [H, Tq] f32; D ≤ 128, a multiple of 4, for 2-byte T of 8. A sentence without keys gives O = 0, lse = −∞.
 // drop_ij: dropout's element 4·((global query row · H + head)·ceil(max_k/4)) + j: one draw serves four keys, and it
 // depends on nothing but the batch.
+// T = float: FMA, below. 2-byte T: tensor cores, attention_mma.cuh, with a Launch and Bytes of its own, and one
+// argument more, `stage`.
 // Launch: grid (ceil(longest/32), H, B), block (32): a lane owns one query (key), a warp walks the other side, GROUP
 // rows at once, the same for every lane: 16-byte broadcast loads. A lane reads and writes its own row, 16 bytes at a
 // time. Shared: tiles of owned rows, float4 [D/4][32], 128·D bytes each: Q | Q G | K V dV, and unless D is 32 or 64,

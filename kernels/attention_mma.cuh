@@ -1,11 +1,17 @@
-// Attention of 2-byte types on tensor cores; equations, shapes and dropout's elements are those of attention.cu.
-// A block owns 16 queries (keys, in the pass of dK and dV) of a warp, in shared memory, and all its warps together walk the
-// other side's rows, `stage` at a time and twice buffered by asynchronous copies: K and V (Q and G) are read once a block,
-// so once in all if the block owns the whole sentence. Products are of m16n8k16 and sum in f32; the softmax is in f32.
-// What is rounded to T on the way, as the second product takes T: P·drop before ·V and ·G, dS before ·K and ·Q.
-// Shared memory: rows of HEAD elements and 16 bytes, so that any eight rows lie in other banks. HEAD is 32, 64, 96 or 128;
-// for other widths D, multiples of 8, the columns D … HEAD − 1 are zeros. A row past the end of a sentence is zeros too.
-// Rows in global memory are aligned to 16 bytes. What lies wholly outside of a sentence is skipped by 16 × 16.
+// Attention of 2-byte types on tensor cores. Equations, shapes and dropout's elements are those of attention.cu.
+// A warp owns 16 queries (keys, in the pass of dK and dV); all warps of a block together walk the other side's rows,
+// `stage` at a time and twice buffered by asynchronous copies: K and V (Q and G, with lse and delta). Products are
+// m16n8k16 and sum in f32; softmax, its sums and lse are in f32. What lies wholly outside of a sentence or above the
+// diagonal is skipped by 16 × 16; the tail of 16 is zeros.
+// Rounded to T on the way, since the second product takes T: P·drop before ·V and ·G, dS before ·K and ·Q. delta is of
+// the O that was stored. Results are rounded once, after `accumulate` has been added.
+// Launch: attention_{fwd,bwd_q,bwd_kv}_HEAD_T, HEAD the least of 32, 64, 96, 128 that is ≥ D; grid (blocks, H, B),
+// block (32, warps ≤ 8), with blocks·warps·16 ≥ the longest sentence. Columns D … HEAD − 1 are zeros in shared memory.
+// Rows in global memory start at multiples of 16 bytes. `stage` is a multiple of 16.
+// Shared: rows of HEAD elements and 16 bytes more, so that any eight lie in different banks: own rows Q | Q G | K V,
+// then K V (Q G, and 8 bytes of lse and delta a row) `stage` times, twice if the longest walked sentence is longer.
+// Bytes, n = 2·H·D, where a block owns the whole sentence (≤ 128 rows): fwd n·(2·Tq + 2·Tk) + 4·H·Tq, dQ
+// n·(4·Tq + 2·Tk) + 8·H·Tq, dK and dV n·(2·Tq + 4·Tk) + 8·H·Tq. Else the walked side counts once a block.
 #pragma once
 #include "attention_common.cuh"
 #include "mma.cuh"
@@ -33,13 +39,15 @@ template <int HEAD> struct Rows16 {
         int left[STEPS];  // rows from this lane's on that are there, for each of its pieces
 #pragma unroll
         for (int c = 0; c < STEPS; c++) left[c] = 8 * (piece() + c * ACROSS) < D ? count - row() : 0;
-        for (int at = first * DOWN; at < rows; at += step * DOWN, to += step * DOWN * PITCH, from += step * DOWN * stride)
+        for (int at = first * DOWN; at < rows; at += step * DOWN) {
 #pragma unroll
             for (int c = 0; c < STEPS; c++) copy16(to + 16 * c * ACROSS, from + 8 * c * ACROSS, at < left[c]);
+            to += step * DOWN * PITCH, from += step * DOWN * stride;
+        }
     }
 
-    // The address that this lane gives to load a fragment: of 16 rows by 16 columns as A, or transposed as two B of columns
-    // side by side; or of the transposed of 16 rows as two B.
+    // The address that this lane gives to load 16 rows by 16 columns: as A, or transposed as two B side by side; and as
+    // the two B of rowsᵀ.
     static __device__ __forceinline__ uint32_t along(uint32_t rows) {
         return rows + threadIdx.x % 16 * PITCH + threadIdx.x / 16 * 16;
     }
@@ -94,8 +102,8 @@ template <int N> __device__ __forceinline__ void clear(float (&sums)[N][4]) {
     for (int n = 0; n < N; n++) sums[n][0] = sums[n][1] = sums[n][2] = sums[n][3] = 0.f;
 }
 
-// Row g (+ 8) times by[0] (by[1]) to the first `mine` rows of `to`, or added to them, rounded once; by way of the warp's
-// own rows `own` in shared memory.
+// Row g (+ 8) times by[0] (by[1]) to the first `mine` rows of `to`, or added to them, rounded once; by way of the
+// warp's own rows `own` in shared memory.
 template <int HEAD, typename T>
 __device__ __forceinline__ void store_rows(T* to, int stride, char* own, const float (&sums)[HEAD / 8][4],
                                            const float (&by)[2], int mine, int D, int accumulate) {
@@ -131,12 +139,13 @@ __device__ __forceinline__ void store_rows(T* to, int stride, char* own, const f
                 *(uint4*)(global + (int64_t)r * stride + 8 * c * R::ACROSS) = shared[r * R::PITCH / 16 + c * R::ACROSS];
 }
 
-// Both sides of this block's sentence, by one request.
+// Both sides of this block's sentence, by one request of its first warp.
 __device__ __forceinline__ void sides(Side& Q, Side& K, const Packed& s) {
-    const int lane = threadIdx.x, b = blockIdx.z;
-    const int bound = lane < 4 ? (lane < 2 ? s.cu_q : s.cu_k)[b + lane % 2] : 0;
-    Q.first = __shfl_sync(0xffffffffu, bound, 0), Q.count = __shfl_sync(0xffffffffu, bound, 1) - Q.first;
-    K.first = __shfl_sync(0xffffffffu, bound, 2), K.count = __shfl_sync(0xffffffffu, bound, 3) - K.first;
+    __shared__ int bounds[4];
+    const int lane = threadIdx.x;
+    if (threadIdx.y == 0 && lane < 4) bounds[lane] = (lane < 2 ? s.cu_q : s.cu_k)[blockIdx.z + lane % 2];
+    __syncthreads();
+    Q = {bounds[0], bounds[1] - bounds[0]}, K = {bounds[2], bounds[3] - bounds[2]};
 }
 
 // Value `row` % 16 of the 16 that lanes 0 … 15 hold, for row g and g + 8; and back.
@@ -162,17 +171,19 @@ __device__ __forceinline__ uint32_t keep_bits(uint4 w, uint32_t threshold) {
     return (uint32_t)(w.x >= threshold) | (uint32_t)(w.y >= threshold) << 1 | (uint32_t)(w.z >= threshold) << 2 |
            (uint32_t)(w.w >= threshold) << 3;
 }
-// Which of this lane's eight elements of 16 queries (rows) × 16 keys dropout keeps: bit 4·n + e of the word for row g, the
-// same of the word for row g + 8. A draw has the keys of two lanes: each draws for one of the two rows, and they exchange.
-__device__ __forceinline__ void kept_keys(uint32_t (&kept)[2], const uint64_t (&draw)[2], int key, const Dropout& drop) {
+// Which of this lane's eight elements of 16 queries (rows) × 16 keys dropout keeps: bit 4·n + e of the word for row g,
+// the same of the word for row g + 8. A draw has the keys of two lanes: each draws for one row, and they exchange.
+__device__ __forceinline__ void kept_keys(uint32_t (&kept)[2], const uint64_t (&draw)[2], int key,
+                                          const Dropout& drop) {
     const int t = threadIdx.x % 4;
     const uint64_t from = draw[t % 2] + key / GROUP + t / 2;
-    const uint32_t own = keep_bits(drop.words(from), drop.threshold) | keep_bits(drop.words(from + 2), drop.threshold) << 4;
+    const uint32_t near = keep_bits(drop.words(from), drop.threshold);
+    const uint32_t own = near | keep_bits(drop.words(from + 2), drop.threshold) << 4;
     const uint32_t other = __shfl_xor_sync(0xffffffffu, own, 1);
     kept[0] = (t % 2 ? other : own) >> t % 2 * 2, kept[1] = (t % 2 ? own : other) >> t % 2 * 2;
 }
-// The same for 16 keys (rows) × 16 queries: bit 8·(2n + e) for key g, bit 8·(2n + e) + 4 for key g + 8. The four lanes of
-// a draw's keys draw for one query each.
+// The same for 16 keys (rows) × 16 queries: bit 8·(2n + e) for key g, bit 8·(2n + e) + 4 for key g + 8. The four lanes
+// of a draw's keys draw for one query each.
 __device__ __forceinline__ uint32_t kept_queries16(int query, int key, const Packed& s, const Dropout& drop) {
     const int t = threadIdx.x % 4, g = threadIdx.x / 4, mine = g % 4;
     const uint64_t from = s.draw(query + mine / 2 * 8 + 2 * t + mine % 2) + key / GROUP + g / 4;
@@ -227,8 +238,7 @@ __device__ __forceinline__ void attention_fwd16(T* o, float* lse, const T* q, co
         }
         commit_copies();
     };
-    if (mine > 0)
-        R::fetch(shared_address(own), head_of(q, row, s.stride_q, s.D), s.stride_q, s.D, 0, 1, FRAGMENT, mine);
+    R::fetch(shared_address(own), head_of(q, row, s.stride_q, s.D), s.stride_q, s.D, 0, 1, FRAGMENT, mine);
     commit_copies();
     fetch(0, 0);
     await_copies<1>();
@@ -359,10 +369,8 @@ __device__ __forceinline__ void attention_bwd_q16(T* dq, float* delta, const T* 
         }
         commit_copies();
     };
-    if (mine > 0) {
-        R::fetch(shared_address(own), head_of(q, row, s.stride_q, s.D), s.stride_q, s.D, 0, 1, FRAGMENT, mine);
-        R::fetch(shared_address(own_g), head_of(g, row, s.stride_o, s.D), s.stride_o, s.D, 0, 1, FRAGMENT, mine);
-    }
+    R::fetch(shared_address(own), head_of(q, row, s.stride_q, s.D), s.stride_q, s.D, 0, 1, FRAGMENT, mine);
+    R::fetch(shared_address(own_g), head_of(g, row, s.stride_o, s.D), s.stride_o, s.D, 0, 1, FRAGMENT, mine);
     commit_copies();
     fetch(0, 0);
     await_copies<1>();
@@ -416,7 +424,7 @@ __device__ __forceinline__ void attention_bwd_q16(T* dq, float* delta, const T* 
     store_rows<HEAD, T>(head_of(dq, row, s.stride_q, s.D), s.stride_q, own, sums, by, mine, s.D, accumulate);
 }
 
-template <int HEAD, int UNITS, bool HELD, typename T>
+template <int HEAD, bool HELD, typename T>
 __device__ __forceinline__ void attention_bwd_kv16(T* dk, T* dv, const T* g, const float* delta, const float* lse,
                                                    const T* q, const T* k, const T* v, const Packed& s, int accumulate,
                                                    int stage, const Dropout& drop) {
@@ -447,10 +455,8 @@ __device__ __forceinline__ void attention_bwd_kv16(T* dk, T* dv, const T* g, con
         }
         commit_copies();
     };
-    if (mine > 0) {
-        R::fetch(shared_address(own), head_of(k, row, s.stride_kv, s.D), s.stride_kv, s.D, 0, 1, FRAGMENT, mine);
-        R::fetch(shared_address(own_v), head_of(v, row, s.stride_kv, s.D), s.stride_kv, s.D, 0, 1, FRAGMENT, mine);
-    }
+    R::fetch(shared_address(own), head_of(k, row, s.stride_kv, s.D), s.stride_kv, s.D, 0, 1, FRAGMENT, mine);
+    R::fetch(shared_address(own_v), head_of(v, row, s.stride_kv, s.D), s.stride_kv, s.D, 0, 1, FRAGMENT, mine);
     commit_copies();
     fetch(begin, 0);
     await_copies<1>();
@@ -479,16 +485,21 @@ __device__ __forceinline__ void attention_bwd_kv16(T* dk, T* dv, const T* g, con
                         p[n][e] = query + 8 * n + e % 2 >= key + e / 2 * 8 ? p[n][e] : -INFINITY;
             }
             const uint32_t kept = drop.threshold ? kept_queries16(Q.first + i, from, s, drop) : ~0u;
+            const auto keeps = [&](int n, int e) { return kept >> (8 * (2 * n + e % 2) + e / 2 * 4) & 1; };
 #pragma unroll
             for (int n = 0; n < 2; n++) {
+                if (drop.threshold)
+#pragma unroll
+                    for (int e = 0; e < 4; e++) w[n][e] = keeps(n, e) ? w[n][e] * drop.scale : 0.f;
                 const float2 l = *(const float2*)(of + 8 * n), d = *(const float2*)(of + stage + 8 * n);
 #pragma unroll
                 for (int e = 0; e < 4; e++) {
-                    const float keep = kept >> (8 * (2 * n + e % 2) + e / 2 * 4) & 1 ? drop.scale : 0.f;
                     p[n][e] = exp2_fast(fmaf(p[n][e], scale, -LOG2E * (e % 2 ? l.y : l.x)));
-                    w[n][e] = p[n][e] * fmaf(keep, w[n][e], -(e % 2 ? d.y : d.x));
-                    p[n][e] *= keep;
+                    w[n][e] = p[n][e] * (w[n][e] - (e % 2 ? d.y : d.x));
                 }
+                if (drop.threshold)
+#pragma unroll
+                    for (int e = 0; e < 4; e++) p[n][e] = keeps(n, e) ? p[n][e] : 0.f;  // times drop.scale in the end
             }
             add_rows<HEAD, T>(dvs, p, qt + tile);
             add_rows<HEAD, T>(dks, w, qt);
@@ -496,35 +507,38 @@ __device__ __forceinline__ void attention_bwd_kv16(T* dk, T* dv, const T* g, con
         if (tile_from + stage < end) __syncthreads();
     }
     if (mine <= 0) return;
-    const float by_k[2] = {s.scale, s.scale}, by_v[2] = {1.f, 1.f};
+    const float by_k[2] = {s.scale, s.scale}, by_v[2] = {drop.scale, drop.scale};
     store_rows<HEAD, T>(head_of(dk, row, s.stride_kv, s.D), s.stride_kv, own, dks, by_k, mine, s.D, accumulate);
     store_rows<HEAD, T>(head_of(dv, row, s.stride_kv, s.D), s.stride_kv, own_v, dvs, by_v, mine, s.D, accumulate);
 }
 
-// A kernel for every HEAD: registers, and so the warps that a multiprocessor holds, are a kernel's own.
-#define WRAPPERS(HEAD, T, type)                                                                                        \
-    extern "C" __global__ void __launch_bounds__(MOST_WARPS* WARP, 1) attention_fwd_##HEAD##_##type(                      \
-        T* o, float* lse, const T* q, const T* k, const T* v, const int* cu_q, const int* cu_k, int Tq, int D,         \
-        int stride_o, int stride_q, int stride_kv, int max_k, float scale_qk, int causal, DROPOUT_PARAMS, int stage) { \
-        const Packed s{cu_q, cu_k, Tq, D, stride_o, stride_q, stride_kv, max_k, scale_qk, causal};                     \
-        attention_fwd16<HEAD, 2, (HEAD < 128)>(o, lse, q, k, v, s, stage, DROPOUT);                                                  \
-    }                                                                                                                  \
-    extern "C" __global__ void __launch_bounds__(MOST_WARPS* WARP, 1) attention_bwd_q_##HEAD##_##type(                    \
-        T* dq, float* delta, const T* g, const T* o, const float* lse, const T* q, const T* k, const T* v,             \
-        const int* cu_q, const int* cu_k, int Tq, int D, int stride_o, int stride_q, int stride_kv, int max_k,         \
-        float scale_qk, int causal, int accumulate, DROPOUT_PARAMS, int stage) {                                       \
-        const Packed s{cu_q, cu_k, Tq, D, stride_o, stride_q, stride_kv, max_k, scale_qk, causal};                     \
-        attention_bwd_q16<HEAD, 2, (HEAD <= 64)>(dq, delta, g, o, lse, q, k, v, s, accumulate, stage, DROPOUT);        \
-    }                                                                                                                  \
-    extern "C" __global__ void __launch_bounds__(MOST_WARPS* WARP, 1) attention_bwd_kv_##HEAD##_##type(                   \
-        T* dk, T* dv, const T* g, const float* delta, const float* lse, const T* q, const T* k, const T* v,            \
-        const int* cu_q, const int* cu_k, int Tq, int D, int stride_o, int stride_q, int stride_kv, int max_k,         \
-        float scale_qk, int causal, int accumulate, DROPOUT_PARAMS, int stage) {                                       \
-        const Packed s{cu_q, cu_k, Tq, D, stride_o, stride_q, stride_kv, max_k, scale_qk, causal};                     \
-        attention_bwd_kv16<HEAD, 1, (HEAD <= 64)>(dk, dv, g, delta, lse, q, k, v, s, accumulate, stage, DROPOUT);      \
+// A kernel for every HEAD: registers, and so the warps that a multiprocessor holds, are a kernel's own. From HEAD = 96
+// on (128, forward) own rows are read from shared memory again and again, which leaves registers for sums.
+#define BATCH                                                                                                          \
+    const int *cu_q, const int *cu_k, int Tq, int D, int stride_o, int stride_q, int stride_kv, int max_k,             \
+        float scale_qk, int causal
+#define PACKED Packed{cu_q, cu_k, Tq, D, stride_o, stride_q, stride_kv, max_k, scale_qk, causal}
+#define KERNEL extern "C" __global__ void __launch_bounds__(MOST_WARPS * WARP, 1)
+#define WRAPPERS(HEAD, T, type)                                                                                       \
+    KERNEL attention_fwd_##HEAD##_##type(T* o, float* lse, const T* q, const T* k, const T* v, BATCH, DROPOUT_PARAMS, \
+                                         int stage) {                                                                 \
+        attention_fwd16<HEAD, 2, (HEAD < 128)>(o, lse, q, k, v, PACKED, stage, DROPOUT);                              \
+    }                                                                                                                 \
+    KERNEL attention_bwd_q_##HEAD##_##type(T* dq, float* delta, const T* g, const T* o, const float* lse, const T* q, \
+                                           const T* k, const T* v, BATCH, int accumulate, DROPOUT_PARAMS,             \
+                                           int stage) {                                                               \
+        attention_bwd_q16<HEAD, 2, (HEAD < 96)>(dq, delta, g, o, lse, q, k, v, PACKED, accumulate, stage, DROPOUT);   \
+    }                                                                                                                 \
+    KERNEL attention_bwd_kv_##HEAD##_##type(T* dk, T* dv, const T* g, const float* delta, const float* lse,           \
+                                            const T* q, const T* k, const T* v, BATCH, int accumulate,                \
+                                            DROPOUT_PARAMS, int stage) {                                              \
+        attention_bwd_kv16<HEAD, (HEAD < 96)>(dk, dv, g, delta, lse, q, k, v, PACKED, accumulate, stage, DROPOUT);    \
     }
 #define FOR_EACH_HEAD(T, type) WRAPPERS(32, T, type) WRAPPERS(64, T, type) WRAPPERS(96, T, type) WRAPPERS(128, T, type)
 FOR_EACH_HEAD(__half, f16)
 FOR_EACH_HEAD(__nv_bfloat16, bf16)
 #undef FOR_EACH_HEAD
 #undef WRAPPERS
+#undef KERNEL
+#undef PACKED
+#undef BATCH

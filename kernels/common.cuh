@@ -21,8 +21,12 @@ template <> __device__ __forceinline__ __nv_bfloat16 from_f32<__nv_bfloat16>(flo
 
 // Two neighbours of a 2-byte type in one register, the first in the low half.
 template <typename T> __device__ __forceinline__ float2 unpack2(uint32_t w);
-template <> __device__ __forceinline__ float2 unpack2<__half>(uint32_t w) {
-    return __half22float2(*reinterpret_cast<const __half2*>(&w));
+template <> __device__ __forceinline__ float2 unpack2<__half>(uint32_t w) {  // as the intrinsic, which splits w twice
+    float2 v;
+    asm("{.reg .b16 low, high; mov.b32 {low, high}, %2; cvt.f32.f16 %0, low; cvt.f32.f16 %1, high;}"
+        : "=f"(v.x), "=f"(v.y)
+        : "r"(w));
+    return v;
 }
 template <> __device__ __forceinline__ float2 unpack2<__nv_bfloat16>(uint32_t w) {  // bf16 is the high half of a float
     return make_float2(__uint_as_float(w << 16), __uint_as_float(w & 0xffff0000u));

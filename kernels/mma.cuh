@@ -1,4 +1,4 @@
-// Tensor cores and asynchronous copies as sm_80 has them: PTX ISA 9.0, 9.7.9.25 (cp.async) and 9.7.14.5 (mma, ldmatrix).
+// Tensor cores and asynchronous copies as sm_80 has them: PTX ISA 9.0, 9.7.9.25 (cp.async), 9.7.14.5 (mma, ldmatrix).
 // Fragments of a warp's product of 16 × 16 by 16 × 8, lane = 4·g + t, two 2-byte elements a register, 2t and 2t + 1:
 //   A: rows g | g + 8 of columns 0 … 7, then the same of columns 8 … 15     B: column g of rows 0 … 7 | 8 … 15
 //   C: float, row g columns 2t, 2t + 1 | row g + 8 the same
@@ -37,10 +37,12 @@ __device__ __forceinline__ void load_transposed(uint32_t (&m)[4], uint32_t row) 
 
 // C += A·B; `fresh`: C = A·B.
 template <typename T>
-__device__ __forceinline__ void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, bool fresh = false);
+__device__ __forceinline__ void mma(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1,
+                                    bool fresh = false);
 #define MMA(T, type)                                                                                                   \
     template <>                                                                                                        \
-    __device__ __forceinline__ void mma<T>(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, bool fresh) { \
+    __device__ __forceinline__ void mma<T>(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1,            \
+                                           bool fresh) {                                                               \
         asm("mma.sync.aligned.m16n8k16.row.col.f32." type "." type ".f32 "                                             \
             "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %11, %12, %13};"                                      \
             : "=f"(c[0]), "=f"(c[1]), "=f"(c[2]), "=f"(c[3])                                                           \

@@ -19,8 +19,9 @@ const FRAGMENT: usize = 16;
 /// Most warps of a block, and most rows of the other side that it holds at a time.
 const MOST_WARPS: usize = 8;
 const MOST_STAGE: usize = 64;
-/// What every architecture from sm_80 on lets a block have of shared memory: 99 KiB.
-const SHARED: usize = 99 << 10;
+/// What every architecture from sm_80 on lets a block have of shared memory: 99 KiB, of which the 2-byte kernels declare 16
+/// bytes.
+const SHARED: usize = (99 << 10) - 16;
 /// CUDA's limit on the grid's z, which is the batch.
 const MAX_BATCH: usize = 65_535;
 
