@@ -173,10 +173,11 @@ __device__ __forceinline__ uint32_t keep_bits(uint4 w, uint32_t threshold) {
 }
 // Which of this lane's eight elements of 16 queries (rows) × 16 keys dropout keeps: bit 4·n + e of the word for row g,
 // the same of the word for row g + 8. A draw has the keys of two lanes: each draws for one row, and they exchange.
-__device__ __forceinline__ void kept_keys(uint32_t (&kept)[2], const uint64_t (&draw)[2], int key,
-                                          const Dropout& drop) {
+// `draw`: that of keys 0 … 3 for the row that `drawn` names.
+__device__ __forceinline__ int drawn() { return threadIdx.x / 4 + threadIdx.x % 2 * 8; }
+__device__ __forceinline__ void kept_keys(uint32_t (&kept)[2], uint64_t draw, int key, const Dropout& drop) {
     const int t = threadIdx.x % 4;
-    const uint64_t from = draw[t % 2] + key / GROUP + t / 2;
+    const uint64_t from = draw + key / GROUP + t / 2;
     const uint32_t near = keep_bits(drop.words(from), drop.threshold);
     const uint32_t own = near | keep_bits(drop.words(from + 2), drop.threshold) << 4;
     const uint32_t other = __shfl_xor_sync(0xffffffffu, own, 1);
@@ -247,8 +248,7 @@ __device__ __forceinline__ void attention_fwd16(T* o, float* lse, const T* q, co
     float sums[HEAD / 8][4], top[2] = {-INFINITY, -INFINITY}, sum[2] = {0.f, 0.f};
     clear(sums);
     const float scale = s.scale * LOG2E;  // scores are logarithms to base 2 from here on
-    uint64_t draw[2] = {};
-    if (drop.threshold) draw[0] = s.draw(row + lane / 4), draw[1] = s.draw(row + lane / 4 + 8);
+    const uint64_t draw = drop.threshold ? s.draw(row + drawn()) : 0;
     for (int tile_from = 0, buffer = 0; tile_from < end; tile_from += stage, buffer ^= 1) {
         fetch(tile_from + stage, buffer ^ 1);
         await_copies<1>();
@@ -344,7 +344,7 @@ __device__ __forceinline__ float row_dots(const char* g, const T* o, int stride,
     return mine_of;
 }
 
-template <int HEAD, int UNITS, bool HELD, typename T>
+template <int HEAD, bool HELD, typename T>
 __device__ __forceinline__ void attention_bwd_q16(T* dq, float* delta, const T* g, const T* o, const float* lse,
                                                   const T* q, const T* k, const T* v, const Packed& s, int accumulate,
                                                   int stage, const Dropout& drop) {
@@ -383,39 +383,34 @@ __device__ __forceinline__ void attention_bwd_q16(T* dq, float* delta, const T* 
     float sums[HEAD / 8][4];
     clear(sums);
     const float scale = s.scale * LOG2E;
-    uint64_t draw[2] = {};
-    if (drop.threshold) draw[0] = s.draw(row + lane / 4), draw[1] = s.draw(row + lane / 4 + 8);
+    const uint64_t draw = drop.threshold ? s.draw(row + drawn()) : 0;
     for (int tile_from = 0, buffer = 0; tile_from < end; tile_from += stage, buffer ^= 1) {
         fetch(tile_from + stage, buffer ^ 1);
         await_copies<1>();
         __syncthreads();
         const int tile_end = min(seen.keys, tile_from + stage);
         uint32_t kt = tiles + 2 * buffer * tile;
-        for (int j = tile_from; j < tile_end; j += UNITS * FRAGMENT) {
-#pragma unroll
-            for (int u = 0; u < UNITS; u++, kt += FRAGMENT * R::PITCH) {
-                if (j + u * FRAGMENT >= tile_end) break;
-                float w[2][4], dp[2][4];
-                products<HEAD, HELD, T>(w, queries, kt);
-                seen.mask(w, j + u * FRAGMENT);
-                products<HEAD, HELD, T>(dp, gs, kt + tile);
-                if (drop.threshold) {
-                    uint32_t kept[2];
-                    kept_keys(kept, draw, j + u * FRAGMENT, drop);
-#pragma unroll
-                    for (int n = 0; n < 2; n++)
-#pragma unroll
-                        for (int e = 0; e < 4; e++)
-                            dp[n][e] = kept[e / 2] >> (4 * n + e % 2) & 1 ? dp[n][e] * drop.scale : 0.f;
-                }
+        for (int j = tile_from; j < tile_end; j += FRAGMENT, kt += FRAGMENT * R::PITCH) {
+            float w[2][4], dp[2][4];
+            products<HEAD, HELD, T>(w, queries, kt);
+            seen.mask(w, j);
+            products<HEAD, HELD, T>(dp, gs, kt + tile);
+            if (drop.threshold) {
+                uint32_t kept[2];
+                kept_keys(kept, draw, j, drop);
 #pragma unroll
                 for (int n = 0; n < 2; n++)
 #pragma unroll
                     for (int e = 0; e < 4; e++)
-                        w[n][e] = exp2_fast(fmaf(w[n][e], scale, e < 2 ? norm.x : norm.y)) *
-                                  (dp[n][e] - (e < 2 ? del.x : del.y));
-                add_rows<HEAD, T>(sums, w, kt);
+                        dp[n][e] = kept[e / 2] >> (4 * n + e % 2) & 1 ? dp[n][e] * drop.scale : 0.f;
             }
+#pragma unroll
+            for (int n = 0; n < 2; n++)
+#pragma unroll
+                for (int e = 0; e < 4; e++)
+                    w[n][e] = exp2_fast(fmaf(w[n][e], scale, e < 2 ? norm.x : norm.y)) *
+                              (dp[n][e] - (e < 2 ? del.x : del.y));
+            add_rows<HEAD, T>(sums, w, kt);
         }
         if (tile_from + stage < end) __syncthreads();
     }
@@ -514,20 +509,20 @@ __device__ __forceinline__ void attention_bwd_kv16(T* dk, T* dv, const T* g, con
 
 // A kernel for every HEAD: registers, and so the warps that a multiprocessor holds, are a kernel's own. From HEAD = 96
 // on (128, forward) own rows are read from shared memory again and again, which leaves registers for sums.
-#define BATCH                                                                                                          \
-    const int *cu_q, const int *cu_k, int Tq, int D, int stride_o, int stride_q, int stride_kv, int max_k,             \
+#define BATCH                                                                                                         \
+    const int *cu_q, const int *cu_k, int Tq, int D, int stride_o, int stride_q, int stride_kv, int max_k,            \
         float scale_qk, int causal
 #define PACKED Packed{cu_q, cu_k, Tq, D, stride_o, stride_q, stride_kv, max_k, scale_qk, causal}
 #define KERNEL extern "C" __global__ void __launch_bounds__(MOST_WARPS * WARP, 1)
 #define WRAPPERS(HEAD, T, type)                                                                                       \
     KERNEL attention_fwd_##HEAD##_##type(T* o, float* lse, const T* q, const T* k, const T* v, BATCH, DROPOUT_PARAMS, \
                                          int stage) {                                                                 \
-        attention_fwd16<HEAD, 2, (HEAD < 128)>(o, lse, q, k, v, PACKED, stage, DROPOUT);                              \
+        attention_fwd16<HEAD, HEAD < 64 ? 2 : 1, (HEAD < 128)>(o, lse, q, k, v, PACKED, stage, DROPOUT);              \
     }                                                                                                                 \
     KERNEL attention_bwd_q_##HEAD##_##type(T* dq, float* delta, const T* g, const T* o, const float* lse, const T* q, \
                                            const T* k, const T* v, BATCH, int accumulate, DROPOUT_PARAMS,             \
                                            int stage) {                                                               \
-        attention_bwd_q16<HEAD, 2, (HEAD < 96)>(dq, delta, g, o, lse, q, k, v, PACKED, accumulate, stage, DROPOUT);   \
+        attention_bwd_q16<HEAD, (HEAD < 96)>(dq, delta, g, o, lse, q, k, v, PACKED, accumulate, stage, DROPOUT);      \
     }                                                                                                                 \
     KERNEL attention_bwd_kv_##HEAD##_##type(T* dk, T* dv, const T* g, const float* delta, const float* lse,           \
                                             const T* q, const T* k, const T* v, BATCH, int accumulate,                \
