@@ -1,18 +1,16 @@
 //! `O = softmax(q·kᵀ/√D)·v`, packed: encoder self-, decoder causal self- and cross-attention. Without dropout, as the
 //! models train by default; the gradcheck has it.
 
-mod common;
-
 use std::process::ExitCode;
 
-use common::tape_op::{Operand, Reference, TapeOp, run};
-use common::values;
+use omega::bench::{Bench, Op, Operand, Reference, TapeOp, Work, cargo_bench, values};
 use omega::device::Device;
 use omega::error::Result;
 use omega::ops::attention::{AttentionInput, Seqs, attention};
 use omega::reference::attention::Shape;
 use omega::rng::Dropout;
 use omega::tape::{Tape, Var};
+use omega::tensor::DType;
 
 /// Sentences by their lengths; cross-attention has keys of its own.
 #[derive(Clone, Copy)]
@@ -29,6 +27,7 @@ struct Attention {
     cu_q: Vec<usize>,
     cu_k: Vec<usize>,
     seqs: Seqs,
+    dtype: DType,
 }
 
 fn cumulative(lengths: &[usize]) -> Vec<usize> {
@@ -61,13 +60,38 @@ impl Attention {
     }
 }
 
-impl TapeOp for Attention {
-    const NAME: &'static str = "attention";
-    const OUTPUTS: &'static [&'static str] = &["o"];
-    const BOUND: f64 = 1e-6;
-    type Size = Size;
+/// Sentences of 32 tokens, about the mean of a wmt batch.
+const SENTENCES: &[usize] = &[32; 128];
+const WMT: Size = Size { queries: SENTENCES, keys: None, heads: 8, width: 512, causal: false };
 
-    fn new(dev: &Device, size: Size) -> Result<Self> {
+impl Bench for Attention {
+    const NAME: &'static str = "attention";
+    const EXTENTS: &'static str = "B x T x H x D (sentences, tokens of each, heads, head size)";
+    type Size = Size;
+    const SMALL: &'static [Size] = &[
+        Size { queries: &[3, 40, 1], keys: Some(&[35, 2, 4]), heads: 2, width: 80, causal: false },
+        Size { queries: &[5, 33, 1, 70], keys: None, heads: 2, width: 128, causal: true },
+    ];
+    const MODEL: &'static [Size] = &[
+        WMT,
+        Size { causal: true, ..WMT },
+        Size { keys: Some(SENTENCES), ..WMT },
+        Size { heads: 4, width: 256, ..WMT },
+    ];
+
+    /// Self-attention.
+    fn size(extents: &[usize]) -> Option<Size> {
+        let [b, t, heads, d] = <[usize; 4]>::try_from(extents).ok()?;
+        let queries: &'static [usize] = vec![t; b].leak(); // once per command
+        Some(Size { queries, keys: None, heads, width: heads * d, causal: false })
+    }
+
+    fn counted(size: Size) -> Size {
+        let few = |lengths: &'static [usize]| &lengths[..lengths.len().min(16)];
+        Size { queries: few(size.queries), keys: size.keys.map(few), ..size }
+    }
+
+    fn new(dev: &Device, size: Size, dtype: DType) -> Result<Self> {
         let keys = size.keys.unwrap_or(size.queries);
         let (cu_q, cu_k) = (cumulative(size.queries), cumulative(keys));
         let upload = |cu: &[usize]| {
@@ -77,7 +101,7 @@ impl TapeOp for Attention {
         let longest = |lengths: &[usize]| lengths.iter().copied().max().unwrap_or(0);
         let (max_q, max_k) = (longest(size.queries), longest(keys));
         let seqs = Seqs { cu_q: upload(&cu_q)?, cu_k: upload(&cu_k)?, batch: size.queries.len(), max_q, max_k };
-        Ok(Attention { size, cu_q, cu_k, seqs })
+        Ok(Attention { size, cu_q, cu_k, seqs, dtype })
     }
 
     fn shape(&self) -> String {
@@ -89,6 +113,26 @@ impl TapeOp for Attention {
         };
         format!("{kind} B={} T={} H={heads} D={}", queries.len(), self.rows()[0], width / heads)
     }
+
+    /// Every operand once in each pass: Q, K, V, O, dO and the gradients; the log-sum-exp and the row sums of dO·O are f32,
+    /// one for each head. An element is a pair of query and key, in one head.
+    fn work(&self) -> Vec<Work> {
+        let ([tq, tk], w, size) = (self.rows(), self.size.width, self.dtype.size());
+        let (q, kv, of_rows) = (size * tq * w, 2 * size * tk * w, 4 * tq * self.size.heads);
+        let pairs = self.size.queries.iter().zip(self.keys()).map(|(q, k)| q * k).sum::<usize>() * self.size.heads;
+        vec![
+            Work::new("attention_fwd", 2 * q + kv + of_rows, pairs),
+            Work::new("attention_bwd_q", 4 * q + kv + 2 * of_rows, pairs),
+            Work::new("attention_bwd_kv", 2 * q + 2 * kv + 2 * of_rows, pairs),
+        ]
+    }
+}
+
+impl TapeOp for Attention {
+    const OUTPUTS: &'static [&'static str] = &["o"];
+    const BOUND: f64 = 1e-6;
+    /// P, dS and the O that the backward pass reads are rounded too; its gradcheck has a reference that does so.
+    const TIMES_ROUNDING: f64 = 4.0;
 
     fn operands(&self) -> Vec<Operand> {
         let ([tq, tk], w) = (self.rows(), self.size.width);
@@ -124,23 +168,12 @@ impl TapeOp for Attention {
         };
         (vec![o], gradients)
     }
-
-    /// What the warps read of the side they walk: K and V per 32 queries; in the backward pass also Q and G per 32 keys.
-    fn bytes(&self) -> [usize; 2] {
-        let sentences = || self.size.queries.iter().zip(self.keys());
-        let forward: usize = sentences().map(|(q, k)| q.div_ceil(32) * 8 * self.size.width * k).sum();
-        let keys: usize = sentences().map(|(q, k)| k.div_ceil(32) * 8 * self.size.width * q).sum();
-        [forward, forward + keys]
-    }
 }
 
-fn main() -> ExitCode {
-    let odd = Size { queries: &[3, 40, 1], keys: Some(&[35, 2, 4]), heads: 2, width: 80, causal: false };
-    let packed = Size { queries: &[5, 33, 1, 70], keys: None, heads: 2, width: 128, causal: true };
-    let sentences: &[usize] = &[32; 128];
-    let wmt = Size { queries: sentences, keys: None, heads: 8, width: 512, causal: false };
-    let causal = Size { causal: true, ..wmt };
-    let cross = Size { keys: Some(sentences), ..wmt };
-    let small = Size { heads: 4, width: 256, ..wmt };
-    run::<Attention>(&[odd, packed], &[wmt, causal, cross, small])
+pub fn ops() -> Vec<Op> {
+    vec![Op::of_tape::<Attention>()]
+}
+
+pub fn main() -> ExitCode {
+    cargo_bench(&ops())
 }

@@ -1,38 +1,56 @@
 //! `y = dropout(relu(x + b))`, between the two products of a feed-forward layer.
 
-mod common;
-
 use std::process::ExitCode;
 
-use common::tape_op::{Operand, Reference, TapeOp, run};
-use common::{RNG, values};
+use omega::bench::{Bench, Op, Operand, RNG, Reference, TapeOp, Work, cargo_bench, values};
 use omega::device::Device;
 use omega::error::Result;
 use omega::ops::bias_relu_dropout::bias_relu_dropout;
 use omega::reference;
 use omega::rng::Dropout;
 use omega::tape::{Tape, Var};
+use omega::tensor::DType;
 
 /// Rows and width of the feed-forward layer.
 struct BiasReluDropout {
     n: usize,
     f: usize,
     drop: Dropout,
+    dtype: DType,
 }
 
-impl TapeOp for BiasReluDropout {
+impl Bench for BiasReluDropout {
     const NAME: &'static str = "bias_relu_dropout";
-    const OUTPUTS: &'static [&'static str] = &["y"];
-    const BOUND: f64 = 1e-6;
+    const EXTENTS: &'static str = "N x F";
     type Size = (usize, usize);
+    const SMALL: &'static [Self::Size] = &[(130, 104), (7, 33)];
+    const MODEL: &'static [Self::Size] = &[(4096, 2048), (4096, 1024)];
 
-    fn new(_: &Device, (n, f): Self::Size) -> Result<Self> {
-        Ok(BiasReluDropout { n, f, drop: Dropout { p: 0.1, site: 9 } })
+    fn size(extents: &[usize]) -> Option<Self::Size> {
+        <[usize; 2]>::try_from(extents).ok().map(Into::into)
+    }
+
+    fn new(_: &Device, (n, f): Self::Size, dtype: DType) -> Result<Self> {
+        Ok(BiasReluDropout { n, f, drop: Dropout { p: 0.1, site: 9 }, dtype })
     }
 
     fn shape(&self) -> String {
         format!("N={} F={}", self.n, self.f)
     }
+
+    fn work(&self) -> Vec<Work> {
+        let (all, partials, size) = (self.n * self.f, self.n.div_ceil(64) * self.f, self.dtype.size());
+        vec![
+            Work::new("bias_relu_dropout_fwd", 2 * size * all, all),
+            Work::new("bias_relu_dropout_bwd", 3 * size * all + 4 * partials, all),
+            Work::new("bias_relu_dropout_bwd_reduce", 4 * partials + 2 * size * self.f, partials),
+        ]
+    }
+}
+
+impl TapeOp for BiasReluDropout {
+    const OUTPUTS: &'static [&'static str] = &["y"];
+    const BOUND: f64 = 1e-6;
 
     fn operands(&self) -> Vec<Operand> {
         let (n, f) = (self.n, self.f);
@@ -50,13 +68,12 @@ impl TapeOp for BiasReluDropout {
         let y = reference::bias_relu_dropout::forward(x, b, &factor);
         (vec![y], reference::bias_relu_dropout::backward(x, b, &factor, &dy[0]).into())
     }
-
-    fn bytes(&self) -> [usize; 2] {
-        let all = self.n * self.f;
-        [8 * all, 12 * all + 8 * self.f * self.n.div_ceil(64)]
-    }
 }
 
-fn main() -> ExitCode {
-    run::<BiasReluDropout>(&[(130, 100), (7, 33)], &[(4096, 2048), (4096, 1024)])
+pub fn ops() -> Vec<Op> {
+    vec![Op::of_tape::<BiasReluDropout>()]
+}
+
+pub fn main() -> ExitCode {
+    cargo_bench(&ops())
 }

@@ -1,19 +1,16 @@
 //! Token embedding with positions; the tokens of a batch follow Zipf's law, as words do.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use common::tape_op::{Operand, Reference, TapeOp, run};
-use common::{RNG, values, wide};
+use omega::bench::{Bench, Op, Operand, RNG, Reference, TapeOp, Work, cargo_bench, values, wide};
 use omega::device::Device;
 use omega::error::Result;
 use omega::ops::embed::{EmbedIndex, embed};
 use omega::reference::embed::{Lookup, backward, forward};
 use omega::rng::{Dropout, Stream};
 use omega::tape::{Tape, Var};
-use omega::tensor::Tensor;
+use omega::tensor::{DType, Tensor};
 
 /// Sentence length, and so rows of the table of positions.
 const POSITIONS: usize = 32;
@@ -21,6 +18,7 @@ const POSITIONS: usize = 32;
 /// Tokens, vocabulary and width.
 struct Embed {
     size: (usize, usize, usize),
+    dtype: DType,
     tokens: Vec<u32>,
     positions: Vec<u32>,
     index: EmbedIndex,
@@ -38,25 +36,49 @@ impl Embed {
     }
 }
 
-impl TapeOp for Embed {
+impl Bench for Embed {
     const NAME: &'static str = "embed";
-    const OUTPUTS: &'static [&'static str] = &["y"];
-    const BOUND: f64 = 1e-6;
+    const EXTENTS: &'static str = "T x V x C";
     type Size = (usize, usize, usize);
+    const SMALL: &'static [Self::Size] = &[(700, 50, 72), (9, 10, 33)];
+    const MODEL: &'static [Self::Size] = &[(4096, 32_768, 512), (4096, 8192, 256), (16_384, 32_768, 1024)];
 
-    fn new(dev: &Device, (n, v, c): Self::Size) -> Result<Self> {
+    const WHY: &'static [(&'static str, &'static str)] = &[(
+        "embed_fwd",
+        "at this size a warp takes 8 rows and not 16, so that there are 512 warps, and reads positions twice as often",
+    )];
+
+    fn size(extents: &[usize]) -> Option<Self::Size> {
+        <[usize; 3]>::try_from(extents).ok().map(Into::into)
+    }
+
+    fn new(dev: &Device, (n, v, c): Self::Size, dtype: DType) -> Result<Self> {
         let mut stream = Stream::new(7, 0);
         let tokens: Vec<u32> = (0..n).map(|_| (v as f64).powf(stream.uniform()) as u32 - 1).collect();
         let positions: Vec<u32> = (0..n).map(|t| (t % POSITIONS) as u32).collect();
         let index = EmbedIndex::new(dev, &tokens, &positions)?;
-        let position_table = dev.upload(&Embed::position_values(c), &[POSITIONS, c])?;
-        Ok(Embed { size: (n, v, c), tokens, positions, index, position_table, drop: Dropout { p: 0.1, site: 2 } })
+        let position_table = dev.upload_as(&Embed::position_values(c), &[POSITIONS, c], dtype)?;
+        let drop = Dropout { p: 0.1, site: 2 };
+        Ok(Embed { size: (n, v, c), dtype, tokens, positions, index, position_table, drop })
     }
 
     fn shape(&self) -> String {
         let (n, v, c) = self.size;
         format!("T={n} V={v} C={c}")
     }
+
+    fn work(&self) -> Vec<Work> {
+        let ((t, _, c), size, u) = (self.size, self.dtype.size(), self.tokens.iter().collect::<BTreeSet<_>>().len());
+        vec![
+            Work::new("embed_fwd", 2 * size * t * c + t * c / 8 + 12 * t, t * c),
+            Work::new("embed_bwd", size * t * c + t * c / 8 + 2 * size * u * c + 4 * t + 8 * u, t * c),
+        ]
+    }
+}
+
+impl TapeOp for Embed {
+    const OUTPUTS: &'static [&'static str] = &["y"];
+    const BOUND: f64 = 1e-6;
 
     fn operands(&self) -> Vec<Operand> {
         let (_, v, c) = self.size;
@@ -80,13 +102,12 @@ impl TapeOp for Embed {
         };
         (vec![forward(&operands[0], &lookup)], vec![backward(v, &lookup, &dy[0])])
     }
-
-    fn bytes(&self) -> [usize; 2] {
-        let ((n, _, c), distinct) = (self.size, self.tokens.iter().collect::<BTreeSet<_>>().len());
-        [12 * n * c, 4 * n * c + 8 * distinct * c]
-    }
 }
 
-fn main() -> ExitCode {
-    run::<Embed>(&[(150, 50, 68), (9, 10, 33)], &[(4096, 32_768, 512), (4096, 8192, 256)])
+pub fn ops() -> Vec<Op> {
+    vec![Op::of_tape::<Embed>()]
+}
+
+pub fn main() -> ExitCode {
+    cargo_bench(&ops())
 }

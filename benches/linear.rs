@@ -1,40 +1,70 @@
 //! `y = x·Wᵀ + b`: the device's product and the bias kernels, at the sizes of a feed-forward layer.
 
-mod common;
-
 use std::process::ExitCode;
 
-use common::tape_op::{Operand, Reference, TapeOp, run};
-use common::values;
+use omega::bench::{Bench, Op, Operand, Reference, TapeOp, Work, cargo_bench, values};
 use omega::device::Device;
 use omega::error::Result;
 use omega::ops::linear::linear;
 use omega::reference;
 use omega::tape::{Tape, Var};
+use omega::tensor::DType;
 
 /// Rows, inputs and outputs.
+#[derive(Clone, Copy)]
 struct Linear {
     n: usize,
     inner: usize,
     out: usize,
+    dtype: DType,
 }
 
-impl TapeOp for Linear {
+impl Bench for Linear {
     const NAME: &'static str = "linear";
-    const OUTPUTS: &'static [&'static str] = &["y"];
-    const BOUND: f64 = 1e-6;
+    const EXTENTS: &'static str = "N x in x out";
     type Size = (usize, usize, usize);
+    const SMALL: &'static [Self::Size] = &[(130, 63, 101), (7, 32, 40)];
+    const MODEL: &'static [Self::Size] = &[(4096, 512, 2048), (4096, 256, 1024)];
 
-    fn new(_: &Device, (n, inner, out): Self::Size) -> Result<Self> {
-        Ok(Linear { n, inner, out })
+    const WHY: &'static [(&'static str, &'static str)] = &[
+        ("linear_fwd", "every row reads the f32 bias again, from the caches, in two accesses of 16 bytes"),
+        ("linear_bwd", "partial sums are f32, stored in two accesses of 16 bytes"),
+    ];
+
+    fn size(extents: &[usize]) -> Option<Self::Size> {
+        <[usize; 3]>::try_from(extents).ok().map(Into::into)
+    }
+
+    /// The bias does not see the width of the product.
+    fn counted((n, _, out): Self::Size) -> Self::Size {
+        (n, 8, out)
+    }
+
+    fn new(_: &Device, (n, inner, out): Self::Size, dtype: DType) -> Result<Self> {
+        Ok(Linear { n, inner, out, dtype })
     }
 
     fn shape(&self) -> String {
         format!("N={} in={} out={}", self.n, self.inner, self.out)
     }
 
+    fn work(&self) -> Vec<Work> {
+        let (Linear { n, out, .. }, size) = (*self, self.dtype.size());
+        let partials = n.div_ceil(64) * out;
+        vec![
+            Work::new("linear_fwd", 2 * size * n * out, n * out),
+            Work::new("linear_bwd", size * n * out + 4 * partials, n * out),
+            Work::new("linear_bwd_reduce", 4 * partials + 2 * size * out, partials),
+        ]
+    }
+}
+
+impl TapeOp for Linear {
+    const OUTPUTS: &'static [&'static str] = &["y"];
+    const BOUND: f64 = 1e-6;
+
     fn operands(&self) -> Vec<Operand> {
-        let Linear { n, inner, out } = *self;
+        let Linear { n, inner, out, .. } = *self;
         let x = Operand::activation("x", values(n * inner, 1), &[n, inner]);
         let w = Operand::parameter("w", values(out * inner, 2), &[out, inner]);
         vec![x, w, Operand::parameter("b", values(out, 3), &[out])]
@@ -49,16 +79,12 @@ impl TapeOp for Linear {
         let y = reference::linear::forward(x, w, b, self.inner);
         (vec![y], reference::linear::backward(x, w, &dy[0], self.inner).into())
     }
-
-    /// The bias kernels, and the operands of the products, each once: x, W, y forward; dy, W, dx and dy, x, dW backward
-    /// (dW is read and written).
-    fn bytes(&self) -> [usize; 2] {
-        let Linear { n, inner, out } = *self;
-        let (x, w, y) = (4 * n * inner, 4 * inner * out, 4 * n * out);
-        [x + w + y + 8 * n * out, 2 * x + 3 * w + 2 * y + 4 * n * out + 8 * out * n.div_ceil(64)]
-    }
 }
 
-fn main() -> ExitCode {
-    run::<Linear>(&[(130, 63, 101), (7, 32, 36)], &[(4096, 512, 2048), (4096, 256, 1024)])
+pub fn ops() -> Vec<Op> {
+    vec![Op::of_tape::<Linear>()]
+}
+
+pub fn main() -> ExitCode {
+    cargo_bench(&ops())
 }

@@ -1,18 +1,14 @@
 //! Norm, clip factor, overflow and loss scale of the flat gradient of a whole model, of each type.
 
-mod common;
-
 use std::process::ExitCode;
 
-use common::update::{Update, run};
-use common::{Figure, values, wide};
+use omega::bench::{Bench, Figure, Op, Update, Work, cargo_bench, values, wide};
 use omega::device::Device;
 use omega::error::Result;
 use omega::ops::loss_scale::{RECORD, Scaler, Scaling, State, Table, loss_scale};
 use omega::reference;
 use omega::tensor::{DType, Tensor};
 
-const DTYPES: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
 const PER_TOKEN: f32 = 0.0625; // the same number in f32 and f64
 const CLIP: f32 = 0.5;
 const SCALING: Scaling = Scaling { init: 1.0, window: i32::MAX as u32, tolerance: 0.0, threshold: None, min: 1e-4 };
@@ -24,11 +20,23 @@ struct FlatGradient {
     record: Tensor,
 }
 
-impl Update for FlatGradient {
+/// Post-LN, 6+6 layers: width 512, feed-forward 2048, 32,768 words; and width 256, feed-forward 1024, 8,192 words.
+impl Bench for FlatGradient {
     const NAME: &'static str = "loss_scale";
-    type Size = (usize, DType);
+    const EXTENTS: &'static str = "n";
+    type Size = usize;
+    const SMALL: &'static [usize] = &[20_001];
+    const MODEL: &'static [usize] = &[60_915_712, 13_156_352];
 
-    fn new(dev: &Device, (n, dtype): Self::Size) -> Result<Self> {
+    fn size(extents: &[usize]) -> Option<usize> {
+        <[usize; 1]>::try_from(extents).ok().map(|[n]| n)
+    }
+
+    fn counted(n: usize) -> usize {
+        n.min(1 << 22)
+    }
+
+    fn new(dev: &Device, n: usize, dtype: DType) -> Result<Self> {
         let (state, mut table) = (State::new(dev)?, Table::new(dev, 1)?);
         state.write(dev, 0, &Scaler::new(SCALING.init))?;
         table.fill(dev, 0, |_| [1.0; 4])?;
@@ -36,14 +44,16 @@ impl Update for FlatGradient {
         Ok(FlatGradient { gradient, state, table, record: dev.tensor(&[RECORD], DType::F32)? })
     }
 
-    fn dtype(&self) -> DType {
-        self.gradient.dtype()
-    }
-
     fn shape(&self) -> String {
         format!("n={}", self.gradient.numel())
     }
 
+    fn work(&self) -> Vec<Work> {
+        vec![Work::new("loss_scale_norm", self.gradient.bytes(), self.gradient.numel())]
+    }
+}
+
+impl Update for FlatGradient {
     fn run(&self, dev: &Device) -> Result<()> {
         let (numbers, parts) = ((PER_TOKEN, CLIP), (&self.state, &self.table));
         loss_scale(dev, &self.gradient, numbers, Some(&SCALING), parts, &self.record)
@@ -56,14 +66,12 @@ impl Update for FlatGradient {
         let figure = |name, k: usize, want| Figure::of(name, &got[k..=k], &[want], 1e-6);
         Ok(vec![figure("factor", 0, factor), figure("mode", 3, 2.0), figure("norm", 4, norm)])
     }
-
-    fn bytes(&self) -> usize {
-        self.gradient.bytes()
-    }
 }
 
-/// Post-LN, 6+6 layers: width 512, feed-forward 2048, 32,768 words; and width 256, feed-forward 1024, 8,192 words.
-fn main() -> ExitCode {
-    let sizes: Vec<_> = [60_915_712, 13_156_352].into_iter().flat_map(|n| DTYPES.map(|dtype| (n, dtype))).collect();
-    run::<FlatGradient>(&DTYPES.map(|dtype| (20_001, dtype)), &sizes)
+pub fn ops() -> Vec<Op> {
+    vec![Op::of_update::<FlatGradient>()]
+}
+
+pub fn main() -> ExitCode {
+    cargo_bench(&ops())
 }

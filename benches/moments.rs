@@ -1,17 +1,14 @@
 //! Mean and variance of a sublayer's output. The time includes what the host does: it reads two numbers per row and
 //! joins them.
 
-mod common;
-
 use std::process::ExitCode;
 
-use common::update::{Update, run};
-use common::{Figure, values, wide};
+use omega::bench::{Bench, Figure, Op, Update, Work, cargo_bench, values, wide};
 use omega::device::Device;
 use omega::error::Result;
 use omega::ops::moments::moments;
 use omega::reference;
-use omega::tensor::Tensor;
+use omega::tensor::{DType, Tensor};
 
 /// Rows and width.
 struct OfRows {
@@ -19,11 +16,19 @@ struct OfRows {
     scale: Tensor,
 }
 
-impl Update for OfRows {
+impl Bench for OfRows {
     const NAME: &'static str = "moments";
+    const EXTENTS: &'static str = "N x C";
     type Size = (usize, usize);
+    const SMALL: &'static [Self::Size] = &[(70, 65), (5, 64)];
+    const MODEL: &'static [Self::Size] = &[(4096, 512), (4096, 256)];
 
-    fn new(dev: &Device, (n, c): Self::Size) -> Result<Self> {
+    fn size(extents: &[usize]) -> Option<Self::Size> {
+        <[usize; 2]>::try_from(extents).ok().map(Into::into)
+    }
+
+    /// In f32: profiles are, whatever the type of the model.
+    fn new(dev: &Device, (n, c): Self::Size, _: DType) -> Result<Self> {
         Ok(OfRows { x: dev.upload(&values(n * c, 1), &[n, c])?, scale: dev.upload(&values(c, 2), &[c])? })
     }
 
@@ -31,6 +36,12 @@ impl Update for OfRows {
         format!("N={} C={}", self.x.dims()[0], self.x.dims()[1])
     }
 
+    fn work(&self) -> Vec<Work> {
+        vec![Work::new("moments", self.x.bytes(), self.x.numel())]
+    }
+}
+
+impl Update for OfRows {
     fn run(&self, dev: &Device) -> Result<()> {
         moments(dev, &self.x, Some(&self.scale)).map(drop)
     }
@@ -43,12 +54,12 @@ impl Update for OfRows {
         let mean = Figure::of("mean", &[got.mean as f32, got.var.sqrt() as f32], &[mean, var.sqrt()], 1e-6);
         Ok(vec![mean, Figure::of("var", &[got.var as f32], &[var], 1e-5)])
     }
-
-    fn bytes(&self) -> usize {
-        8 * self.x.numel()
-    }
 }
 
-fn main() -> ExitCode {
-    run::<OfRows>(&[(70, 65), (5, 64)], &[(4096, 512), (4096, 256)])
+pub fn ops() -> Vec<Op> {
+    vec![Op::of_update::<OfRows>()]
+}
+
+pub fn main() -> ExitCode {
+    cargo_bench(&ops())
 }

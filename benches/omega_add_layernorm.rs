@@ -1,17 +1,15 @@
 //! `y = LN(ω⊙x + dropout(f + b))`: the Admin form, which has every operand but α.
 
-mod common;
-
 use std::process::ExitCode;
 
-use common::tape_op::{Operand, Reference, TapeOp, run};
-use common::{RNG, values};
+use omega::bench::{Bench, Op, Operand, RNG, Reference, TapeOp, Work, cargo_bench, values};
 use omega::device::Device;
 use omega::error::Result;
-use omega::ops::omega_add_layernorm::{Norm, Sublayer, post_ln};
+use omega::ops::omega_add_layernorm::{Norm, Sublayer, post_ln, rows_per_partial};
 use omega::reference::omega_add_layernorm::Input;
 use omega::rng::Dropout;
 use omega::tape::{Tape, Var};
+use omega::tensor::DType;
 
 const EPS: f32 = 1e-5;
 
@@ -20,21 +18,42 @@ struct Admin {
     n: usize,
     c: usize,
     drop: Dropout,
+    dtype: DType,
 }
 
-impl TapeOp for Admin {
+impl Bench for Admin {
     const NAME: &'static str = "omega_add_layernorm";
-    const OUTPUTS: &'static [&'static str] = &["y"];
-    const BOUND: f64 = 1e-6;
+    const EXTENTS: &'static str = "N x C";
     type Size = (usize, usize);
+    const SMALL: &'static [Self::Size] = &[(133, 45), (70, 264)];
+    const MODEL: &'static [Self::Size] = &[(4096, 512), (4096, 256)];
 
-    fn new(_: &Device, (n, c): Self::Size) -> Result<Self> {
-        Ok(Admin { n, c, drop: Dropout { p: 0.1, site: 5 } })
+    fn size(extents: &[usize]) -> Option<Self::Size> {
+        <[usize; 2]>::try_from(extents).ok().map(Into::into)
+    }
+
+    fn new(_: &Device, (n, c): Self::Size, dtype: DType) -> Result<Self> {
+        Ok(Admin { n, c, drop: Dropout { p: 0.1, site: 5 }, dtype })
     }
 
     fn shape(&self) -> String {
         format!("Admin N={} C={}", self.n, self.c)
     }
+
+    fn work(&self) -> Vec<Work> {
+        let (all, size) = (self.n * self.c, self.dtype.size());
+        let partials = 4 * self.n.div_ceil(rows_per_partial(self.n)) * self.c;
+        vec![
+            Work::new("omega_add_layernorm_fwd", 3 * size * all + all / 8 + 8 * self.n, all),
+            Work::new("omega_add_layernorm_bwd", 5 * size * all + all / 8 + 8 * self.n + 4 * partials, all),
+            Work::new("omega_add_layernorm_bwd_reduce", 4 * partials + 8 * size * self.c, partials),
+        ]
+    }
+}
+
+impl TapeOp for Admin {
+    const OUTPUTS: &'static [&'static str] = &["y"];
+    const BOUND: f64 = 1e-6;
 
     fn operands(&self) -> Vec<Operand> {
         let (n, c) = (self.n, self.c);
@@ -57,16 +76,12 @@ impl TapeOp for Admin {
         let d = input.backward(&dy[0], &vec![0.0; self.n * self.c]);
         (vec![input.forward()], vec![d.x, d.f, d.b, d.omega, d.gamma, d.beta])
     }
-
-    fn bytes(&self) -> [usize; 2] {
-        let with_bits = |per_element: usize| {
-            let bytes = per_element * self.n * self.c;
-            bytes + bytes / 32
-        };
-        [with_bits(16), with_bits(20 + 12)]
-    }
 }
 
-fn main() -> ExitCode {
-    run::<Admin>(&[(133, 45), (70, 264)], &[(4096, 512), (4096, 256)])
+pub fn ops() -> Vec<Op> {
+    vec![Op::of_tape::<Admin>()]
+}
+
+pub fn main() -> ExitCode {
+    cargo_bench(&ops())
 }

@@ -1,11 +1,8 @@
 //! One update by Adam, and by NovoGrad, of all parameters of a model, with gradients of each type.
 
-mod common;
-
 use std::process::ExitCode;
 
-use common::update::{Update, run};
-use common::{Figure, values, wide};
+use omega::bench::{Bench, Figure, Op, Update, Work, cargo_bench, values, wide};
 use omega::device::Device;
 use omega::error::Result;
 use omega::ops::optimizer::{Adam, Flat, Pieces, adam, adam_step, novograd, row};
@@ -16,11 +13,10 @@ const ADAM: Adam = Adam { betas: (0.9, 0.98), eps: 1e-8, weight_decay: 0.01 };
 const LR: f64 = 1e-3;
 const NUMBER: u64 = 10;
 const FACTOR: f32 = 0.5;
-const DTYPES: [DType; 3] = [DType::F32, DType::F16, DType::BF16];
 
 /// NovoGrad has two tensors here.
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+pub enum Kind {
     Adam,
     Novograd,
 }
@@ -37,11 +33,28 @@ struct Parameters {
     pieces: Pieces,
 }
 
-impl Update for Parameters {
+/// Post-LN, 6+6 layers: width 512, feed-forward 2048, 32,768 words; and width 256, feed-forward 1024, 8,192 words.
+impl Bench for Parameters {
     const NAME: &'static str = "optimizer";
-    type Size = (Kind, usize, DType);
+    const EXTENTS: &'static str = "n, for Adam";
+    type Size = (Kind, usize);
+    const SMALL: &'static [Self::Size] = &[(Kind::Adam, 301), (Kind::Novograd, 301)];
+    const MODEL: &'static [Self::Size] = &[
+        (Kind::Adam, 60_915_712),
+        (Kind::Novograd, 60_915_712),
+        (Kind::Adam, 13_156_352),
+        (Kind::Novograd, 13_156_352),
+    ];
 
-    fn new(dev: &Device, (kind, n, dtype): Self::Size) -> Result<Self> {
+    fn size(extents: &[usize]) -> Option<Self::Size> {
+        <[usize; 1]>::try_from(extents).ok().map(|[n]| (Kind::Adam, n))
+    }
+
+    fn counted((kind, n): Self::Size) -> Self::Size {
+        (kind, n.min(1 << 20))
+    }
+
+    fn new(dev: &Device, (kind, n): Self::Size, dtype: DType) -> Result<Self> {
         let upload = |values: Vec<f32>| dev.upload(&values, &[values.len()]);
         let second = if kind == Kind::Adam { n } else { 2 };
         let squares = values(second, 4).into_iter().map(|v| v * v).collect();
@@ -56,15 +69,24 @@ impl Update for Parameters {
         Ok(Parameters { kind, p, copy, g, m, v, record, tensors, pieces })
     }
 
-    fn dtype(&self) -> DType {
-        self.g.dtype()
-    }
-
     fn shape(&self) -> String {
         let name = if self.kind == Kind::Adam { "Adam" } else { "NovoGrad" };
         format!("{name} n={}", self.p.numel())
     }
 
+    fn work(&self) -> Vec<Work> {
+        let (n, small) = (self.p.numel(), self.g.bytes() + self.copy.as_ref().map_or(0, Tensor::bytes));
+        match self.kind {
+            Kind::Adam => vec![Work::new("optimizer_adam", 24 * n + small, n)],
+            Kind::Novograd => vec![
+                Work::new("optimizer_novograd_norm", self.g.bytes(), n),
+                Work::new("optimizer_novograd", 16 * n + small, n),
+            ],
+        }
+    }
+}
+
+impl Update for Parameters {
     fn run(&self, dev: &Device) -> Result<()> {
         let (copy, v) = (self.copy.as_ref(), &self.v);
         let flat = Flat { parameters: &self.p, copy, gradients: &self.g, m: &self.m, v };
@@ -104,22 +126,12 @@ impl Update for Parameters {
         }
         Ok(figures)
     }
-
-    fn bytes(&self) -> usize {
-        let (n, small) = (self.p.numel(), self.g.bytes() + self.copy.as_ref().map_or(0, Tensor::bytes));
-        match self.kind {
-            Kind::Adam => 24 * n + small,
-            Kind::Novograd => 16 * n + small + self.g.bytes(),
-        }
-    }
 }
 
-/// Post-LN, 6+6 layers: width 512, feed-forward 2048, 32,768 words; and width 256, feed-forward 1024, 8,192 words.
-fn main() -> ExitCode {
-    let all = |n: usize| {
-        let of = |dtype: DType| [Kind::Adam, Kind::Novograd].map(|kind| (kind, n, dtype));
-        DTYPES.into_iter().flat_map(of).collect::<Vec<_>>()
-    };
-    let sizes = [60_915_712, 13_156_352].map(all).concat();
-    run::<Parameters>(&all(301), &sizes)
+pub fn ops() -> Vec<Op> {
+    vec![Op::of_update::<Parameters>()]
+}
+
+pub fn main() -> ExitCode {
+    cargo_bench(&ops())
 }

@@ -7,9 +7,9 @@
 // Shapes: x [N,V] T; target [N] i32; rows [2,N] f32 = loss, nll; stats [N,2] f32 = max_v x_v, 1/Σ_v exp(x_v − max);
 // sums [2] f32 = loss, nll; dloss [1] f32. Saved: stats. A logit that is not finite makes loss and dx so.
 // Bytes at 2-byte T: fwd 2·N·V;  bwd 4·N·V;  fused 4·N·V.   Launch: a block per row, `threads` of src/ops/cross_entropy.rs;
-// fused with V·size(T) + 16 bytes of dynamic shared memory; sum: one block of 256.
-// A row is split into what comes before the first 16-byte boundary, whole accesses of 16 bytes, and what is left: every V
-// and every row takes the wide path.
+// fused with V·size(T) + 32 bytes of dynamic shared memory; sum: one block of 256.
+// A row is split into what comes before the first sector of 32 bytes, accesses of 16 bytes, and what is left: every V and
+// every row takes the wide path.
 #include "common.cuh"
 
 constexpr float LOG2_E = 1.4426950408889634f;
@@ -28,15 +28,15 @@ __device__ __forceinline__ void copy_async(void* to, const void* from) {
 }
 __device__ __forceinline__ void copy_wait() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
-// A row of V elements that starts at x: `before` alone, `packs` accesses of W, the rest alone. Each thread of the block
-// takes the same elements in each of its passes.
+// A row of V elements that starts at x: those before the first sector alone, `packs` accesses of W, the rest alone. Each
+// thread of the block takes the same elements in each of its passes.
 template <typename T> struct Split {
-    static constexpr int W = VECTOR<T>;
-    int shift, before, packs, V;  // shift: elements between the last 16-byte boundary and x
+    static constexpr int W = VECTOR<T>, SECTOR = 32 / sizeof(T);
+    int shift, before, packs, V;  // shift: elements between the start of a sector and x
 
     __device__ __forceinline__ Split(const T* x, int V) : V(V) {
-        shift = (reinterpret_cast<uintptr_t>(x) & 15) / sizeof(T);
-        before = min(V, (W - shift) % W);
+        shift = (reinterpret_cast<uintptr_t>(x) & 31) / sizeof(T);
+        before = min(V, (SECTOR - shift) % SECTOR);
         packs = (V - before) / W;
     }
     // one(v): element v; many(v): elements v … v + W − 1, aligned.
@@ -158,7 +158,7 @@ __device__ void cross_entropy_bwd(T* x, const float2* stats, const int* target, 
 template <typename T>
 __device__ void cross_entropy_fused(float* rows, T* x, const int* target, const float* dloss, int V, float smoothing) {
     __shared__ Board board;
-    extern __shared__ uint4 chip[];
+    extern __shared__ __align__(32) unsigned char chip[];
     x += (size_t)blockIdx.x * V;
     const Split<T> split(x, V);
     T* const kept = reinterpret_cast<T*>(chip) + split.shift;  // aligned as x is

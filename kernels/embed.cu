@@ -8,9 +8,11 @@
 // first L tokens, then one for every 16 others, grid y over the columns. A thread has VECTOR<T> columns, or 1.
 #include "common.cuh"
 
-constexpr int AT_ONCE = 4;  // rows whose loads are under way together
 constexpr int PIECES = 16;  // warps of a backward block: the pieces of a long segment, or as many short ones
 constexpr int SHORT = 32;   // most rows of a short segment
+
+// Rows whose loads are under way together: 16 registers.
+template <int V> constexpr int AT_ONCE = V == 8 ? 2 : 4;
 
 template <int V, typename T>
 __device__ void embed_fwd(T* y, uint32_t* keep, const T* table, const T* positions, const int* row, const int* token,
@@ -21,15 +23,15 @@ __device__ void embed_fwd(T* y, uint32_t* keep, const T* table, const T* positio
     const int mine = first + min(lane, count - 1), my_row = row[mine], my_token = token[mine], my_at = position[mine];
     Pack<V> sinusoid = {};
     int loaded = -1;
-    for (int i = 0; i < count; i += AT_ONCE) {
-        Pack<V> e[AT_ONCE];
+    for (int i = 0; i < count; i += AT_ONCE<V>) {
+        Pack<V> e[AT_ONCE<V>];
 #pragma unroll
-        for (int k = 0; k < AT_ONCE; k++) {
+        for (int k = 0; k < AT_ONCE<V>; k++) {
             const int of = __shfl_sync(0xffffffffu, my_token, min(i + k, count - 1));
             if (c < C && i + k < count) e[k] = load_pack<V>(table + (size_t)of * C + c);
         }
 #pragma unroll
-        for (int k = 0; k < AT_ONCE; k++) {
+        for (int k = 0; k < AT_ONCE<V>; k++) {
             if (i + k >= count) break;  // the whole warp
             const int t = __shfl_sync(0xffffffffu, my_row, i + k), at = __shfl_sync(0xffffffffu, my_at, i + k);
             uint32_t bits = 0;
@@ -55,11 +57,11 @@ template <int V, typename T>
 __device__ __forceinline__ void add_rows(Pack<V>& sum, const T* dy, const uint32_t* keep, int my_row, int count, int c,
                                          int C) {
     const int words = (C + WARP - 1) / WARP;
-    for (int i = 0; i < count; i += AT_ONCE) {
-        Pack<V> d[AT_ONCE];
-        uint32_t kept[AT_ONCE];
+    for (int i = 0; i < count; i += AT_ONCE<V>) {
+        Pack<V> d[AT_ONCE<V>];
+        uint32_t kept[AT_ONCE<V>];
 #pragma unroll
-        for (int k = 0; k < AT_ONCE; k++) {
+        for (int k = 0; k < AT_ONCE<V>; k++) {
             const int t = __shfl_sync(0xffffffffu, my_row, min(i + k, count - 1));
             if (c < C && i + k < count) {
                 d[k] = load_pack<V>(dy + (size_t)t * C + c);
@@ -67,7 +69,7 @@ __device__ __forceinline__ void add_rows(Pack<V>& sum, const T* dy, const uint32
             }
         }
 #pragma unroll
-        for (int k = 0; k < AT_ONCE; k++) {
+        for (int k = 0; k < AT_ONCE<V>; k++) {
             if (c >= C || i + k >= count) break;
 #pragma unroll
             for (int j = 0; j < V; j++) sum.v[j] += kept[k] >> j & 1 ? d[k].v[j] : 0.f;
@@ -133,7 +135,7 @@ __device__ void embed_bwd(T* dtable, const T* dy, const uint32_t* keep, const in
 }
 
 #define WRAPPERS(T, type)                                                                                             \
-    extern "C" __global__ void __launch_bounds__(128) embed_fwd_##type(                                               \
+    extern "C" __global__ void __launch_bounds__(128, 8) embed_fwd_##type(                                               \
         T* y, uint32_t* keep, const T* table, const T* positions, const int* row, const int* token,                   \
         const int* position, int N, int C, int R, float embed_scale, DROPOUT_PARAMS) {                                \
         const Dropout drop = DROPOUT;                                                                                 \
@@ -141,7 +143,7 @@ __device__ void embed_bwd(T* dtable, const T* dy, const uint32_t* keep, const in
             ? embed_fwd<VECTOR<T>>(y, keep, table, positions, row, token, position, N, C, R, embed_scale, drop)       \
             : embed_fwd<1>(y, keep, table, positions, row, token, position, N, C, R, embed_scale, drop);              \
     }                                                                                                                 \
-    extern "C" __global__ void __launch_bounds__(512) embed_bwd_##type(                                               \
+    extern "C" __global__ void __launch_bounds__(512, 2) embed_bwd_##type(                                               \
         T* dtable, const T* dy, const uint32_t* keep, const int* order, const int* id, const int* start, int U,       \
         int L, int C, float scale) {                                                                                  \
         C % VECTOR<T> == 0 ? embed_bwd<VECTOR<T>>(dtable, dy, keep, order, id, start, U, L, C, scale)                 \

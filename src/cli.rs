@@ -30,6 +30,8 @@ pub enum Command {
     /// Run Admin's profiling pass and print ω per sublayer
     #[command(args_override_self = true)]
     Profile(Box<ProfileArgs>),
+    /// Check every kernel against its reference, then say what it costs
+    Bench(BenchArgs),
     /// List the devices and say which one `--device auto` takes
     Devices,
 }
@@ -149,6 +151,34 @@ pub struct TranslateArgs {
     #[arg(long, value_name = "N", default_value_t = 4096)]
     pub max_tokens: usize,
     /// auto, cuda, cuda:N, soft, or soft:checked (softgpu's checkers watch every kernel)
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: DeviceChoice,
+}
+
+/// Checks every kernel of the ops against the f64 reference, then says what it costs: time on the device, and, counted by
+/// softgpu, bytes moved over the compulsory ones, sectors, bank conflicts, instructions; registers, spills, occupancy, and
+/// an estimate from data sheets.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: omega bench embed cross_entropy --dtype f16 --shape model\n\
+    The page of all kernels: omega bench --markdown > docs/kernels.md\n\
+    On softgpu times are the CPU's and say nothing about a GPU; counts are the same as a GPU's.")]
+pub struct BenchArgs {
+    /// Ops by the names of their kernel files (embed, linear, …); without any, all
+    #[arg(value_name = "OP")]
+    pub ops: Vec<String>,
+    /// f32, f16 or bf16; without it, each that the op has
+    #[arg(long, value_name = "TYPE")]
+    pub dtype: Option<String>,
+    /// model (its usual sizes), small (the odd ones that are checked), or extents of one op, as 4096x512
+    #[arg(long, value_name = "SHAPE", default_value = "model")]
+    pub shape: String,
+    /// Print JSON, with every figure
+    #[arg(long, conflicts_with = "markdown")]
+    pub json: bool,
+    /// Print docs/kernels.md
+    #[arg(long)]
+    pub markdown: bool,
+    /// auto, cuda, cuda:N or soft
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
 }

@@ -1,5 +1,9 @@
 //! Transformer translation models, trained end to end on hand-written CUDA kernels, with Admin initialisation.
 
+// The cases of `omega bench` and `cargo bench` are the same files, and name this crate.
+extern crate self as omega;
+
+pub mod bench;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use omega::bench::bench;
 use omega::cli::{Cli, Command};
 use omega::error::Result;
 use omega::files::print;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
+        Command::Bench(args) => bench(&args),
         Command::Devices => print(&(omega::device::describe() + "\n")).map(drop),
         Command::Prepare(args) => prepare(&args),
         Command::Score(args) => score(&args, std::io::stdin().lock()),

@@ -114,6 +114,15 @@ fn a_spill_a_gap_and_too_many_registers_are_found() {
     assert_eq!(complaints(&good[1..], &kernels).len(), 1);
 }
 
+/// The page names every kernel, so that nobody forgets to write it anew after a change.
+#[test]
+fn docs_kernels_has_every_kernel() {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/kernels.md")).unwrap();
+    let entries = MODULES.iter().flat_map(|module| module.entries);
+    let missing: Vec<_> = entries.filter(|entry| !page.contains(&format!("| `{entry}` |"))).collect();
+    assert!(missing.is_empty(), "{missing:?} missing: run `omega bench --markdown > docs/kernels.md`");
+}
+
 /// All SASS comes from this PTX, and softgpu runs it: one architecture, with line information.
 #[test]
 fn all_ptx_is_for_compute_80() {

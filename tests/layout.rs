@@ -18,6 +18,7 @@ const LAYERS: &[(&[&str], &str)] = &[
     (&["ops"], "check, launch, push"),
     (&["config"], "flags, typed and checked"),
     (&["cli"], "what can be typed"),
+    (&["bench"], "what kernels cost"),
     (&["model", "text"], "layers, sizes, ω; lines, ids, batches, scores"),
     (&["optim"], "from gradients to the next update"),
     (&["checkpoint"], "a run on disk"),

@@ -24,6 +24,7 @@ pub use soft::SoftDevice;
 
 use half::{bf16, f16};
 use softgpu::Tools;
+use softgpu::counters::Counters;
 
 use crate::error::{Error, Result};
 use crate::tensor::{DType, Element, Tensor};
@@ -129,6 +130,20 @@ impl Device {
         Device::of_soft(SoftDevice::watched(tools), Allocation::Separate)
     }
 
+    /// The software GPU, which counts what every kernel does: on one thread, and slower.
+    pub fn soft_counting() -> Device {
+        Device::of_soft(SoftDevice::watched(Tools { counters: true, ..Tools::default() }), Allocation::Arena)
+    }
+
+    /// What the kernels did since the last call, launch by launch, on a device from [`Device::soft_counting`] or one that
+    /// is watched with counters; nothing on others.
+    pub fn take_counters(&self) -> Vec<Counters> {
+        match &self.arm {
+            Arm::Soft(soft) => soft.take_counters(),
+            Arm::Cuda(_) | Arm::Dry => Vec::new(),
+        }
+    }
+
     fn of_soft(soft: SoftDevice, allocation: Allocation) -> Device {
         Device::of(Arena::new(soft.raw_memory(), allocation), Arm::Soft(soft))
     }
@@ -167,6 +182,11 @@ impl Device {
     /// The times since [`Device::take_times`] as a table, the longest first; none if they were not taken.
     pub fn times(&self) -> Option<String> {
         self.timing.table()
+    }
+
+    /// Calls and milliseconds in all of every kernel and product since [`Device::take_times`], by name; ends that.
+    pub fn times_by_name(&self) -> Vec<(String, u64, f64)> {
+        self.timing.rows()
     }
 
     /// "softgpu, 2 threads" or the GPU's name.
@@ -287,7 +307,7 @@ impl Device {
             Arm::Soft(soft) => soft.launch(kernel, grid, args),
             Arm::Dry => Ok(()),
         };
-        self.timing.measure(|| kernel.to_owned(), work, || self.synchronize())
+        self.timing.measure(self, || kernel.to_owned(), work)
     }
 
     /// `C = op(A)·op(B) + beta·C`.
@@ -301,7 +321,7 @@ impl Device {
             Arm::Soft(soft) => soft.gemm(&g),
             Arm::Dry => Ok(()),
         };
-        self.timing.measure(|| g.name(), work, || self.synchronize())
+        self.timing.measure(self, || g.name(), work)
     }
 
     /// As [`Device::gemm`], and `e` with it, if the device does both at once: true. False if it does not, and then nothing
@@ -321,7 +341,7 @@ impl Device {
             return Ok(false);
         }
         let name = || format!("{}, {}", g.name(), e.name());
-        self.timing.measure(name, || cuda.gemm_with(&g, &e), || self.synchronize()).map(|()| true)
+        self.timing.measure(self, name, || cuda.gemm_with(&g, &e)).map(|()| true)
     }
 
     /// Memory for which of the `[m, n]` elements of a product are above 0 (see [`Epilogue`]), for `purpose`; none if the
@@ -355,7 +375,7 @@ impl Device {
     pub fn elapsed_ms(&self, start: &Event, end: &Event) -> Result<f32> {
         match (&self.arm, start, end) {
             (Arm::Cuda(cuda), Event::Cuda(start), Event::Cuda(end)) => cuda.elapsed_ms(start, end),
-            (Arm::Soft(_), Event::Soft(start), Event::Soft(end)) => Ok((*end - *start).as_secs_f32() * 1e3),
+            (Arm::Soft(_) | Arm::Dry, Event::Soft(start), Event::Soft(end)) => Ok((*end - *start).as_secs_f32() * 1e3),
             _ => Err(Error::device("an event of another device")),
         }
     }

@@ -1,6 +1,6 @@
 //! The software device: `softgpu` runs the PTX, the `gemm` crate the matrix products.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::buffer::RawMemory;
 use super::gemm::{Gemm, HostOperands};
@@ -9,6 +9,7 @@ use super::launch::{Arg, Grid};
 use crate::error::{Error, Result};
 use crate::tensor::Tensor;
 use softgpu::Tools;
+use softgpu::counters::Counters;
 
 /// A GPU in software, with memory of its own.
 #[derive(Clone)]
@@ -16,6 +17,8 @@ pub struct SoftDevice {
     memory: Arc<softgpu::Memory>,
     /// What watches every launch; what it finds is that launch's error.
     tools: Tools,
+    /// Of every launch, in order, if they are counted.
+    counted: Arc<Mutex<Vec<Counters>>>,
 }
 
 impl RawMemory for softgpu::Memory {
@@ -41,13 +44,22 @@ fn module(index: usize) -> Result<&'static softgpu::Module> {
 
 impl SoftDevice {
     pub fn new() -> SoftDevice {
-        SoftDevice { memory: Arc::new(softgpu::Memory::new()), tools: Tools::default() }
+        SoftDevice::with(softgpu::Memory::new(), Tools::default())
+    }
+
+    fn with(memory: softgpu::Memory, tools: Tools) -> SoftDevice {
+        SoftDevice { memory: Arc::new(memory), tools, counted: Arc::default() }
     }
 
     /// Runs every kernel under these tools, on one thread.
     pub fn watched(tools: Tools) -> SoftDevice {
         let memory = if tools.initcheck { softgpu::Memory::watched() } else { softgpu::Memory::new() };
-        SoftDevice { memory: Arc::new(memory), tools }
+        SoftDevice::with(memory, tools)
+    }
+
+    /// The counters of the launches since the last call, in order; none unless the tools count.
+    pub fn take_counters(&self) -> Vec<Counters> {
+        std::mem::take(&mut self.counted.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn raw_memory(&self) -> Arc<dyn RawMemory> {
@@ -75,10 +87,9 @@ impl SoftDevice {
         let args: Vec<&[u8]> = args.iter().map(Arg::as_bytes).collect();
         let launch = softgpu::Launch { grid: grid.grid, block: grid.block, shared_bytes: grid.shared, args: &args };
         let report = softgpu::launch_with(module(index)?, kernel, &self.memory, &launch, &self.tools);
-        match report.map_err(Error::device)?.findings.first() {
-            Some(finding) => Err(Error::device(finding)),
-            None => Ok(()),
-        }
+        let report = report.map_err(Error::device)?;
+        self.counted.lock().unwrap_or_else(PoisonError::into_inner).extend(report.counters);
+        report.findings.first().map_or(Ok(()), |finding| Err(Error::device(finding)))
     }
 
     pub(crate) fn gemm(&self, g: &Gemm<'_>) -> Result<()> {

@@ -3,13 +3,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
+use super::Device;
 use crate::error::Result;
 
-/// Calls and their time, by name.
+/// Calls and their milliseconds in all, by name.
 #[derive(Default)]
-pub(crate) struct Timing(Mutex<Option<HashMap<String, (u64, Duration)>>>);
+pub(crate) struct Timing(Mutex<Option<HashMap<String, (u64, f64)>>>);
 
 impl Timing {
     pub fn start(&self) {
@@ -20,38 +20,43 @@ impl Timing {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// Runs `work`, and `wait` after it if times are taken; they count under `name`.
+    /// Runs `work` on `dev`, between two of its events if times are taken; they count under `name`.
     pub fn measure(
         &self,
+        dev: &Device,
         name: impl FnOnce() -> String,
         work: impl FnOnce() -> Result<()>,
-        wait: impl Fn() -> Result<()>,
     ) -> Result<()> {
         if !self.is_on() {
             return work();
         }
-        wait()?;
-        let began = Instant::now();
+        dev.synchronize()?;
+        let start = dev.event()?;
         work()?;
-        wait()?;
-        let spent = began.elapsed();
+        let end = dev.event()?;
+        let ms = f64::from(dev.elapsed_ms(&start, &end)?);
         if let Some(rows) = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             let row = rows.entry(name()).or_default();
-            *row = (row.0 + 1, row.1 + spent);
+            *row = (row.0 + 1, row.1 + ms);
         }
         Ok(())
     }
 
+    /// (name, calls, milliseconds in all), the longest first; ends the taking of times.
+    pub fn rows(&self) -> Vec<(String, u64, f64)> {
+        let rows = self.0.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
+        let mut rows: Vec<_> = rows.into_iter().map(|(name, (calls, ms))| (name, calls, ms)).collect();
+        rows.sort_by(|(a, _, x), (b, _, y)| y.total_cmp(x).then(a.cmp(b)));
+        rows
+    }
+
     /// A table, the longest first; none if times were not taken.
     pub fn table(&self) -> Option<String> {
-        let rows = self.0.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        let mut rows: Vec<(String, (u64, Duration))> = rows.into_iter().collect();
-        rows.sort_by(|(a, (_, x)), (b, (_, y))| y.cmp(x).then(a.cmp(b)));
-        let all: f64 = rows.iter().map(|(_, (_, time))| time.as_secs_f64()).sum();
+        let rows = self.is_on().then(|| self.rows())?;
+        let all: f64 = rows.iter().map(|(_, _, ms)| ms).sum();
         let mut text = format!("{:<44} {:>8} {:>12} {:>7}\n", "kernel", "calls", "ms per call", "share");
-        for (name, (calls, time)) in rows {
-            let seconds = time.as_secs_f64();
-            let (per_call, share) = (1e3 * seconds / calls as f64, 100.0 * seconds / all.max(1e-12));
+        for (name, calls, ms) in rows {
+            let (per_call, share) = (ms / calls as f64, 100.0 * ms / all.max(1e-12));
             text.push_str(&format!("{name:<44} {calls:>8} {per_call:>12.3} {share:>6.1}%\n"));
         }
         Some(text)

@@ -36,7 +36,7 @@ fn rows(n: usize, v: usize, dtype: DType) -> Grid {
 
 /// Bytes of shared memory for a row of `v`, unless it is too long.
 fn on_chip(v: usize, dtype: DType) -> Option<u32> {
-    let bytes = (v * dtype.size() + 16).next_multiple_of(16);
+    let bytes = (v * dtype.size() + 32).next_multiple_of(16);
     (bytes <= ON_CHIP_BYTES).then_some(bytes as u32)
 }
 

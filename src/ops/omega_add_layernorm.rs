@@ -123,7 +123,7 @@ fn grid(n: usize, c: usize, warps: usize, rows: usize, shared: bool) -> Grid {
 }
 
 /// Rows of one partial sum: fewer where there are few rows, so that a GPU has 32 blocks all the same.
-fn rows_per_partial(n: usize) -> usize {
+pub fn rows_per_partial(n: usize) -> usize {
     n.div_ceil(32).next_power_of_two().clamp(16, ROWS_BACKWARD)
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // a panic in a test is its report
 
 mod bad_input;
+mod bench;
 mod memory;
 mod prepare;
 mod resume;
