@@ -32,6 +32,8 @@ pub enum Command {
     Profile(Box<ProfileArgs>),
     /// Check every kernel against its reference, then say what it costs
     Bench(BenchArgs),
+    /// Check every kernel and a whole model on a device: what to run first on a new GPU
+    Selftest(SelftestArgs),
     /// List the devices and say which one `--device auto` takes
     Devices,
 }
@@ -179,6 +181,13 @@ pub struct BenchArgs {
     #[arg(long)]
     pub markdown: bool,
     /// auto, cuda, cuda:N or soft
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: DeviceChoice,
+}
+
+#[derive(Debug, Args)]
+pub struct SelftestArgs {
+    /// auto, cuda, cuda:N, soft, or soft:checked (softgpu's checkers watch every kernel)
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
 }

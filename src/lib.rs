@@ -15,6 +15,7 @@ pub mod ops;
 pub mod optim;
 pub mod reference;
 pub mod rng;
+pub mod selftest;
 pub mod tape;
 pub mod tensor;
 pub mod text;

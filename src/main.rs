@@ -7,6 +7,7 @@ use omega::bench::bench;
 use omega::cli::{Cli, Command};
 use omega::error::Result;
 use omega::files::print;
+use omega::selftest::selftest;
 use omega::text::prepare::prepare;
 use omega::text::score::score;
 use omega::train::{profile, train};
@@ -31,5 +32,6 @@ fn run(command: Command) -> Result<()> {
         Command::Train(args) => train(&args),
         Command::Translate(args) => translate(&args),
         Command::Profile(args) => profile(&args),
+        Command::Selftest(args) => selftest(&args),
     }
 }

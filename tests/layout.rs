@@ -22,6 +22,7 @@ const LAYERS: &[(&[&str], &str)] = &[
     (&["model", "text"], "layers, sizes, ω; lines, ids, batches, scores"),
     (&["optim"], "from gradients to the next update"),
     (&["checkpoint"], "a run on disk"),
+    (&["selftest"], "kernels and a model against what they should give"),
     (&["translate"], "search"),
     (&["train"], "the loop, which translates to validate"),
     (&["lib", "main"], "declarations; parse, run, exit code"),

@@ -127,6 +127,27 @@ fn choose<T: Bench>(dev: &Device, shape: &Shape, number: usize, dtype: DType, co
     T::new(dev, if counted { T::counted(size) } else { size }, dtype)
 }
 
+/// What `omega selftest` wants of each op and type: of all figures at the odd shapes the one that is nearest to its bound,
+/// named by op, shape and operand. Two rows of one op are two benches of it.
+pub fn nearest_figures(dev: &Device) -> Result<Vec<(DType, Figure)>> {
+    let mut nearest = Vec::new();
+    for op in ops::all() {
+        for dtype in op.dtypes() {
+            let mut figures = Vec::new();
+            for number in 0..(op.sizes)(&Shape::Small).unwrap_or(0) {
+                let mut case = (op.case)(dev, &Shape::Small, number, dtype, false)?;
+                let shape = case.shape();
+                let named = |f: Figure| Figure { name: format!("{}: {}, {shape}", op.name, f.name), ..f };
+                figures.extend(case.check(dev)?.into_iter().map(named));
+            }
+            let of_bound = |f: &Figure| if f.error.is_finite() { f.error / f.bound.max(1e-30) } else { f64::INFINITY };
+            figures.sort_by(|a, b| of_bound(a).total_cmp(&of_bound(b)));
+            nearest.extend(figures.pop().map(|figure| (dtype, figure)));
+        }
+    }
+    Ok(nearest)
+}
+
 /// The ops that are asked for; all if none is.
 fn chosen(names: &[String]) -> Result<Vec<Op>> {
     let mut all = ops::all();

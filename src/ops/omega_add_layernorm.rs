@@ -12,7 +12,7 @@ const OP: &str = "omega_add_layernorm";
 const SPAN: usize = 256;
 const MOST_WARPS: usize = 12;
 /// Rows that a group of warps goes through in the forward pass.
-const ROWS_FORWARD: usize = 4;
+const ROWS_FORWARD: usize = 8;
 /// Rows of one partial column sum in the backward pass, at most. Written and read, the partial sums of 128 rows are
 /// 0.25 bytes per element, a fortieth of the least that the pass can move in a 2-byte type.
 const ROWS_BACKWARD: usize = 128;

@@ -7,6 +7,7 @@ mod memory;
 mod prepare;
 mod resume;
 mod scaling;
+mod selftest;
 mod train;
 mod translate;
 
