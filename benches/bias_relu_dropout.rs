@@ -39,7 +39,7 @@ impl Bench for BiasReluDropout {
     }
 
     fn work(&self) -> Vec<Work> {
-        let (all, partials, size) = (self.n * self.f, self.n.div_ceil(64) * self.f, self.dtype.size());
+        let (all, partials, size) = (self.n * self.f, self.n.div_ceil(128) * self.f, self.dtype.size());
         vec![
             Work::new("bias_relu_dropout_fwd", 2 * size * all, all),
             Work::new("bias_relu_dropout_bwd", 3 * size * all + 4 * partials, all),

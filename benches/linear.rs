@@ -26,11 +26,6 @@ impl Bench for Linear {
     const SMALL: &'static [Self::Size] = &[(130, 63, 101), (7, 32, 40)];
     const MODEL: &'static [Self::Size] = &[(4096, 512, 2048), (4096, 256, 1024)];
 
-    const WHY: &'static [(&'static str, &'static str)] = &[
-        ("linear_fwd", "every row reads the f32 bias again, from the caches, in two accesses of 16 bytes"),
-        ("linear_bwd", "partial sums are f32, stored in two accesses of 16 bytes"),
-    ];
-
     fn size(extents: &[usize]) -> Option<Self::Size> {
         <[usize; 3]>::try_from(extents).ok().map(Into::into)
     }
@@ -50,7 +45,7 @@ impl Bench for Linear {
 
     fn work(&self) -> Vec<Work> {
         let (Linear { n, out, .. }, size) = (*self, self.dtype.size());
-        let partials = n.div_ceil(64) * out;
+        let partials = n.div_ceil(128) * out;
         vec![
             Work::new("linear_fwd", 2 * size * n * out, n * out),
             Work::new("linear_bwd", size * n * out + 4 * partials, n * out),

@@ -26,6 +26,8 @@ impl Bench for FlatGradient {
     const EXTENTS: &'static str = "n";
     type Size = usize;
     const SMALL: &'static [usize] = &[20_001];
+    const WHY: &'static [(&'static str, &'static str)] =
+        &[("loss_scale_step", "a handful of numbers, once per update")];
     const MODEL: &'static [usize] = &[60_915_712, 13_156_352];
 
     fn size(extents: &[usize]) -> Option<usize> {

@@ -46,6 +46,9 @@ impl Bench for Parameters {
         (Kind::Novograd, 13_156_352),
     ];
 
+    const WHY: &'static [(&'static str, &'static str)] =
+        &[("optimizer_novograd_moment", "two numbers per parameter tensor, once per update")];
+
     fn size(extents: &[usize]) -> Option<Self::Size> {
         <[usize; 1]>::try_from(extents).ok().map(|[n]| (Kind::Adam, n))
     }

@@ -182,9 +182,9 @@ struct Dropout {
 #define DROPOUT_PARAMS uint32_t threshold, float scale, uint64_t seed, uint32_t site, uint32_t step
 #define DROPOUT Dropout{threshold, scale, seed, site, step}
 
-// First stage of an ordered column sum: rows one warp adds up, each thread V columns of them. The second stage adds
-// the partial rows in order, so the result depends on the shape alone.
-constexpr int ROWS_PER_PARTIAL = 64;
+// First stage of an ordered column sum: rows that one block adds up. The second stage adds the partial rows in order, so
+// the result depends on the shape alone.
+constexpr int ROWS_PER_PARTIAL = 128;
 
 // out[c] (+)= Σ_p partials[p, c], p in order; rounded once.
 template <typename T>

@@ -1,6 +1,6 @@
 //! `y = dropout(relu(x + b))`. Kernels: `kernels/bias_relu_dropout.cu`.
 
-use super::{columns, reduce_partials, rows};
+use super::{columns, reduce_partials};
 use crate::device::Device;
 use crate::error::Result;
 use crate::rng::Dropout;
@@ -32,7 +32,7 @@ pub fn bias_relu_dropout(t: &mut Tape, x: Var, b: Var, drop: Dropout) -> Result<
     let (threshold, scale, seed, site, step) = random;
     let list = args![&y, t.value(b), n, f, threshold, scale, seed, site, step];
     // SAFETY: shapes are checked; the kernel touches rows < n and columns < f.
-    unsafe { t.dev().launch(by_dtype!("bias_relu_dropout_fwd", t.dtype()), rows(n), list) }?;
+    unsafe { t.dev().launch(by_dtype!("bias_relu_dropout_fwd", t.dtype()), columns(n, f), list) }?;
     Ok(t.push(OP, y, Saved { x, b, drop }))
 }
 
@@ -48,10 +48,10 @@ impl Backward for Saved {
 /// Turns dy `[N, F]` into dx, and adds up db.
 fn gradients(dev: &Device, dy: &Tensor, y: &Tensor, scale: f32, db: &Slot) -> Result<()> {
     let (n, f) = (y.dims()[0], y.dims()[1]);
-    let grid = columns(n, f, dy.dtype());
+    let grid = columns(n, f);
     let partials = dev.tensor(&[grid.grid[1] as usize, f], DType::F32)?;
     let list = args![dy, &partials, y, n, f, scale];
-    // SAFETY: dy and y are [n, f]; the partial sums have a row for every 64 rows.
+    // SAFETY: dy and y are [n, f]; the partial sums have a row for every 128 rows.
     unsafe { dev.launch(by_dtype!("bias_relu_dropout_bwd", dy.dtype()), grid, list) }?;
     reduce_partials(dev, by_dtype!("bias_relu_dropout_bwd_reduce", db.grad.dtype()), db, &partials)
 }

@@ -1,6 +1,6 @@
 //! `y = x·Wᵀ + b`. Kernels: `kernels/linear.cu`, and the device's GEMM.
 
-use super::{columns, reduce_partials, rows};
+use super::{columns, reduce_partials};
 use crate::device::{Epilogue, Gemm};
 use crate::error::Result;
 use crate::tape::{Backward, BackwardCx, Tape, Var};
@@ -35,8 +35,9 @@ pub fn linear(t: &mut Tape, x: Var, w: Var, b: Option<Var>) -> Result<Var> {
     if !with_bias {
         t.dev().gemm(g)?;
         if let Some(b) = b {
+            let list = args![&y, t.value(b), n, out];
             // SAFETY: shapes are checked; the kernel touches rows < n and columns < out.
-            unsafe { t.dev().launch(by_dtype!("linear_fwd", t.dtype()), rows(n), args![&y, t.value(b), n, out]) }?;
+            unsafe { t.dev().launch(by_dtype!("linear_fwd", t.dtype()), columns(n, out), list) }?;
         }
     }
     Ok(t.push(OP, y, Saved { x, w, b }))
@@ -66,9 +67,9 @@ pub(super) fn gradients(cx: &mut BackwardCx, dy: &Tensor, x: Var, w: Var, b: Opt
         return Ok(());
     }
     dev.gemm(g)?;
-    let grid = columns(n, out, dy.dtype());
+    let grid = columns(n, out);
     let partials = dev.tensor(&[grid.grid[1] as usize, out], DType::F32)?;
-    // SAFETY: dy is [n, out]; the partial sums have a row for every 64 rows of it.
+    // SAFETY: dy is [n, out]; the partial sums have a row for every 128 rows of it.
     unsafe { dev.launch(by_dtype!("linear_bwd", dy.dtype()), grid, args![&partials, dy, n, out]) }?;
     reduce_partials(&dev, by_dtype!("linear_bwd_reduce", db.grad.dtype()), &db, &partials)
 }

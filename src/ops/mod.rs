@@ -15,20 +15,19 @@ use crate::args;
 use crate::device::{Device, Grid};
 use crate::error::{Error, Result};
 use crate::tape::Slot;
-use crate::tensor::{DType, Tensor};
+use crate::tensor::Tensor;
 
-/// Rows that one warp adds up in the first stage of an ordered column sum: `ROWS_PER_PARTIAL` of `common.cuh`.
-const ROWS_PER_PARTIAL: usize = 64;
+/// Rows that one block adds up in the first stage of an ordered column sum: `ROWS_PER_PARTIAL` of `common.cuh`.
+const ROWS_PER_PARTIAL: usize = 128;
+/// Columns that one warp owns: `SPAN` of `columns.cuh`.
+const SPAN: usize = 256;
 
-/// A warp per row.
-fn rows(n: usize) -> Grid {
-    Grid::new([n.div_ceil(4) as u32, 1, 1], [32, 4, 1])
-}
+/// Warps of a block at most, where rows take as many as they have spans: `MOST_WARPS` of `columns.cuh`.
+const MOST_WARPS: usize = 12;
 
-/// A warp per 64 rows and 32 columns, or, where 16 bytes of them divide a row, a thread takes these at a time.
-fn columns(n: usize, c: usize, dtype: DType) -> Grid {
-    let width = if c.is_multiple_of(dtype.per_access()) { 32 * dtype.per_access() } else { 32 };
-    Grid::new([c.div_ceil(width) as u32, n.div_ceil(ROWS_PER_PARTIAL) as u32, 1], [32, 1, 1])
+/// Four warps per 128 rows and 256 columns.
+fn columns(n: usize, c: usize) -> Grid {
+    Grid::new([c.div_ceil(SPAN) as u32, n.div_ceil(ROWS_PER_PARTIAL) as u32, 1], [32, 1, 4])
 }
 
 /// Second stage of a column sum: adds the partial rows `[P, C]` into a gradient `[C]` with the op's own `kernel` for the

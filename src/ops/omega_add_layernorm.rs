@@ -1,5 +1,6 @@
 //! Residual add and norm: Post-LN, Admin, Pre-LN, ReZero. Kernels and maths: `kernels/omega_add_layernorm.cu`.
 
+use super::{MOST_WARPS, SPAN};
 use crate::device::Grid;
 use crate::error::{Error, Result};
 use crate::rng::Dropout;
@@ -8,9 +9,6 @@ use crate::tensor::{DType, Tensor};
 use crate::{args, by_dtype};
 
 const OP: &str = "omega_add_layernorm";
-/// Columns of a warp, and warps of a block: `SPAN` and `MOST_WARPS` of `kernels/columns.cuh`.
-const SPAN: usize = 256;
-const MOST_WARPS: usize = 12;
 /// Rows that a group of warps goes through in the forward pass.
 const ROWS_FORWARD: usize = 8;
 /// Rows of one partial column sum in the backward pass, at most. Written and read, the partial sums of 128 rows are
