@@ -313,6 +313,24 @@ pub(crate) fn address(index: usize, offset: u64) -> u64 {
     (index as u64 + FIRST) << OFFSET_BITS | offset
 }
 
+/// What is wrong with a global address, and what to do.
+pub(crate) fn describe(blocks: &[Block], address: u64) -> (&'static str, &'static str) {
+    match nearest(blocks, address) {
+        Some((_, block, _)) if block.base.is_null() => {
+            ("access to freed memory", "the host has freed it before the launch: free it after the last use")
+        }
+        Some((_, _, offset)) if offset < 0 => ("access before an allocation", "is an index negative?"),
+        Some((_, _, offset)) if offset > i32::MAX as i64 => {
+            ("access far past an allocation", "has an index wrapped: is it unsigned, and below zero?")
+        }
+        Some(_) => ("access past an allocation", "is a bounds guard missing?"),
+        None if address < 1 << 16 => {
+            ("access through a null pointer", "was the pointer never set, or null on purpose?")
+        }
+        None => ("access outside of device memory", "is it a host pointer, or no pointer at all?"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -330,23 +348,5 @@ mod tests {
         }
         // The last allocation that there may be stays clear of the constants' window.
         assert!(self::address(MOST - 1, u64::MAX >> (64 - OFFSET_BITS)) < CONST_WINDOW);
-    }
-}
-
-/// What is wrong with a global address, and what to do.
-pub(crate) fn describe(blocks: &[Block], address: u64) -> (&'static str, &'static str) {
-    match nearest(blocks, address) {
-        Some((_, block, _)) if block.base.is_null() => {
-            ("access to freed memory", "the host has freed it before the launch: free it after the last use")
-        }
-        Some((_, _, offset)) if offset < 0 => ("access before an allocation", "is an index negative?"),
-        Some((_, _, offset)) if offset > i32::MAX as i64 => {
-            ("access far past an allocation", "has an index wrapped: is it unsigned, and below zero?")
-        }
-        Some(_) => ("access past an allocation", "is a bounds guard missing?"),
-        None if address < 1 << 16 => {
-            ("access through a null pointer", "was the pointer never set, or null on purpose?")
-        }
-        None => ("access outside of device memory", "is it a host pointer, or no pointer at all?"),
     }
 }
