@@ -74,6 +74,9 @@ impl Shape {
     }
 }
 
+/// Makes the case of a size: by device, shape, number within it, type, and whether it is to be counted.
+type Make = fn(&Device, &Shape, usize, DType, bool) -> Result<Box<dyn Case>>;
+
 /// An op of the registry: its cases for a device, a shape and a type.
 pub struct Op {
     pub name: &'static str,
@@ -82,7 +85,7 @@ pub struct Op {
     /// How many sizes a shape stands for; none if the op has none of that shape.
     sizes: fn(&Shape) -> Option<usize>,
     /// The case of the size of this number; `true` for the counted one.
-    case: fn(&Device, &Shape, usize, DType, bool) -> Result<Box<dyn Case>>,
+    case: Make,
 }
 
 fn sizes_of<T: Bench>(shape: &Shape) -> Option<Vec<T::Size>> {
@@ -94,7 +97,7 @@ fn sizes_of<T: Bench>(shape: &Shape) -> Option<Vec<T::Size>> {
 }
 
 impl Op {
-    fn of<T: Bench>(case: fn(&Device, &Shape, usize, DType, bool) -> Result<Box<dyn Case>>) -> Op {
+    fn of<T: Bench>(case: Make) -> Op {
         let sizes = |shape: &Shape| sizes_of::<T>(shape).map(|sizes| sizes.len());
         Op { name: T::NAME, extents: T::EXTENTS, why: T::WHY, sizes, case }
     }
