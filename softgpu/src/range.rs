@@ -55,7 +55,9 @@ impl Ranges {
         let inside = |range: Option<&Range>, margin: i64| {
             range.is_some_and(|(low, high)| low - margin >= bounds.0 && high + margin <= bounds.1)
         };
-        inside(self.any.get(&(at, field)), 0) || inside(self.there.get(&(at, field)), 31 * stride.abs())
+        // The bounds of all integers are those of nothing known, or of what may have wrapped.
+        let any = self.any.get(&(at, field)).filter(|&&range| range != ALL);
+        inside(any, 0) || inside(self.there.get(&(at, field)), 31 * stride.abs())
     }
 }
 

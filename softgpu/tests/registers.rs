@@ -92,3 +92,65 @@ fn parts_of_a_load_do_not_share() {
         }
     }
 }
+
+/// An index of the lanes `base`, `base + stride`, … in 32 bits is widened and is an address, of which only some lanes make
+/// use: those of which the widened index is `shift` more than a place in the data. Were the others' taken for
+/// places in a row with these, although the index wraps between them, the access would stray.
+fn widened(index: &str, widen: &str, guard: &str, params: [i32; 3], lanes: std::ops::Range<usize>, first: i64) {
+    let body = format!(
+        "{index} {widen} add.u64 %d1, %p0, %d0; {guard}
+         ld.global.u32 %r9, [%d1+{}]; cvt.u64.u32 %d2, %r9; st.global.u64 [%o+1024], %d2;",
+        first.wrapping_neg() as i32
+    );
+    // What does not fit the instruction's offset comes on top.
+    let rest = first.wrapping_neg().wrapping_sub(first.wrapping_neg() as i32 as i64);
+    let body = body.replace("add.u64 %d1, %p0, %d0;", &format!("add.u64 %d1, %p0, %d0; add.u64 %d1, %d1, {rest};"));
+    let data = data();
+    let got = run(&body, &data, params);
+    for lane in 0..32 {
+        let expected = if lanes.contains(&lane) { data[lane - lanes.start] as u64 } else { 0 };
+        assert_eq!(got[8 * lane], expected, "lane {lane}: {body} {params:?}");
+    }
+}
+
+#[test]
+fn indices_that_wrap_are_widened_lane_by_lane() {
+    const BIG: i32 = 1 << 30;
+    let index = "shl.b32 %r0, %t, 2; add.u32 %r1, %a, %b; add.u32 %r2, %r1, %r0;";
+    let [signed, unsigned] = ["cvt.s64.s32 %d0, %r2;", "cvt.u64.u32 %d0, %r2;"];
+    let from_10 = "setp.lt.u32 %q0, %t, 10; @%q0 bra $END;";
+    let min = i32::MIN as i64;
+    // Past 2^31 - 1 at lane 10, by parameters that a plan may assume and by one that it may not.
+    widened(index, signed, from_10, [BIG, BIG - 40, 0], 10..32, min);
+    widened(index, signed, from_10, [i32::MAX - 39, 0, 0], 10..32, min);
+    // Past 2^32 - 1.
+    widened(index, unsigned, from_10, [-40, 0, 0], 10..32, 0);
+    // By a product, and by a shift.
+    let product = "mul.lo.u32 %r1, %a, 2; sub.u32 %r1, %r1, 40; shl.b32 %r0, %t, 2; add.u32 %r2, %r1, %r0;";
+    widened(product, signed, from_10, [BIG, 0, 0], 10..32, min);
+    let shifted = "shl.b32 %r1, %a, 1; sub.u32 %r1, %r1, 40; shl.b32 %r0, %t, 2; add.u32 %r2, %r1, %r0;";
+    widened(shifted, signed, from_10, [BIG, 0, 0], 10..32, min);
+    // Kept below a bound by the branch: what has wrapped is below it too; and not by an unsigned bound of -5.
+    widened(index, signed, "setp.ge.s32 %q0, %r2, %n; @%q0 bra $END;", [BIG, BIG - 40, BIG], 10..32, min);
+    widened(
+        index,
+        signed,
+        "setp.ge.u32 %q0, %r2, %n; @%q0 bra $END; setp.lt.u32 %q1, %t, 10; @%q1 bra $END;",
+        [BIG, BIG - 40, -5],
+        10..32,
+        min,
+    );
+    // Not below it.
+    widened(index, signed, "setp.lt.s32 %q0, %r2, %n; @!%q0 bra $END;", [BIG, BIG - 40, 0], 10..32, min);
+    widened(
+        index,
+        signed,
+        "setp.lt.s32 %q0, %r2, %n; @%q0 bra $END; setp.ge.u32 %q1, %t, 10; @%q1 bra $END;",
+        [BIG, BIG - 40, 0],
+        0..10,
+        min.wrapping_neg() - 40,
+    );
+    // An index that a guard keeps.
+    let kept = "mov.u32 %r2, 4; setp.eq.u32 %q2, %n, 1; shl.b32 %r0, %t, 2; add.u32 %r1, %a, %b; @%q2 mov.u32 %r2, %r1; add.u32 %r2, %r2, %r0;";
+    widened(kept, signed, from_10, [BIG, BIG - 40, 1], 10..32, min);
+}
