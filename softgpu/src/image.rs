@@ -233,8 +233,8 @@ fn sections(elf: &[u8]) -> Option<Vec<Section<'_>>> {
     (0..count).map(section).collect()
 }
 
-/// Attribute of a section `.nv.info`: a symbol's number and its registers. Attributes have a form, a code and 2 bytes, which
-/// for the form [`SIZED`] are the length of what follows. As ptxas 13.0 writes them.
+/// Attribute of a section `.nv.info`: a symbol's number and its registers. Attributes have a form, a code and 2 bytes,
+/// which for the form [`SIZED`] are the length of what follows. As ptxas 13.0 writes them.
 const REGISTER_COUNT: u8 = 0x2f;
 const SIZED: u8 = 4;
 /// From sm_90 on, the section of a kernel's shared memory starts with what the system takes of every block.

@@ -1,12 +1,12 @@
-//! What the plan does with registers: which share a place, and which are a base plus lane times stride. Made to fail where
-//! the liveness or the ranges behind it are wrong.
+//! What the plan does with registers: which share a place, and which are a base plus lane times stride. Made to fail
+//! where the liveness or the ranges behind it are wrong.
 
 #![allow(clippy::unwrap_used)] // a panic in a test is its report
 
 use softgpu::{Launch, Memory, Module, launch};
 
-/// Runs `body` on one warp; `%p0` points to 32 × 8 words of input `data` and, behind them, of 64-bit output, which starts
-/// as zeros; `%a %b %n` are parameters.
+/// Runs `body` on one warp; `%p0` points to 32 × 8 words of input `data` and, behind them, of 64-bit output, which
+/// starts as zeros; `%a %b %n` are parameters.
 fn run(body: &str, data: &[u32], [a, b, n]: [i32; 3]) -> Vec<u64> {
     let text = format!(
         ".version 8.0\n.target sm_80\n.address_size 64\n\
@@ -93,8 +93,8 @@ fn parts_of_a_load_do_not_share() {
     }
 }
 
-/// An index of the lanes `base`, `base + stride`, … in 32 bits is widened and is an address, of which only some lanes make
-/// use: those of which the widened index is `shift` more than a place in the data. Were the others' taken for
+/// An index of the lanes `base`, `base + stride`, … in 32 bits is widened and is an address, of which only some lanes
+/// make use: those of which the widened index is `shift` more than a place in the data. Were the others' taken for
 /// places in a row with these, although the index wraps between them, the access would stray.
 fn widened(index: &str, widen: &str, guard: &str, params: [i32; 3], lanes: std::ops::Range<usize>, first: i64) {
     let body = format!(
