@@ -27,9 +27,8 @@ impl Bench for OfRows {
         <[usize; 2]>::try_from(extents).ok().map(Into::into)
     }
 
-    /// In f32: profiles are, whatever the type of the model.
-    fn new(dev: &Device, (n, c): Self::Size, _: DType) -> Result<Self> {
-        Ok(OfRows { x: dev.upload(&values(n * c, 1), &[n, c])?, scale: dev.upload(&values(c, 2), &[c])? })
+    fn new(dev: &Device, (n, c): Self::Size, dtype: DType) -> Result<Self> {
+        Ok(OfRows { x: dev.upload_as(&values(n * c, 1), &[n, c], dtype)?, scale: dev.upload(&values(c, 2), &[c])? })
     }
 
     fn shape(&self) -> String {
@@ -37,7 +36,7 @@ impl Bench for OfRows {
     }
 
     fn work(&self) -> Vec<Work> {
-        vec![Work::new("moments", self.x.bytes(), self.x.numel())]
+        vec![Work::new("moments", self.x.bytes() + 8 * self.x.dims()[0], self.x.numel())]
     }
 }
 
@@ -48,7 +47,7 @@ impl Update for OfRows {
 
     fn check(&self, dev: &Device) -> Result<Vec<Figure>> {
         let got = moments(dev, &self.x, Some(&self.scale))?;
-        let (x, scale) = (wide(&dev.read::<f32>(&self.x)?), wide(&dev.read::<f32>(&self.scale)?));
+        let (x, scale) = (wide(&dev.read_wide(&self.x)?), wide(&dev.read::<f32>(&self.scale)?));
         let (mean, var) = reference::moments::forward(&x, &scale);
         // The mean of numbers around zero nearly cancels: it is measured against their spread.
         let mean = Figure::of("mean", &[got.mean as f32, got.var.sqrt() as f32], &[mean, var.sqrt()], 1e-6);

@@ -27,18 +27,6 @@ impl Bench for Admin {
     type Size = (usize, usize);
     const SMALL: &'static [Self::Size] = &[(133, 45), (70, 264)];
     const MODEL: &'static [Self::Size] = &[(4096, 512), (4096, 1024), (4096, 256)];
-    const WHY: &'static [(&'static str, &'static str)] = &[
-        (
-            "omega_add_layernorm_fwd",
-            "the warps of a row read the four f32 vectors again after every 8 rows, from the caches; more rows would be \
-             fewer warps than a GPU has room for",
-        ),
-        (
-            "omega_add_layernorm_bwd",
-            "the warps of a row read three f32 vectors again for every tenth part of 128 rows, from the caches",
-        ),
-    ];
-
     fn size(extents: &[usize]) -> Option<Self::Size> {
         <[usize; 2]>::try_from(extents).ok().map(Into::into)
     }

@@ -8,7 +8,6 @@
 
 constexpr int COLUMNS = 8;
 constexpr int SPAN = WARP * COLUMNS;
-constexpr int MOST_WARPS = 12;            // of a block: 384 threads may have 168 registers each
 constexpr int SLOT = SPAN + SPAN / WARP;  // floats in shared memory for the SPAN of a warp, skewed
 
 template <int V> struct Own {
@@ -73,27 +72,5 @@ template <int V> __device__ __forceinline__ void store_columns(float* out, const
         float s = 0.f;
         for (int z = 0; z < blockDim.z; z++) s += slots[(z * warps + threadIdx.y) * SLOT + in_slot(c)];
         if (threadIdx.y * SPAN + c < C) out[threadIdx.y * SPAN + c] = s;
-    }
-}
-
-// Sums over a row of each of `s`, in all its lanes. Rows of several warps add their sums in order; `turn` counts the
-// calls, as two buffers take turns: a warp that is in the next call has passed the barrier of this one.
-struct RowSums {
-    float partial[2][MOST_WARPS][2];
-};
-template <int COUNT> __device__ __forceinline__ void row_sum(float (&s)[COUNT], RowSums& shared, int& turn) {
-#pragma unroll
-    for (int i = 0; i < COUNT; i++) s[i] = warp_sum(s[i]);
-    if (blockDim.y == 1) return;
-    float(*partial)[2] = shared.partial[turn++ & 1] + threadIdx.z * blockDim.y;
-    if (threadIdx.x == 0)
-#pragma unroll
-        for (int i = 0; i < COUNT; i++) partial[threadIdx.y][i] = s[i];
-    // The warps of this row only; others may have more rows or fewer.
-    asm volatile("bar.sync %0, %1;" ::"r"(threadIdx.z + 1), "r"(blockDim.y * WARP) : "memory");
-#pragma unroll
-    for (int i = 0; i < COUNT; i++) {
-        s[i] = 0.f;
-        for (int w = 0; w < blockDim.y; w++) s[i] += partial[w][i];
     }
 }

@@ -1,7 +1,7 @@
 //! Residual add and norm: Post-LN, Admin, Pre-LN, ReZero. Kernels and maths: `kernels/omega_add_layernorm.cu`.
 
-use super::{MOST_WARPS, SPAN};
-use crate::device::Grid;
+use super::Layout;
+use crate::device::{Device, Grid};
 use crate::error::{Error, Result};
 use crate::rng::Dropout;
 use crate::tape::{Backward, BackwardCx, Slot, Tape, Var};
@@ -9,11 +9,10 @@ use crate::tensor::{DType, Tensor};
 use crate::{args, by_dtype};
 
 const OP: &str = "omega_add_layernorm";
-/// Rows that a group of warps goes through in the forward pass.
-const ROWS_FORWARD: usize = 8;
-/// Rows of one partial column sum in the backward pass, at most. Written and read, the partial sums of 128 rows are
-/// 0.25 bytes per element, a fortieth of the least that the pass can move in a 2-byte type.
-const ROWS_BACKWARD: usize = 128;
+/// Vectors that the forward pass and the backward pass keep in shared memory.
+const STAGED: [usize; 2] = [4, 3];
+/// Of a block, each with up to 168 registers a thread.
+const BACKWARD_WARPS: usize = 8;
 
 /// What happens to a branch output before it is added: `dropout(f + bias)`, bias `[C]`.
 #[derive(Clone, Copy)]
@@ -50,9 +49,9 @@ struct Saved {
 
 const NO_SUBLAYER: Sublayer = Sublayer { bias: None, drop: Dropout::NONE };
 
-/// `y = LN(ω⊙x + α·dropout(f + b))`: x, f, y `[N, C]` of the activations' type, omega `[C]` (none: 1) and alpha `[1]`
-/// (none: 1) f32. The sum and its norm are computed in f32, whatever the type. Post-LN, Admin and rezero-post-LN.
-/// Errors: `Shape` and `DType` name the operand, C is at most 3,072; `Device`.
+/// `y = LN(ω⊙x + α·dropout(f + b))`: x, f, y `[N, C]`, omega `[C]` (none: 1), alpha `[1]` (none: 1). Post-LN, Admin and
+/// rezero-post-LN. x, f and y are of the activations' type, the vectors f32. Keeps x and f alive. Errors: `Shape` and `DType`
+/// name the operand; `Device`.
 #[rustfmt::skip]
 pub fn post_ln(
     t: &mut Tape, x: Var, f: Var, sublayer: Sublayer, omega: Option<Var>, alpha: Option<Var>, norm: Norm, eps: f32,
@@ -61,19 +60,19 @@ pub fn post_ln(
     Ok(run(t, form, eps)?.0)
 }
 
-/// `h = x + dropout(f + b)` and `LN(h)`, in that order. Errors as [`post_ln`].
+/// `h = x + dropout(f + b)` and `LN(h)`, in that order. Types and errors as [`post_ln`].
 pub fn pre_ln(t: &mut Tape, x: Var, f: Var, sublayer: Sublayer, norm: Norm, eps: f32) -> Result<(Var, Var)> {
     let form = Form { x, f: Some(f), sublayer, omega: None, alpha: None, norm: Some(norm), keeps_h: true };
     let (h, y) = run(t, form, eps)?;
     Ok((h, y.unwrap_or(h)))
 }
 
-/// `h = x + α·dropout(f + b)`, without a norm. Errors as [`post_ln`].
+/// `h = x + α·dropout(f + b)`, without a norm. Types and errors as [`post_ln`].
 pub fn rezero(t: &mut Tape, x: Var, f: Var, sublayer: Sublayer, alpha: Option<Var>) -> Result<Var> {
     Ok(run(t, Form { x, f: Some(f), sublayer, omega: None, alpha, norm: None, keeps_h: true }, 0.0)?.0)
 }
 
-/// `y = LN(x)`. Errors as [`post_ln`].
+/// `y = LN(x)`. Types and errors as [`post_ln`].
 pub fn layernorm(t: &mut Tape, x: Var, norm: Norm, eps: f32) -> Result<Var> {
     let form = Form { x, f: None, sublayer: NO_SUBLAYER, omega: None, alpha: None, norm: Some(norm), keeps_h: false };
     Ok(run(t, form, eps)?.0)
@@ -82,47 +81,27 @@ pub fn layernorm(t: &mut Tape, x: Var, norm: Norm, eps: f32) -> Result<Var> {
 impl Form {
     fn check(&self, t: &Tape) -> Result<[usize; 2]> {
         let [n, c] = t.dims(OP, "x", self.x)?;
-        if c > SPAN * MOST_WARPS {
-            return Err(Error::shape(OP, "x", &[n, c], &[n, SPAN * MOST_WARPS])
-                .hint(format!("the width may be {} at most", SPAN * MOST_WARPS)));
+        let vectors = [
+            ("omega", self.omega),
+            ("bias", self.sublayer.bias),
+            ("gain", self.norm.map(|norm| norm.gain)),
+            ("norm bias", self.norm.map(|norm| norm.bias)),
+        ];
+        for (name, v) in vectors.into_iter().filter_map(|(name, v)| Some((name, v?))) {
+            t.expect(OP, name, v, &[c])?;
+            t.expect_dtype(OP, name, v, DType::F32)?;
         }
         t.expect_activation(OP, "x", self.x)?;
         if let Some(f) = self.f {
             t.expect(OP, "f", f, &[n, c])?;
             t.expect_activation(OP, "f", f)?;
         }
-        let vectors = [
-            ("omega", self.omega, c),
-            ("alpha", self.alpha, 1),
-            ("bias", self.sublayer.bias, c),
-            ("gain", self.norm.map(|norm| norm.gain), c),
-            ("norm bias", self.norm.map(|norm| norm.bias), c),
-        ];
-        for (name, v, length) in vectors.into_iter().filter_map(|(name, v, length)| Some((name, v?, length))) {
-            t.expect(OP, name, v, &[length])?;
-            t.expect_dtype(OP, name, v, DType::F32)?;
+        if let Some(alpha) = self.alpha {
+            t.expect(OP, "alpha", alpha, &[1])?;
+            t.expect_dtype(OP, "alpha", alpha, DType::F32)?;
         }
         Ok([n, c])
     }
-
-    /// The vectors that have a gradient over all rows, in the order of the kernel's planes: ω, γ, β, b.
-    fn planes(&self) -> [Option<Var>; 4] {
-        [self.omega, self.norm.map(|norm| norm.gain), self.norm.map(|norm| norm.bias), self.sublayer.bias]
-    }
-}
-
-/// Blocks of groups of warps, each warp with columns of its own in a row: `warps` of them at most, and as many groups
-/// of `rows` rows as are needed. A block holds rows · (its groups) rows, or, if `shared`, `rows` rows.
-fn grid(n: usize, c: usize, warps: usize, rows: usize, shared: bool) -> Grid {
-    let per_row = c.div_ceil(SPAN).max(1);
-    let groups = (warps / per_row).max(1);
-    let per_block = if shared { rows } else { rows * groups };
-    Grid::new([n.div_ceil(per_block) as u32, 1, 1], [32, per_row as u32, groups as u32])
-}
-
-/// Rows of one partial sum: fewer where there are few rows, so that a GPU has 32 blocks all the same.
-pub fn rows_per_partial(n: usize) -> usize {
-    n.div_ceil(32).next_power_of_two().clamp(16, ROWS_BACKWARD)
 }
 
 /// Launches the forward pass; the outputs are (y, none), (h, none) or (h, y).
@@ -133,17 +112,18 @@ fn run(t: &mut Tape, form: Form, eps: f32) -> Result<(Var, Option<Var>)> {
     let y = form.norm.map(|_| t.alloc(&[n, c])).transpose()?;
     let stats = if form.norm.is_some() { n } else { 0 };
     let (mu, r) = (t.alloc_f32(&[stats])?, t.alloc_f32(&[stats])?);
-    let keep = (drop.p > 0.0).then(|| t.alloc_of(&[n, c.div_ceil(32)], DType::I32)).transpose()?;
+    let layout = Layout::new(c, t.dtype());
+    let keep = (drop.p > 0.0).then(|| t.alloc_of(&[n, layout.keep_words(c)], DType::I32)).transpose()?;
     let value = |v: Option<Var>| v.map(|v| t.value(v));
     let (gain, bias) = (value(form.norm.map(|m| m.gain)), value(form.norm.map(|m| m.bias)));
     let (b, omega, alpha) = (value(form.sublayer.bias), value(form.omega), value(form.alpha));
+    let (grid, per_block) = layout.rows(n, STAGED[0]);
     #[rustfmt::skip]
     let list = args![
         y.as_ref(), h.as_ref(), &mu, &r, keep.as_ref(), t.value(form.x), value(form.f), b, omega, alpha, gain, bias,
-        n, c, ROWS_FORWARD, eps, drop.threshold(), drop.scale(), rng.seed, drop.site, rng.step,
+        n, c, layout.packs, per_block, eps, drop.threshold(), drop.scale(), rng.seed, drop.site, rng.step,
     ];
-    let grid = grid(n, c, 8, ROWS_FORWARD, false);
-    // SAFETY: shapes are checked; the kernel touches rows < n and columns < c, and stores bits only where there is `keep`.
+    // SAFETY: shapes and types are checked; the kernel touches rows < n and columns < c, and bits where there is `keep`.
     unsafe { t.dev().launch(by_dtype!("omega_add_layernorm_fwd", t.dtype()), grid, list) }?;
     let saved = Saved { form, keep, mu, r };
     Ok(match (h, y) {
@@ -168,57 +148,74 @@ impl Backward for Saved {
         let (dev, x) = (cx.dev().clone(), cx.value(form.x));
         let (n, c) = (x.dims()[0], x.dims()[1]);
         let value = |cx: &BackwardCx, v: Option<Var>| v.map(|v| cx.value(v));
-        let [f, b, omega, alpha, gain] =
-            [form.f, form.sublayer.bias, form.omega, form.alpha, form.norm.map(|m| m.gain)].map(|v| value(cx, v));
-        let rows = rows_per_partial(n);
-        let grid = grid(n, c, MOST_WARPS, rows, true);
-        let partials = dev.tensor(&[4, grid.grid[0] as usize, c], DType::F32)?;
-        let dalpha_rows = form.alpha.map(|_| dev.tensor(&[n], DType::F32)).transpose()?;
+        let (omega, alpha, f) = (value(cx, form.omega), value(cx, form.alpha), value(cx, form.f));
+        let (b, gain) = (value(cx, form.sublayer.bias), value(cx, form.norm.map(|norm| norm.gain)));
+        let layout = Layout::new(c, x.dtype());
+        let (grid, per_block) = backward_grid(layout, n, c);
+        let blocks = grid.grid[0] as usize;
+        let partials = dev.tensor(&[blocks, 4, c], DType::F32)?;
+        let dalpha_rows = form.alpha.map(|_| dev.tensor(&[blocks], DType::F32)).transpose()?;
         let dx = cx.slot(form.x)?;
         let df = form.f.map(|f| cx.slot(f)).transpose()?;
         let (to_f, add_f) = (df.as_ref().map(|s| &s.grad), df.as_ref().is_some_and(|s| s.accumulate));
-        let wanted = form.planes();
-        let planes = wanted.iter().enumerate().map(|(p, v)| i32::from(v.is_some()) << p).sum::<i32>();
         #[rustfmt::skip]
         let list = args![
-            &dx.grad, to_f, &partials, dalpha_rows.as_ref(), g.as_ref(), e.as_ref(), &x, f.as_ref(),
-            self.keep.as_ref(), &self.mu, &self.r, b.as_ref(), omega.as_ref(), alpha.as_ref(), gain.as_ref(),
-            n, c, rows, form.sublayer.drop.scale(), dx.accumulate, add_f, planes,
+            &dx.grad, to_f, &partials, dalpha_rows.as_ref(), g.as_ref(), e.as_ref(), &x, f.as_ref(), self.keep.as_ref(),
+            &self.mu, &self.r, b.as_ref(), omega.as_ref(), alpha.as_ref(), gain.as_ref(), n, c, layout.packs, per_block,
+            form.sublayer.drop.scale(), dx.accumulate, add_f,
         ];
-        // SAFETY: all [N, C] operands have x's shape, checked in the forward pass; row statistics have n entries, and
-        // each plane of partial sums a row for every block.
+        // SAFETY: all [N, C] operands have x's shape and type, checked in the forward pass; each block has its partial sums.
         unsafe { dev.launch(by_dtype!("omega_add_layernorm_bwd", x.dtype()), grid, list) }?;
-        self.reduce(cx, &partials, wanted)?;
-        match (form.alpha, dalpha_rows) {
-            (Some(alpha), Some(rows)) => {
-                let to = cx.slot(alpha)?;
-                let list = args![&to.grad, &rows, n, to.accumulate];
-                let kernel = by_dtype!("omega_add_layernorm_bwd_alpha", to.grad.dtype());
-                // SAFETY: `rows` has n entries, the gradient one.
-                unsafe { dev.launch(kernel, Grid::new([1; 3], [32, 1, 1]), list) }
-            }
-            _ => Ok(()),
+        let vectors = [
+            form.omega,
+            form.norm.map(|norm| norm.gain),
+            form.norm.map(|norm| norm.bias),
+            form.sublayer.bias,
+            form.alpha,
+        ];
+        let mut slots: [Option<Slot>; 5] = [const { None }; 5];
+        for (slot, v) in slots.iter_mut().zip(vectors) {
+            *slot = v.map(|v| cx.slot(v)).transpose()?;
         }
+        reduce(&dev, &slots, &partials, dalpha_rows.as_ref())
     }
 }
 
-impl Saved {
-    /// Adds the partial sums `[4, P, C]` into the gradients of `wanted`.
-    fn reduce(&self, cx: &mut BackwardCx, partials: &Tensor, wanted: [Option<Var>; 4]) -> Result<()> {
-        let [_, p, c] = partials.dims()[..] else { unreachable!("partial sums are made with three dimensions") };
-        let mut slots: [Option<Slot>; 4] = Default::default();
-        for (slot, v) in slots.iter_mut().zip(wanted) {
-            *slot = v.map(|v| cx.slot(v)).transpose()?;
-        }
-        let Some(dtype) = slots.iter().flatten().map(|slot| slot.grad.dtype()).next() else { return Ok(()) };
-        let accumulate = slots
-            .iter()
-            .enumerate()
-            .map(|(at, slot)| i32::from(slot.as_ref().is_some_and(|slot| slot.accumulate)) << at);
-        let [omega, gain, bias, b] = slots.each_ref().map(|slot| slot.as_ref().map(|slot| &slot.grad));
-        let list = args![omega, gain, bias, b, partials, p, c, accumulate.sum::<i32>()];
-        let grid = Grid::new([c.div_ceil(128) as u32, 4, 1], [128, 1, 1]);
-        // SAFETY: gradients have C elements of one type, that of the flat gradient.
-        unsafe { cx.dev().launch(by_dtype!("omega_add_layernorm_bwd_reduce", dtype), grid, list) }
+/// Rows that a block of the backward pass adds up. 96 keep the partial sums, four of every column for each block, to 3 % of
+/// the bytes of 2-byte operands, and 4,096 rows still make 43 blocks. The sums depend on this number, and it on n alone.
+pub fn rows_per_partial(n: usize) -> usize {
+    (n / 40).clamp(32, 96).max(n.div_ceil(256))
+}
+
+/// The grid of the backward pass and the rows of a block.
+fn backward_grid(layout: Layout, n: usize, c: usize) -> (Grid, usize) {
+    let per_block = rows_per_partial(n);
+    if layout.packs == 0 {
+        let warps = c.div_ceil(32).clamp(1, BACKWARD_WARPS);
+        return (Layout { warps, ..layout }.grid(n, 1, per_block, 0), per_block);
     }
+    let groups = layout.groups(BACKWARD_WARPS);
+    // The vectors; after the last row, the sums of half of the groups: four of each column, of 4 bytes.
+    (layout.grid(n, groups, per_block, layout.columns() * (4 * STAGED[1]).max(8 * groups)), per_block)
+}
+
+/// Adds partial sums `[P, 4, C]` and `[P]` into the gradients of ω, γ, β, b and α, those that there are; all of one type.
+fn reduce(dev: &Device, slots: &[Option<Slot>; 5], partials: &Tensor, dalpha_rows: Option<&Tensor>) -> Result<()> {
+    let Some(first) = slots.iter().flatten().next() else { return Ok(()) };
+    let (dtype, dims) = (first.grad.dtype(), partials.dims());
+    if let Some(other) = slots.iter().flatten().find(|slot| slot.grad.dtype() != dtype) {
+        return Err(Error::dtype(OP, "a vector's gradient", other.grad.dtype().suffix(), dtype.suffix()));
+    }
+    let mut addresses: Vec<u64> = slots.iter().flatten().map(|slot| slot.grad.ptr()).collect();
+    addresses.sort_unstable();
+    if addresses.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(Error::tape(format!("{OP}: two of its vectors are one variable")));
+    }
+    let accumulate = (0..).zip(slots).map(|(bit, slot)| u32::from(slot.as_ref().is_some_and(|s| s.accumulate)) << bit);
+    let accumulate = accumulate.sum::<u32>();
+    let [domega, dgamma, dbeta, dbias, dalpha] = slots.each_ref().map(|slot| slot.as_ref().map(|slot| &slot.grad));
+    let list = args![domega, dgamma, dbeta, dbias, dalpha, partials, dalpha_rows, dims[0], dims[2], accumulate];
+    let grid = Grid::new([dims[2].div_ceil(32) as u32, 5, 1], [32, 8, 1]);
+    // SAFETY: gradients have C elements, dα one, as the forward pass has checked; partial sums are [P, 4, C] and [P].
+    unsafe { dev.launch(by_dtype!("omega_add_layernorm_bwd_reduce", dtype), grid, list) }
 }

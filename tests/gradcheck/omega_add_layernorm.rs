@@ -5,7 +5,7 @@ use omega::rng::Dropout;
 use omega::tape::Tape;
 use omega::tensor::{DType, Tensor};
 
-use crate::common::tape::{RNG, backward, parameter_of};
+use crate::common::tape::{RNG, backward, parameter, parameter_of};
 use crate::common::{HALVES, check_close, check_differences, check_half, devices, random, rounded};
 
 const EPS: f32 = 1e-5;
@@ -62,138 +62,201 @@ fn reference_against_central_differences() {
     });
 }
 
-/// Outputs (LN(h), h) and gradients x, f, b, omega, alpha, gamma, beta; empty where the form has none.
-fn run(dev: &Device, form: Form, i: &Input, drop: Dropout, accumulate: bool, dtype: DType) -> Vec<Vec<f32>> {
-    let c = i.omega.len();
-    let n = i.x.len() / c;
-    let t = &mut Tape::new(dev, RNG, true).with_dtype(dtype);
-    let [matrix, vector] = [(dtype, dtype), (DType::F32, dtype)];
-    let (x, dx) = parameter_of(t, dev, &i.x, &[n, c], matrix, accumulate);
-    let (f, df) = parameter_of(t, dev, &i.f, &[n, c], matrix, accumulate);
-    let (b, db) = parameter_of(t, dev, &i.b, &[c], vector, accumulate);
-    let (omega, domega) = parameter_of(t, dev, &i.omega, &[c], vector, accumulate);
-    let (alpha, dalpha) = parameter_of(t, dev, &[i.alpha], &[1], vector, accumulate);
-    let (gain, dgain) = parameter_of(t, dev, &i.gamma, &[c], vector, accumulate);
-    let (bias, dbias) = parameter_of(t, dev, &i.beta, &[c], vector, accumulate);
-    let (sublayer, norm) = (Sublayer { bias: Some(b), drop }, Norm { gain, bias });
-    let (g, e) = (random(n * c, 7), random(n * c, 8));
-    let (y, h) = match form {
-        Form::PostLn => (Some(post_ln(t, x, f, sublayer, None, None, norm, EPS).unwrap()), None),
-        Form::Admin => (Some(post_ln(t, x, f, sublayer, Some(omega), None, norm, EPS).unwrap()), None),
-        Form::RezeroPostLn => (Some(post_ln(t, x, f, sublayer, None, Some(alpha), norm, EPS).unwrap()), None),
-        Form::PreLn => {
-            let (h, y) = pre_ln(t, x, f, sublayer, norm, EPS).unwrap();
-            (Some(y), Some(h))
-        }
-        Form::Rezero => (None, Some(rezero(t, x, f, sublayer, Some(alpha)).unwrap())),
-        Form::Norm => {
-            let y = layernorm(t, x, norm, EPS).unwrap();
-            (Some(y), None)
-        }
-    };
-    let read = |v: &Tensor| dev.read_wide(v).unwrap();
-    let mut out = vec![y.map_or(vec![], |v| read(t.value(v))), h.map_or(vec![], |v| read(t.value(v)))];
-    let mut given: Vec<(_, &[f64])> = Vec::new();
-    given.extend(y.map(|v| (v, g.as_slice())));
-    given.extend(h.map(|v| (v, e.as_slice())));
-    backward(t, dev, &given);
-    let (branch, norm) = (form != Form::Norm, form != Form::Rezero);
-    let has_alpha = matches!(form, Form::Rezero | Form::RezeroPostLn);
-    let wanted = [true, branch, branch, form == Form::Admin, has_alpha, norm, norm];
-    let grads = [&dx, &df, &db, &domega, &dalpha, &dgain, &dbias];
-    out.extend(wanted.iter().zip(grads).map(|(&wanted, grad)| if wanted { read(grad) } else { vec![] }));
-    out
+/// One call: its form, operands, dropout, whether the branch has a bias, and the gradients of its outputs.
+struct Case {
+    form: Form,
+    i: Input,
+    drop: Dropout,
+    bias: bool,
+    g: Vec<f64>,
+    e: Vec<f64>,
 }
 
 const NAMES: [&str; 9] = ["y", "h", "dx", "df", "db", "domega", "dalpha", "dgamma", "dbeta"];
+
+impl Case {
+    fn new(form: Form, n: usize, c: usize, p: f32, bias: bool) -> Case {
+        let drop = Dropout { p: if form == Form::Norm { 0.0 } else { p }, site: 5 };
+        let mut i = input(form, n, c, drop);
+        if !bias {
+            i.b.fill(0.0);
+        }
+        let zeros = || vec![0.0; n * c];
+        let g = if form == Form::Rezero { zeros() } else { random(n * c, 7) };
+        let e = if matches!(form, Form::PreLn | Form::Rezero) { random(n * c, 8) } else { zeros() };
+        Case { form, i, drop, bias, g, e }
+    }
+
+    /// Whether the form has each of NAMES.
+    fn has(&self) -> [bool; 9] {
+        let (branch, norm) = (self.form != Form::Norm, self.form != Form::Rezero);
+        let alpha = matches!(self.form, Form::Rezero | Form::RezeroPostLn);
+        let h = matches!(self.form, Form::PreLn | Form::Rezero);
+        [norm, h, true, branch, branch && self.bias, self.form == Form::Admin, alpha, norm, norm]
+    }
+
+    /// What the device makes of it; empty where the form has none. `uses` calls with the same operands.
+    fn run(&self, dev: &Device, dtype: DType, accumulate: bool, uses: usize) -> [Vec<f32>; 9] {
+        let i = &self.i;
+        let c = i.omega.len();
+        let n = i.x.len() / c;
+        let t = &mut Tape::new(dev, RNG, true).with_dtype(dtype);
+        let (x, dx) = parameter_of(t, dev, &i.x, &[n, c], (dtype, dtype), accumulate);
+        let (f, df) = parameter_of(t, dev, &i.f, &[n, c], (dtype, dtype), accumulate);
+        let mut vector =
+            |values: &[f64]| parameter_of(t, dev, values, &[values.len()], (DType::F32, dtype), accumulate);
+        let [(b, db), (omega, domega), (alpha, dalpha)] = [vector(&i.b), vector(&i.omega), vector(&[i.alpha])];
+        let [(gain, dgain), (bias, dbias)] = [vector(&i.gamma), vector(&i.beta)];
+        let (sublayer, norm) = (Sublayer { bias: self.bias.then_some(b), drop: self.drop }, Norm { gain, bias });
+        let mut given: Vec<(_, &[f64])> = Vec::new();
+        let mut out = [const { Vec::new() }; 9];
+        for _ in 0..uses {
+            let (y, h) = match self.form {
+                Form::PostLn => (Some(post_ln(t, x, f, sublayer, None, None, norm, EPS).unwrap()), None),
+                Form::Admin => (Some(post_ln(t, x, f, sublayer, Some(omega), None, norm, EPS).unwrap()), None),
+                Form::RezeroPostLn => (Some(post_ln(t, x, f, sublayer, None, Some(alpha), norm, EPS).unwrap()), None),
+                Form::PreLn => {
+                    let (h, y) = pre_ln(t, x, f, sublayer, norm, EPS).unwrap();
+                    (Some(y), Some(h))
+                }
+                Form::Rezero => (None, Some(rezero(t, x, f, sublayer, Some(alpha)).unwrap())),
+                Form::Norm => (Some(layernorm(t, x, norm, EPS).unwrap()), None),
+            };
+            for (to, v) in out.iter_mut().zip([y, h]) {
+                *to = v.map_or(vec![], |v| dev.read_wide(t.value(v)).unwrap());
+            }
+            given.extend(y.map(|v| (v, self.g.as_slice())));
+            given.extend(h.map(|v| (v, self.e.as_slice())));
+        }
+        backward(t, dev, &given);
+        let read = |v: &Tensor| dev.read_wide(v).unwrap();
+        let grads = [&dx, &df, &db, &domega, &dalpha, &dgain, &dbias];
+        for ((to, grad), has) in out[2..].iter_mut().zip(grads).zip(&self.has()[2..]) {
+            *to = if *has { read(grad) } else { vec![] };
+        }
+        out
+    }
+
+    /// The same of the reference, of inputs as `dtype` holds them.
+    fn reference(&self, dtype: DType) -> [Vec<f64>; 9] {
+        let round = |values: &[f64]| rounded(values, dtype);
+        let i = Input { x: round(&self.i.x), f: round(&self.i.f), ..self.i.clone() };
+        let d = i.backward(&round(&self.g), &round(&self.e));
+        [i.forward(), i.h(), d.x, d.f, d.b, d.omega, vec![d.alpha], d.gamma, d.beta]
+    }
+}
+
 const FORMS: [Form; 6] = [Form::PostLn, Form::Admin, Form::RezeroPostLn, Form::PreLn, Form::Rezero, Form::Norm];
-
-/// What [`run`] should give, of x, f, and the outputs' gradients as `dtype` holds them.
-fn expected(form: Form, i: &Input, dtype: DType) -> [Vec<f64>; 9] {
-    let i = Input { x: rounded(&i.x, dtype), f: rounded(&i.f, dtype), ..i.clone() };
-    let zeros = vec![0.0; i.x.len()];
-    let given = |seed| rounded(&random(i.x.len(), seed), dtype);
-    let g = if form == Form::Rezero { zeros.clone() } else { given(7) };
-    let e = if matches!(form, Form::PreLn | Form::Rezero) { given(8) } else { zeros };
-    let d = i.backward(&g, &e);
-    [i.forward(), i.h(), d.x, d.f, d.b, d.omega, vec![d.alpha], d.gamma, d.beta]
-}
-
-fn dropout(form: Form, p: f32) -> Dropout {
-    Dropout { p: if form == Form::Norm { 0.0 } else { p }, site: 5 }
-}
+/// Rows, columns, dropout, bias. Every layout of the kernels at either type: one to four accesses a lane, one, two and four
+/// warps a row, rows that end within a warp, and widths that do not stay in registers.
+const SHAPES: [(usize, usize, f32, bool); 7] = [
+    (1, 8, 0.0, true),
+    (7, 264, 0.1, true),
+    (133, 45, 0.4, true),
+    (70, 136, 0.1, false),
+    (35, 520, 0.1, true),
+    (5, 1544, 0.0, false),
+    (3, 2056, 0.1, true),
+];
 
 #[test]
 fn device_against_reference() {
     for (dev, form) in devices().iter().flat_map(|dev| FORMS.map(|form| (dev, form))) {
-        for (n, c, p) in [(1, 8, 0.0), (7, 264, 0.1), (133, 45, 0.4), (40, 516, 0.1)] {
-            let drop = dropout(form, p);
-            let i = input(form, n, c, drop);
-            let got = run(dev, form, &i, drop, false, DType::F32);
-            assert_eq!(got, run(dev, form, &i, drop, false, DType::F32), "{form:?}: two runs, the same bits");
-            assert_eq!(got, run(dev, form, &i, drop, true, DType::F32), "{form:?}: adding to zeros");
-            let want = expected(form, &i, DType::F32);
-            for ((name, got), want) in NAMES.iter().zip(&got).zip(&want).filter(|((_, got), _)| !got.is_empty()) {
+        for (n, c, p, bias) in SHAPES {
+            let case = Case::new(form, n, c, p, bias);
+            let got = case.run(dev, DType::F32, false, 1);
+            assert_eq!(got, case.run(dev, DType::F32, false, 1), "{form:?}: two runs, the same bits");
+            assert_eq!(got, case.run(dev, DType::F32, true, 1), "{form:?}: adding to zeros");
+            let (want, has) = (case.reference(DType::F32), case.has());
+            for k in (0..NAMES.len()).filter(|k| has[*k]) {
                 // Measured: 3e-7 of the maximum; dalpha, one sum over all elements that may nearly cancel, 4e-6.
-                let bound = if *name == "dalpha" { 1e-5 } else { 1e-6 };
-                check_close(&format!("{form:?} {n}x{c} {name}"), got, want, bound);
+                let bound = if NAMES[k] == "dalpha" { 1e-5 } else { 1e-6 };
+                check_close(&format!("{form:?} {n}x{c} {}", NAMES[k]), &got[k], &want[k], bound);
             }
         }
     }
 }
 
-/// Measured: 1.0 of the error of rounding once, but for dalpha (one sum over all elements that may nearly cancel).
 #[test]
 fn half_types_against_reference() {
     for (dev, form) in devices().iter().flat_map(|dev| FORMS.map(|form| (dev, form))) {
-        for (dtype, (n, c, p)) in HALVES
-            .iter()
-            .flat_map(|dtype| [(1, 8, 0.0), (7, 264, 0.1), (133, 45, 0.4), (40, 520, 0.1)].map(|size| (*dtype, size)))
-        {
-            let drop = dropout(form, p);
-            let i = input(form, n, c, drop);
-            let got = run(dev, form, &i, drop, false, dtype);
-            assert_eq!(
-                got,
-                run(dev, form, &i, drop, true, dtype),
-                "{form:?}: adding to zeros, two runs, the same bits"
-            );
-            let (exact, of_rounded) = (expected(form, &i, DType::F32), expected(form, &i, dtype));
-            for (at, name) in NAMES.iter().enumerate().filter(|(at, _)| !got[*at].is_empty()) {
-                check_half(&format!("{form:?} {n}x{c} {name}"), &got[at], &exact[at], &of_rounded[at], dtype);
+        for ((n, c, p, bias), dtype) in SHAPES.into_iter().flat_map(|shape| HALVES.map(|dtype| (shape, dtype))) {
+            let case = Case::new(form, n, c, p, bias);
+            let got = case.run(dev, dtype, false, 1);
+            assert_eq!(got, case.run(dev, dtype, true, 1), "{form:?}: adding to zeros, and two runs, the same bits");
+            let (exact, of_rounded, has) = (case.reference(DType::F32), case.reference(dtype), case.has());
+            for k in (0..NAMES.len()).filter(|k| has[*k]) {
+                check_half(&format!("{form:?} {n}x{c} {}", NAMES[k]), &got[k], &exact[k], &of_rounded[k], dtype);
             }
         }
     }
 }
 
-/// ω of 200 takes h far out of f16's range (65,504), and h is never of that type: y is as good as ever. This is what makes
-/// deep Admin safe in f16.
+/// Branch and shortcut may have other users, the op itself here: every gradient comes twice, and the outputs once.
 #[test]
-fn a_large_omega_does_not_overflow_f16() {
+fn two_uses_double_every_gradient() {
+    for (dev, form) in devices().iter().flat_map(|dev| FORMS.map(|form| (dev, form))) {
+        for (n, c) in [(7, 264), (9, 45)] {
+            let case = Case::new(form, n, c, 0.1, true);
+            let (once, twice) = (case.run(dev, DType::F32, false, 1), case.run(dev, DType::F32, false, 2));
+            assert_eq!(once[..2], twice[..2], "{form:?}");
+            for (once, twice) in once[2..].iter().zip(&twice[2..]) {
+                let doubled: Vec<f32> = once.iter().map(|v| 2.0 * v).collect();
+                assert_eq!(&doubled, twice, "{form:?} {n}x{c}");
+            }
+        }
+    }
+}
+
+/// Deep Admin: h = 200·x + f of hundreds to more than f16 can hold. It is f32 inside the op, so y and all gradients are as
+/// close as at an ω of 1. An h that was rounded to f16 would be infinite, and y not a number.
+#[test]
+fn an_omega_of_200_does_not_overflow_f16() {
     for dev in devices() {
-        let (n, c) = (9, 136);
-        let mut i = input(Form::Admin, n, c, Dropout::NONE);
-        i.omega = vec![200.0; c];
-        i.x.iter_mut().for_each(|x| *x *= 500.0);
-        assert!(i.h().iter().any(|h| h.abs() > 65_504.0), "the test needs an h that f16 cannot hold");
-        let got = run(&dev, Form::Admin, &i, Dropout::NONE, false, DType::F16);
-        let (exact, of_rounded) = (expected(Form::Admin, &i, DType::F32), expected(Form::Admin, &i, DType::F16));
-        for at in [0, 3, 4, 7, 8] {
-            check_half(NAMES[at], &got[at], &exact[at], &of_rounded[at], DType::F16);
+        for c in [512, 45] {
+            let n = 40;
+            let mut case = Case::new(Form::Admin, n, c, 0.1, true);
+            case.i.omega.fill(200.0);
+            // Rows of h from about 200·3 up, the last ones past 65,504.
+            case.i.x.iter_mut().enumerate().for_each(|(k, x)| *x *= 3.0 + 5.0 * (k / c) as f64);
+            let largest = case.i.h().iter().fold(0.0_f64, |m, h| m.max(h.abs()));
+            assert!(largest > 65_504.0, "{largest}");
+            let got = case.run(&dev, DType::F16, false, 1);
+            let (exact, of_rounded, has) = (case.reference(DType::F32), case.reference(DType::F16), case.has());
+            for k in (0..NAMES.len()).filter(|k| has[*k]) {
+                check_half(NAMES[k], &got[k], &exact[k], &of_rounded[k], DType::F16);
+            }
         }
     }
 }
 
 #[test]
-fn no_rows_and_widths_that_are_too_much() {
+fn a_wrong_shape_or_type_names_the_operand() {
     for dev in devices() {
-        let i = input(Form::Admin, 0, 16, Dropout::NONE);
-        let got = run(&dev, Form::Admin, &i, Dropout::NONE, true, DType::F32);
-        assert!(got[4..].iter().flatten().all(|g| *g == 0.0), "no rows add nothing");
-        let t = &mut Tape::new(&dev, RNG, true);
-        let (wide, _) = parameter_of(t, &dev, &random(4000, 1), &[1, 4000], (DType::F32, DType::F32), false);
-        let (v, _) = parameter_of(t, &dev, &random(4000, 1), &[4000], (DType::F32, DType::F32), false);
-        let error = layernorm(t, wide, Norm { gain: v, bias: v }, EPS).unwrap_err().to_string();
-        assert!(error.contains("3072"), "{error}");
+        let mut t = Tape::new(&dev, RNG, false).with_dtype(DType::F16);
+        let half = (DType::F16, DType::F16);
+        let (x, _) = parameter_of(&mut t, &dev, &random(6, 1), &[2, 3], half, false);
+        let (f, _) = parameter(&mut t, &dev, &random(6, 2), &[2, 3], false);
+        let (gain, _) = parameter(&mut t, &dev, &random(3, 3), &[3], false);
+        let (bias, _) = parameter(&mut t, &dev, &random(4, 3), &[4], false);
+        let (sublayer, norm) = (Sublayer { bias: None, drop: Dropout::NONE }, Norm { gain, bias: gain });
+        let error = rezero(&mut t, x, f, sublayer, None).unwrap_err().to_string();
+        assert!(error.contains("omega_add_layernorm") && error.contains("`f`"), "{error}");
+        let error = layernorm(&mut t, x, Norm { bias, ..norm }, EPS).unwrap_err().to_string();
+        assert!(error.contains("omega_add_layernorm") && error.contains("`norm bias`"), "{error}");
+    }
+}
+
+#[test]
+fn no_rows_add_nothing() {
+    for (dev, dtype) in devices().iter().flat_map(|dev| [DType::F32, DType::F16].map(|dtype| (dev, dtype))) {
+        for c in [16, 45] {
+            let case = Case::new(Form::Admin, 0, c, 0.1, true);
+            for accumulate in [false, true] {
+                let got = case.run(dev, dtype, accumulate, 1);
+                assert!(got[4..].iter().flatten().all(|g| *g == 0.0), "{got:?}");
+                assert_eq!(got[4].len(), c);
+            }
+        }
     }
 }
