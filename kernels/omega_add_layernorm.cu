@@ -332,7 +332,7 @@ __device__ __forceinline__ void backward_rows(const Backward<T>& a, int per_bloc
             Pack<V> to_x;
 #pragma unroll
             for (int j = 0; j < V; j++) to_x.v[j] = om.v[j] * dh.v[j];
-            if (a.accumulate_x) {
+            if (a.accumulate_x && columns.has(k)) {
                 const Pack<V> before = load_pack<V>(a.dx + i);
 #pragma unroll
                 for (int j = 0; j < V; j++) to_x.v[j] += before.v[j];
@@ -356,13 +356,13 @@ __device__ __forceinline__ void backward_rows(const Backward<T>& a, int per_bloc
                 to_f.v[j] = bits >> (k * V + j) & 1 ? to_branch * dh.v[j] : 0.f;
                 sums[BIAS][k].v[j] += to_f.v[j];
             }
-            if (a.accumulate_f) {
+            if (a.accumulate_f && columns.has(k)) {
                 const Pack<V> before = load_pack<V>(a.df + i);
 #pragma unroll
                 for (int j = 0; j < V; j++) to_f.v[j] += before.v[j];
             }
             if (a.df && columns.has(k)) store_pack<V>(a.df + i, to_f);
-            two_at_a_time<V>(k);
+            __syncwarp();  // keeps ptxas from holding both packs' results at once, for which there are no registers
         }
     }
     add_groups<V, K>(sums, shared);

@@ -76,10 +76,11 @@ impl Layout {
         Grid { shared: shared as u32, ..Grid::new([n.div_ceil(per_block) as u32, 1, 1], block) }
     }
 
-    /// The grid, and the rows of a block, of a pass that leaves no sums over rows and keeps so many vectors in shared memory:
-    /// 64 rows, so that four f32 vectors are 4 % of the traffic of 2-byte operands, or as many as make 64 blocks.
-    fn rows(self, n: usize, vectors: usize) -> (Grid, usize) {
-        let groups = self.groups(16);
+    /// The grid, and the rows of a block, of a pass that leaves no sums over rows, has at most so many warps a block and
+    /// keeps so many vectors in shared memory: 64 rows, so that four f32 vectors are 4 % of the traffic of 2-byte operands,
+    /// or as many as make 64 blocks.
+    fn rows(self, n: usize, warps: usize, vectors: usize) -> (Grid, usize) {
+        let groups = self.groups(warps);
         let per_block = groups * (n / 64 / groups).clamp(1, 64 / groups);
         (self.grid(n, groups, per_block, 4 * vectors * self.columns()), per_block)
     }

@@ -30,7 +30,7 @@ pub fn moments(dev: &Device, x: &Tensor, scale: Option<&Tensor>) -> Result<Momen
     }
     let (mean, m2) = (dev.tensor(&[n], DType::F32)?, dev.tensor(&[n], DType::F32)?);
     let layout = Layout::new(c, x.dtype());
-    let (grid, per_block) = layout.rows(n, 1);
+    let (grid, per_block) = layout.rows(n, 8, 1);
     let list = args![&mean, &m2, x, scale, n, c, layout.packs, per_block];
     // SAFETY: shapes and types are checked; the kernel touches rows < n and columns < c.
     unsafe { dev.launch(by_dtype!("moments", x.dtype()), grid, list) }?;

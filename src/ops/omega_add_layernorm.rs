@@ -11,7 +11,8 @@ use crate::{args, by_dtype};
 const OP: &str = "omega_add_layernorm";
 /// Vectors that the forward pass and the backward pass keep in shared memory.
 const STAGED: [usize; 2] = [4, 3];
-/// Of a block, each with up to 168 registers a thread.
+/// Warps of a block; a thread of the forward pass has up to 94 registers, one of the backward pass up to 168.
+const FORWARD_WARPS: usize = 16;
 const BACKWARD_WARPS: usize = 8;
 
 /// What happens to a branch output before it is added: `dropout(f + bias)`, bias `[C]`.
@@ -117,7 +118,7 @@ fn run(t: &mut Tape, form: Form, eps: f32) -> Result<(Var, Option<Var>)> {
     let value = |v: Option<Var>| v.map(|v| t.value(v));
     let (gain, bias) = (value(form.norm.map(|m| m.gain)), value(form.norm.map(|m| m.bias)));
     let (b, omega, alpha) = (value(form.sublayer.bias), value(form.omega), value(form.alpha));
-    let (grid, per_block) = layout.rows(n, STAGED[0]);
+    let (grid, per_block) = layout.rows(n, FORWARD_WARPS, STAGED[0]);
     #[rustfmt::skip]
     let list = args![
         y.as_ref(), h.as_ref(), &mu, &r, keep.as_ref(), t.value(form.x), value(form.f), b, omega, alpha, gain, bias,
