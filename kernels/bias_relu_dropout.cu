@@ -1,10 +1,17 @@
-// y = dropout(relu(x + b)), in place of x.   Backward from y alone: y = 0 where relu or dropout cut, so
+// y = dropout(relu(x + b)), in place of x; NaN stays NaN.   Backward from y alone: y = 0 where relu or dropout cut, so
 //   dx = dy·scale where y > 0, else 0 (in place of dy);  db (+)= Σ_N dx
 // Shapes: x y dx dy [N,F] T; b [F] f32, db [F] T; partials [ceil(N/128), F] f32. Saved: y.
 // Bytes at 2-byte T: fwd 4·N·F;  bwd 6·N·F + 8·F·N/128.
 // Launch: grid (ceil(F/256), ceil(N/128)), block (32, 1, 4): a warp goes through a quarter of 128 rows, a lane owns 8 columns
 // (columns.cuh); then reduce.
 #include "columns.cuh"
+
+// fmaxf would turn NaN into 0 and hide an overflow from the loss and its scale. One instruction since sm_80.
+__device__ __forceinline__ float relu(float x) {
+    float y;
+    asm("max.NaN.f32 %0, %1, 0f00000000;" : "=f"(y) : "f"(x));
+    return y;
+}
 
 template <int V, typename T>
 __device__ void bias_relu_dropout_fwd(T* x, const float* b, int N, int F, Dropout drop, float* slots) {
@@ -19,7 +26,7 @@ __device__ void bias_relu_dropout_fwd(T* x, const float* b, int N, int F, Dropou
             Pack<V> v = load_pack<V>(x + i);
             const Pack<V> factor = drop.factors<V>(i);
 #pragma unroll
-            for (int j = 0; j < V; j++) v.v[j] = fmaxf(v.v[j] + bias.pack[k].v[j], 0.f) * factor.v[j];
+            for (int j = 0; j < V; j++) v.v[j] = relu(v.v[j] + bias.pack[k].v[j]) * factor.v[j];
             store_pack<V>(x + i, v);
         }
     }

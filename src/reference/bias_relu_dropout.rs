@@ -1,8 +1,13 @@
 //! `y = factor ⊙ relu(x + b)`, factor being 0 or 1/(1 − p) per element. Shapes as in `ops::bias_relu_dropout`.
 
+/// NaN stays NaN.
+fn relu(x: f64) -> f64 {
+    if x < 0.0 { 0.0 } else { x }
+}
+
 /// y `[n, f]` for x and factor `[n, f]`, b `[f]`.
 pub fn forward(x: &[f64], b: &[f64], factor: &[f64]) -> Vec<f64> {
-    x.iter().zip(b.iter().cycle()).zip(factor).map(|((x, b), factor)| (x + b).max(0.0) * factor).collect()
+    x.iter().zip(b.iter().cycle()).zip(factor).map(|((x, b), factor)| relu(x + b) * factor).collect()
 }
 
 /// (dx, db) for ∂L/∂y = dy.

@@ -83,6 +83,18 @@ fn device_against_reference() {
     }
 }
 
+/// An overflow before ReLU must reach the loss, where the loss scale sees it.
+#[test]
+fn nan_stays_nan() {
+    for (dev, dtype) in devices().iter().flat_map(|dev| [DType::F32, DType::F16, DType::BF16].map(|dtype| (dev, dtype))) {
+        let mut case = Case::new(5, 16, 0.0);
+        case.inputs[1][3] = f64::NAN;
+        let [y, ..] = case.run(dev, dtype, false);
+        let nan: Vec<usize> = (0..y.len()).filter(|&i| y[i].is_nan()).collect();
+        assert_eq!(nan, [3, 19, 35, 51, 67], "{dtype:?}: the column whose bias is NaN, and no other");
+    }
+}
+
 /// Measured: at most 1.0 of the error of rounding once.
 #[test]
 fn half_types_against_reference() {
