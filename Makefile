@@ -1,5 +1,5 @@
 # The two commands are `make demo` and `make test`; the rest serves them.
-.PHONY: demo test lint bench fuzz toolchain
+.PHONY: demo test lint bench fuzz paper toolchain
 
 # nvcc from PyPI into .cuda/, unless a CUDA installation is found (272 MB, once).
 toolchain:
@@ -20,6 +20,12 @@ bench: toolchain
 SECONDS ?= 600
 fuzz:
 	OMEGA_FUZZ_SECONDS=$(SECONDS) cargo test --release -p softgpu --test fuzz -- --nocapture
+
+# The papers' claims in miniature, into docs/paper/; goes on where it stopped. `make paper TEXT=DIR` takes Multi30k's files.
+TEXT ?= data/demo
+paper: toolchain
+	cargo build --release
+	cargo run --release --example paper -- --text $(TEXT)
 
 demo: toolchain
 	@sh data/demo.sh

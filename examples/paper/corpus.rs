@@ -1,0 +1,75 @@
+//! The text that the runs train on, and the loss of the best predictor that ignores its input.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use omega::text::pairs::DataFolder;
+
+use crate::{Args, Result};
+
+const VOCAB: usize = 4000;
+const SMOOTHING: f64 = 0.1;
+
+pub struct Corpus {
+    pub bin: PathBuf,
+    /// Whether the text is Multi30k, for which absolute criteria exist.
+    pub multi30k: bool,
+    /// Label-smoothed validation loss of the training text's unigram distribution [nats per token].
+    pub constant: f64,
+}
+
+impl Corpus {
+    /// A data-bin of `args.text` whose validation split is the first `valid_pairs` pairs.
+    pub fn prepare(args: &Args, valid_pairs: usize) -> Result<Corpus> {
+        let folder = args.runs.join(format!("data-{valid_pairs}"));
+        let bin = folder.join("bin");
+        if !folder.join("done").exists() {
+            std::fs::create_dir_all(&folder)?;
+            let valid = ["val", "valid"].into_iter().find(|name| open(&args.text.join(name), "de").is_ok());
+            let valid = valid.ok_or_else(|| {
+                format!("{}: no val.de or valid.de; `make demo` makes data/demo", args.text.display())
+            })?;
+            for lang in ["de", "en"] {
+                let lines = BufReader::new(open(&args.text.join(valid), lang)?).lines().take(valid_pairs);
+                let mut out = File::create(folder.join("valid").with_extension(lang))?;
+                for line in lines {
+                    writeln!(out, "{}", line?)?;
+                }
+            }
+            let mut prepare = Command::new(&args.omega);
+            prepare.args(["prepare", "--source", "de", "--target", "en", "--vocab-size", &VOCAB.to_string()]);
+            prepare.arg("--train").arg(args.text.join("train")).arg("--valid").arg(folder.join("valid"));
+            if !prepare.arg("--out").arg(&bin).status()?.success() {
+                return Err("omega prepare failed".into());
+            }
+            File::create(folder.join("done"))?;
+        }
+        let data = DataFolder::open(&bin)?;
+        let (train, valid) = (data.pairs("train")?, data.pairs("valid")?);
+        let targets = |pairs: &omega::text::pairs::Pairs| {
+            (0..pairs.len()).flat_map(|i| pairs.target.sentence(i)).map(|id| id as usize).collect::<Vec<_>>()
+        };
+        let multi30k = train.len() == 29_000;
+        Ok(Corpus { bin, multi30k, constant: constant_loss(&targets(&train), &targets(&valid)) })
+    }
+}
+
+fn open(prefix: &Path, lang: &str) -> Result<Box<dyn Read>> {
+    let plain = PathBuf::from(format!("{}.{lang}", prefix.display()));
+    Ok(match File::open(&plain) {
+        Ok(file) => Box::new(file),
+        Err(_) => Box::new(flate2::read::MultiGzDecoder::new(File::open(format!("{}.gz", plain.display()))?)),
+    })
+}
+
+/// The constant distribution that is best for the smoothed loss on `train`, p = (1 − ε)·unigram + ε/V, measured on `valid`.
+fn constant_loss(train: &[usize], valid: &[usize]) -> f64 {
+    let mut counts = vec![0.0; VOCAB.max(1 + train.iter().chain(valid).copied().max().unwrap_or(0))];
+    let share = SMOOTHING / counts.len() as f64;
+    train.iter().for_each(|&id| counts[id] += 1.0 / train.len() as f64);
+    let log_p: Vec<f64> = counts.iter().map(|q| ((1.0 - SMOOTHING) * q + share).ln()).collect();
+    let nll = -valid.iter().map(|&id| log_p[id]).sum::<f64>() / valid.len() as f64;
+    (1.0 - SMOOTHING) * nll - share * log_p.iter().sum::<f64>()
+}

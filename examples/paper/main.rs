@@ -1,0 +1,69 @@
+//! The papers' claims in miniature (Liu et al. 2020, arXiv:2004.08249 and arXiv:2008.07772), run with `omega` itself:
+//! `make paper`, or `cargo run --release --example paper -- [PART…]`. Runs that are complete are not run again.
+//!
+//! Parts: e2a e2b e2c e2d (training at several depths, with and without warm-up), e60 (60+12 layers).
+
+mod corpus;
+mod report;
+mod training;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use corpus::Corpus;
+use training::EXPERIMENTS;
+
+pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// Train what the papers compare, at a size for two cores, and hold the results against pass criteria.
+#[derive(Parser)]
+#[command(after_help = "Example: cargo run --release --example paper -- e2b e2c --text multi30k")]
+pub struct Args {
+    /// e2a e2b e2c e2d e60; without any, all
+    pub parts: Vec<String>,
+    /// Folder with train.de, train.en and val or valid (also .gz), as Multi30k has them
+    #[arg(long, value_name = "DIR", default_value = "data/demo")]
+    pub text: PathBuf,
+    /// Where runs are kept and go on
+    #[arg(long, value_name = "DIR", default_value = "runs/paper")]
+    pub runs: PathBuf,
+    /// Where tables and pictures are written
+    #[arg(long, value_name = "DIR", default_value = "docs/paper")]
+    pub out: PathBuf,
+    /// The omega to run
+    #[arg(long, value_name = "FILE", default_value = "target/release/omega")]
+    pub omega: PathBuf,
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether every criterion holds.
+fn run(args: &Args) -> Result<bool> {
+    if let Some(part) = args.parts.iter().find(|part| !EXPERIMENTS.iter().any(|e| e.name == **part)) {
+        return Err(format!("no part `{part}`: e2a, e2b, e2c, e2d or e60").into());
+    }
+    std::fs::create_dir_all(&args.out)?;
+    let mut all = true;
+    for experiment in EXPERIMENTS.iter().filter(|e| args.parts.is_empty() || args.parts.iter().any(|p| p == e.name)) {
+        let corpus = Corpus::prepare(args, experiment.valid_pairs)?;
+        eprintln!("{}: {}", experiment.name, experiment.title);
+        let results = training::run(args, experiment, &corpus)?;
+        let page = report::page(experiment, &corpus, &results)?;
+        report::write(&args.out.join(format!("{}.md", experiment.name)), &page.markdown)?;
+        report::write(&args.out.join(format!("{}.svg", experiment.name)), &page.svg)?;
+        print!("{}", page.markdown);
+        all &= page.passed;
+    }
+    Ok(all)
+}
