@@ -5,6 +5,7 @@ mod bad_input;
 mod bench;
 mod memory;
 mod prepare;
+mod recipes;
 mod resume;
 mod scaling;
 mod selftest;
