@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub mod analyze;
+
 use crate::config::TrainFlags;
 use crate::device::DeviceChoice;
 
@@ -34,6 +36,8 @@ pub enum Command {
     Bench(BenchArgs),
     /// Check every kernel and a whole model on a device: what to run first on a new GPU
     Selftest(SelftestArgs),
+    /// What initialisation and training do to the residual branches: numbers and pictures
+    Analyze(analyze::AnalyzeArgs),
     /// List the devices and say which one `--device auto` takes
     Devices,
 }

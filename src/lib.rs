@@ -3,6 +3,7 @@
 // The cases of `omega bench` and `cargo bench` are the same files, and name this crate.
 extern crate self as omega;
 
+pub mod analyze;
 pub mod bench;
 pub mod checkpoint;
 pub mod cli;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use omega::analyze::analyze;
 use omega::bench::bench;
 use omega::cli::{Cli, Command};
 use omega::error::Result;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
+        Command::Analyze(args) => analyze(&args),
         Command::Bench(args) => bench(&args),
         Command::Devices => print(&(omega::device::describe() + "\n")).map(drop),
         Command::Prepare(args) => prepare(&args),

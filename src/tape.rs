@@ -41,6 +41,8 @@ struct Entry {
     written: bool,
     /// Made by an op: value and gradient return to the arena once the op's backward has run.
     transient: bool,
+    /// The gradient stays all the same.
+    watched: bool,
 }
 
 /// Values, and the ops between them in the order they ran.
@@ -84,7 +86,7 @@ impl Tape {
     }
 
     fn add(&mut self, value: Tensor, grad: Option<Tensor>, written: bool, transient: bool) -> Var {
-        self.entries.push(Entry { value: Some(value), rounded: None, grad, written, transient });
+        self.entries.push(Entry { value: Some(value), rounded: None, grad, written, transient, watched: false });
         Var(self.entries.len() - 1)
     }
 
@@ -116,7 +118,12 @@ impl Tape {
         [&entry.value, &entry.rounded].into_iter().flatten().find(|tensor| tensor.dtype() == self.dtype)
     }
 
-    /// The gradient of an input, once [`Tape::backward`] has run.
+    /// Keeps the gradient of `v`, an op's output, through the backward pass.
+    pub fn watch(&mut self, v: Var) {
+        self.entries[v.0].watched = true;
+    }
+
+    /// The gradient of an input or of what is watched, once [`Tape::backward`] has run.
     pub fn grad(&self, v: Var) -> Option<&Tensor> {
         let entry = &self.entries[v.0];
         entry.grad.as_ref().filter(|_| entry.written)
@@ -243,7 +250,9 @@ impl Tape {
         let entry = &mut self.entries[v.0];
         if entry.transient {
             entry.value = None;
-            entry.grad = None;
+            if !entry.watched {
+                entry.grad = None;
+            }
         }
     }
 }

@@ -25,6 +25,7 @@ const LAYERS: &[(&[&str], &str)] = &[
     (&["selftest"], "kernels and a model against what they should give"),
     (&["translate"], "search"),
     (&["train"], "the loop, which translates to validate"),
+    (&["analyze"], "what initialisation and training do to the branches"),
     (&["lib", "main"], "declarations; parse, run, exit code"),
 ];
 

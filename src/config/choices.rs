@@ -35,6 +35,13 @@ pub enum Residual {
     RezeroPostLn,
 }
 
+impl Residual {
+    /// As it is typed: `post-ln`.
+    pub fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
 /// Initialisation of the weight matrices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -1,6 +1,5 @@
 //! Sizes and options of a model, and the names and shapes of its parameters.
 
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::params::Spec;
@@ -49,9 +48,9 @@ impl ModelConfig {
 
     /// What fixes the parameters' shapes, in words.
     pub fn describe(&self) -> String {
-        let residual = self.residual.to_possible_value().map_or_else(String::new, |v| v.get_name().to_owned());
         format!(
-            "{residual}{}, {}+{} layers, width {}, ffn {}, {} heads, vocabulary {}",
+            "{}{}, {}+{} layers, width {}, ffn {}, {} heads, vocabulary {}",
+            self.residual.name(),
             if self.omega_frozen { " with frozen ω" } else { "" },
             self.encoder_layers,
             self.decoder_layers,

@@ -15,6 +15,7 @@ use super::Model;
 use super::batch::{PackedSide, seqs};
 use super::config::{EMBED, Stack};
 use super::positions::FIRST_POSITION;
+use super::sublayer::Watch;
 
 /// One row of the next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +46,7 @@ impl<'m> Incremental<'m> {
     pub fn start(model: &'m Model, source: &PackedSide) -> Result<Incremental<'m>> {
         let mut tape = model.tape(RngState::default(), false);
         let encoded = model.encode(&mut tape, source)?;
-        let mut pass = model.pass(&mut tape, false, None);
+        let mut pass = model.pass(&mut tape, false, Watch::default());
         let layers = 0..model.config.decoder_layers;
         let memory = layers.map(|layer| {
             let kv = pass.cross_keys(encoded, layer)?;
@@ -66,7 +67,7 @@ impl<'m> Incremental<'m> {
         let to_source = self.source_seqs(rows)?;
         let mut tape = model.tape(RngState::default(), false);
         let table = model.params.var(&mut tape, EMBED)?;
-        let mut pass = model.pass(&mut tape, false, None);
+        let mut pass = model.pass(&mut tape, false, Watch::default());
         let x = model.embed(&mut pass, Stack::Decoder, table, &index)?;
         let mut x = pass.open(Stack::Decoder, x)?;
         let mut past = Vec::with_capacity(self.memory.len());

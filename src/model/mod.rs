@@ -9,12 +9,14 @@ pub mod incremental;
 pub mod init;
 pub mod params;
 pub mod positions;
+pub mod probe;
 mod sublayer;
 
 pub use batch::{PackedBatch, PackedSide};
 pub use config::{ModelConfig, Part, Stack};
 pub use incremental::{Incremental, Row};
 pub use params::Params;
+pub use sublayer::LAYER_NORM_EPS;
 
 use crate::config::{OmegaSource, Residual};
 use crate::device::Device;
@@ -26,7 +28,8 @@ use crate::tensor::{DType, Tensor};
 
 use admin::{Omegas, Profiler};
 use config::EMBED;
-use sublayer::Pass;
+use probe::Probe;
+use sublayer::{Pass, Watch};
 
 /// A translation model on a device.
 pub struct Model {
@@ -77,13 +80,26 @@ impl Model {
 
     /// The forward pass on `t`; `training` turns dropout on. Gradients go to [`Params`], where they add up.
     pub fn forward(&self, t: &mut Tape, batch: &PackedBatch, training: bool) -> Result<Output> {
-        self.run(t, batch, training, None)
+        self.run(t, batch, training, Watch::default())
     }
 
     /// The encoder alone: output [T, d], without dropout.
     pub fn encode(&self, t: &mut Tape, source: &PackedSide) -> Result<Var> {
         let table = self.params.var(t, EMBED)?;
-        let mut pass = self.pass(t, false, None);
+        let mut pass = self.pass(t, false, Watch::default());
+        encoder::encode(&mut pass, self, table, source)
+    }
+
+    /// The forward pass without dropout, seen by `probe`. On a tape that records, the gradients of what it saw can be asked
+    /// for after the backward pass. Layers are not recomputed.
+    pub fn probe(&self, t: &mut Tape, batch: &PackedBatch, probe: &mut Probe) -> Result<Output> {
+        self.run(t, batch, false, Watch { probe: Some(probe), ..Watch::default() })
+    }
+
+    /// The encoder alone, seen by `probe`: output [T, d].
+    pub fn probe_encoder(&self, t: &mut Tape, source: &PackedSide, probe: &mut Probe) -> Result<Var> {
+        let table = self.params.var(t, EMBED)?;
+        let mut pass = self.pass(t, false, Watch { probe: Some(probe), ..Watch::default() });
         encoder::encode(&mut pass, self, table, source)
     }
 
@@ -95,7 +111,7 @@ impl Model {
         }
         let mut profiler = Profiler::default();
         let mut tape = Tape::new(self.params.dev(), rng, false);
-        self.run(&mut tape, batch, true, Some(&mut profiler))?;
+        self.run(&mut tape, batch, true, Watch { profiler: Some(&mut profiler), ..Watch::default() })?;
         Ok(profiler.into_omegas())
     }
 
@@ -114,29 +130,27 @@ impl Model {
         Ok(omegas)
     }
 
-    fn run(
-        &self,
-        t: &mut Tape,
-        batch: &PackedBatch,
-        training: bool,
-        profiler: Option<&mut Profiler>,
-    ) -> Result<Output> {
+    fn run(&self, t: &mut Tape, batch: &PackedBatch, training: bool, watch: Watch<'_>) -> Result<Output> {
         let table = self.params.var(t, EMBED)?;
-        let mut pass = self.pass(t, training, profiler);
+        let mut pass = self.pass(t, training, watch);
         let encoder = encoder::encode(&mut pass, self, table, &batch.source)?;
         let logits = decoder::decode(&mut pass, self, table, encoder, &batch.previous, &batch.cross)?;
         Ok(Output { encoder, logits })
     }
 
-    fn pass<'a>(&'a self, tape: &'a mut Tape, training: bool, profiler: Option<&'a mut Profiler>) -> Pass<'a> {
-        let recompute = self.recompute && profiler.is_none();
-        Pass { config: &self.config, params: &self.params, tape, training, profiler, recompute }
+    fn pass<'a>(&'a self, tape: &'a mut Tape, training: bool, watch: Watch<'a>) -> Pass<'a> {
+        let recompute = self.recompute && watch.profiler.is_none() && watch.probe.is_none();
+        Pass { config: &self.config, params: &self.params, tape, training, watch, recompute }
     }
 
     /// Dropout(√d·E[token] + PE[position]) [T, d].
     fn embed(&self, pass: &mut Pass<'_>, stack: Stack, table: Var, index: &EmbedIndex) -> Result<Var> {
         let (scale, drop) = ((self.config.d_model as f32).sqrt(), pass.embedding_drop(stack));
         let of_type = self.positions.iter().find(|table| table.dtype() == pass.tape.dtype());
-        embed(pass.tape, table, index, of_type.unwrap_or(&self.positions[0]), scale, drop)
+        let x = embed(pass.tape, table, index, of_type.unwrap_or(&self.positions[0]), scale, drop)?;
+        if let Some(probe) = &mut pass.watch.probe {
+            probe.embeddings.push((stack, pass.tape.value(x).clone()));
+        }
+        Ok(x)
     }
 }

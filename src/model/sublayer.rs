@@ -13,6 +13,7 @@ use crate::tape::{Tape, Var};
 use super::admin::Profiler;
 use super::config::{ModelConfig, Part, Stack};
 use super::params::Params;
+use super::probe::{Probe, Seen};
 
 /// Added to the variance in LayerNorm (fairseq's and PyTorch's default).
 pub const LAYER_NORM_EPS: f32 = 1e-5;
@@ -40,6 +41,15 @@ fn embedding_site(stack: Stack) -> u32 {
     u32::from(stack == Stack::Decoder)
 }
 
+/// Who looks on while a pass runs; nobody, as a rule.
+#[derive(Default)]
+pub struct Watch<'a> {
+    /// Measures ω and puts it in force.
+    pub profiler: Option<&'a mut Profiler>,
+    /// Sees every sublayer.
+    pub probe: Option<&'a mut Probe>,
+}
+
 /// One forward pass: the model, the tape it is written on, and what to do on the way.
 pub struct Pass<'a> {
     pub config: &'a ModelConfig,
@@ -47,8 +57,7 @@ pub struct Pass<'a> {
     pub tape: &'a mut Tape,
     /// Whether dropout is on.
     pub training: bool,
-    /// Measures ω and puts it in force.
-    pub profiler: Option<&'a mut Profiler>,
+    pub watch: Watch<'a>,
     /// Whether layers keep only their inputs, and run again in the backward pass.
     pub recompute: bool,
 }
@@ -108,7 +117,7 @@ impl Pass<'_> {
 
     /// The stream that starts with the embeddings `x`.
     pub fn open(&mut self, stack: Stack, x: Var) -> Result<Stream> {
-        if let Some(profiler) = &mut self.profiler {
+        if let Some(profiler) = &mut self.watch.profiler {
             profiler.start_stack();
         }
         if self.config.residual != Residual::PreLn {
@@ -146,7 +155,7 @@ impl Pass<'_> {
         let (config, params, training) = (self.config.clone(), self.params.clone(), self.training);
         let outputs = self.tape.recomputed("layer", &inputs, move |tape, inputs| {
             let (config, params) = (&config, &params);
-            let mut pass = Pass { config, params, tape, training, profiler: None, recompute: false };
+            let mut pass = Pass { config, params, tape, training, watch: Watch::default(), recompute: false };
             let x = Stream { residual: inputs[0], input: inputs[streams - 1] };
             body(&mut pass, x, &inputs[streams..]).map(vars)
         })?;
@@ -204,7 +213,9 @@ impl Pass<'_> {
         let w = self.var(&place.param(&format!("{}.out_proj.weight", part.name())))?;
         let b = self.var(&place.param(&format!("{}.out_proj.bias", part.name())))?;
         let f = linear(self.tape, heads, w, None)?;
-        self.join(x, f, b, place)
+        let y = self.join(x, f, b, place)?;
+        self.show(x, f, &format!("{}.out_proj.bias", part.name()), y, place);
+        Ok(y)
     }
 
     /// fc2(dropout(relu(fc1(x)))).
@@ -215,7 +226,21 @@ impl Pass<'_> {
         let (of, b2) =
             (Weights { w1: var("fc1.weight")?, b1: var("fc1.bias")?, w2: var("fc2.weight")? }, var("fc2.bias")?);
         let f = feed_forward(self.tape, x.input, of, drop)?;
-        self.join(x, f, b2, place)
+        let y = self.join(x, f, b2, place)?;
+        self.show(x, f, "fc2.bias", y, place);
+        Ok(y)
+    }
+
+    /// Shows the probe, if there is one, the sublayer at `place` from `x` to `y` by the branch `f`.
+    fn show(&mut self, x: Stream, f: Var, bias: &str, y: Stream, place: Place) {
+        let Some(probe) = &mut self.watch.probe else { return };
+        // Pre-LN's stream goes into the next norm inside the op that made it; ∂L/∂(x + f) = ∂L/∂f is whole.
+        let watched = if self.config.residual == Residual::PreLn { f } else { y.residual };
+        self.tape.watch(watched);
+        let value = |v| self.tape.value(v).clone();
+        let (input, branch, output, next) = (value(x.input), value(f), value(y.residual), value(y.input));
+        let (bias, norm, Place { stack, layer, part }) = (place.param(bias), place.param(place.part.norm()), place);
+        probe.sublayers.push(Seen { stack, layer, part, input, branch, bias, norm, output, next, watched });
     }
 
     /// Joins the branch `f` (bias still due) to the stream, by the model's residual scheme.
@@ -240,7 +265,7 @@ impl Pass<'_> {
                 let omega = match self.config.residual {
                     Residual::Admin => {
                         let name = place.param(stack.omega(part));
-                        if self.profiler.is_some() {
+                        if self.watch.profiler.is_some() {
                             f = self.measure(x.residual, f, branch, stack, &name)?;
                             branch = Sublayer { bias: None, drop: Dropout::NONE };
                         }
@@ -261,7 +286,7 @@ impl Pass<'_> {
         self.tape.dev().zero(&nothing)?;
         let nothing = self.tape.input(nothing);
         let finished = rezero(self.tape, nothing, f, branch, None)?; // 0 + dropout(f + bias)
-        let Some(profiler) = &mut self.profiler else {
+        let Some(profiler) = &mut self.watch.profiler else {
             return Ok(finished);
         };
         let omega = profiler.omega(stack);

@@ -9,7 +9,7 @@ mod log;
 mod overflow;
 mod profile;
 mod run;
-mod setup;
+pub(crate) mod setup;
 mod stats;
 mod validate;
 

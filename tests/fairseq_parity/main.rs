@@ -4,6 +4,7 @@
 // A fixture that cannot be read fails the test; clippy exempts only the test functions themselves.
 #![allow(clippy::unwrap_used)]
 
+mod analyses;
 mod beam;
 mod fixture;
 mod forward;

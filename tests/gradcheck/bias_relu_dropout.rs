@@ -86,7 +86,8 @@ fn device_against_reference() {
 /// An overflow before ReLU must reach the loss, where the loss scale sees it.
 #[test]
 fn nan_stays_nan() {
-    for (dev, dtype) in devices().iter().flat_map(|dev| [DType::F32, DType::F16, DType::BF16].map(|dtype| (dev, dtype))) {
+    for (dev, dtype) in devices().iter().flat_map(|dev| [DType::F32, DType::F16, DType::BF16].map(|dtype| (dev, dtype)))
+    {
         let mut case = Case::new(5, 16, 0.0);
         case.inputs[1][3] = f64::NAN;
         let [y, ..] = case.run(dev, dtype, false);

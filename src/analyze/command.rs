@@ -1,0 +1,238 @@
+//! `omega analyze`: from arguments to a model and its batch, and from numbers to JSON and SVG.
+
+use std::path::Path;
+
+use indicatif::ProgressBar;
+use serde_json::{Value, json};
+
+use super::depth::{self, Scheme};
+use super::plot::{self, Series};
+use super::stability::{Change, GRADIENT, RANDOM};
+use super::{dependency, gradients, stability};
+use crate::checkpoint::Checkpoint;
+use crate::cli::analyze::{Analysis, AnalyzeArgs, DepthArgs, ModelArgs, OmegaArgs, OutputArgs, StabilityArgs};
+use crate::config::{Residual, TrainFlags};
+use crate::device::{Allocation, Device};
+use crate::error::{Error, Result};
+use crate::files::{print, write_whole};
+use crate::model::admin::{Omegas, omega_name};
+use crate::model::probe::Probe;
+use crate::model::{Model, PackedBatch, Stack};
+use crate::rng::RngState;
+use crate::train::setup::{Prepared, resolve};
+
+const STACKS: [Stack; 2] = [Stack::Encoder, Stack::Decoder];
+
+/// Runs the command.
+pub fn analyze(args: &AnalyzeArgs) -> Result<()> {
+    match &args.what {
+        Analysis::Dependency(args) => dependency(args),
+        Analysis::Gradients(args) => gradients(args),
+        Analysis::Stability(args) => stability(args),
+        Analysis::Depth(args) => depth(args),
+        Analysis::Omega(args) => omega(args),
+    }
+}
+
+/// What is looked at: a model, and a batch of its training text.
+struct Subject {
+    model: Model,
+    batch: PackedBatch,
+    smoothing: f32,
+    /// For titles.
+    name: String,
+}
+
+impl Subject {
+    fn open(args: &ModelArgs) -> Result<Subject> {
+        let flags = TrainFlags {
+            arch: args.arch,
+            encoder_layers: args.encoder_layers,
+            decoder_layers: args.decoder_layers,
+            d_model: args.d_model,
+            ffn: args.ffn,
+            heads: args.heads,
+            residual: args.residual,
+            omega: args.omega.clone(),
+            max_tokens: args.max_tokens,
+            seed: args.seed,
+            device: args.device.clone(),
+            // Measured in f32, without what only training needs.
+            fp16: Some(false),
+            bf16: Some(false),
+            recompute: Some(false),
+            ..TrainFlags::default()
+        };
+        let own = args.subject.join("config.toml");
+        let is_run = own.exists();
+        let (data, file) =
+            if is_run { (None, Some(own.as_path())) } else { (Some(&args.subject), args.config.as_deref()) };
+        let prepared = Prepared::open(resolve(data, file, &flags, None)?)?;
+        let dev = Device::open(prepared.config.device)?;
+        let (model, state) = if is_run {
+            let path = Checkpoint::find(&args.subject)?;
+            let checkpoint = Checkpoint::open(&path)?;
+            checkpoint.expect_model(&prepared.model)?;
+            let model = prepared.model(&dev)?;
+            checkpoint.restore(&model, None)?;
+            (model, format!("after {} updates", checkpoint.state.update))
+        } else {
+            (prepared.initialise(&dev)?.0, "at initialisation".to_owned())
+        };
+        let batch = prepared.pack(&dev, prepared.batches.order(1)[0])?;
+        let [encoder, decoder] = [prepared.config.encoder_layers, prepared.config.decoder_layers];
+        let name = format!("{}, {encoder}+{decoder} layers, {state}", prepared.config.residual.name());
+        Ok(Subject { model, batch, smoothing: prepared.config.label_smoothing, name })
+    }
+}
+
+fn dependency(args: &ModelArgs) -> Result<()> {
+    let subject = Subject::open(args)?;
+    let (model, mut probe) = (&subject.model, Probe::default());
+    model.probe(&mut model.tape(RngState::default(), false), &subject.batch, &mut probe)?;
+    let of = |stack| match args.original {
+        true => dependency::original(model, &probe, stack),
+        false => dependency::shares(model, &probe, stack),
+    };
+    let [encoder, decoder] = [of(Stack::Encoder)?, of(Stack::Decoder)?];
+    let statistic =
+        if args.original { "standard deviation of component j" } else { "β², component j's share of the variance" };
+    let value = json!({ "model": subject.name, "statistic": statistic, "encoder": encoder, "decoder": decoder });
+    put(&args.output, &value, || {
+        plot::triangles(&subject.name, statistic, &[("encoder", &encoder), ("decoder", &decoder)])
+    })
+}
+
+fn gradients(args: &ModelArgs) -> Result<()> {
+    let subject = Subject::open(args)?;
+    let (loss, norms) = gradients::norms(&subject.model, &subject.batch, subject.smoothing)?;
+    let rows: Vec<Value> = norms
+        .iter()
+        .map(|n| json!({ "stack": n.stack.name(), "layer": n.layer, "part": n.part.name(), "norm": n.norm }))
+        .collect();
+    let value = json!({ "model": subject.name, "loss": loss, "sublayers": rows });
+    put(&args.output, &value, || {
+        let series = STACKS.map(|stack| {
+            let of: Vec<f64> = norms.iter().filter(|n| n.stack == stack).map(|n| n.norm).collect();
+            Series::numbered(stack.name(), &of)
+        });
+        plot::lines(&subject.name, ["sublayer", "gradient norm (summed loss)"], &series, true)
+    })
+}
+
+fn stability(args: &StabilityArgs) -> Result<()> {
+    let subject = Subject::open(&args.model)?;
+    let (model, batch, original) = (&subject.model, &subject.batch, args.model.original);
+    let Change { rows, last } = if args.gradient_as_delta {
+        stability::along_gradient(model, batch, subject.smoothing, original)?
+    } else {
+        stability::change(model, batch, RANDOM, &stability::random(args.model.seed.unwrap_or(1)), original)?
+    };
+    let of = |from: &[(Stack, f64)], stack| -> Vec<f64> {
+        from.iter().filter(|(of, _)| *of == stack).map(|(_, change)| *change).collect()
+    };
+    let delta = if args.gradient_as_delta { GRADIENT } else { RANDOM };
+    let by_stack = |stack: Stack| json!({ "sublayers": of(&rows, stack), "output": of(&last, stack).first() });
+    let statistic = if original { "norm of the change" } else { "mean of |Δx|²/d over tokens" };
+    let value = json!({
+        "model": subject.name, "delta": delta, "signs": if args.gradient_as_delta { "gradient" } else { "random" },
+        "statistic": statistic, "encoder": by_stack(Stack::Encoder), "decoder": by_stack(Stack::Decoder),
+    });
+    put(&args.model.output, &value, || {
+        let series = STACKS.map(|stack| Series::numbered(stack.name(), &of(&rows, stack)));
+        plot::lines(&subject.name, ["sublayer", statistic], &series, true)
+    })
+}
+
+fn depth(args: &DepthArgs) -> Result<()> {
+    let named = |name: &String| {
+        let found = Scheme::ALL.into_iter().find(|scheme| scheme.name() == name);
+        found.ok_or_else(|| {
+            Error::usage(format!("--schemes: no scheme `{name}`")).hint("post-ln, pre-ln, admin or admin-analytic")
+        })
+    };
+    let schemes = args.schemes.iter().map(named).collect::<Result<Vec<_>>>()?;
+    // Two sublayers are a layer.
+    let max = args.max_sublayers.next_multiple_of(2) as usize;
+    let dev = Device::open(args.device)?;
+    let bar = ProgressBar::new(schemes.len() as u64 * args.seeds);
+    let (mut table, mut series) = (serde_json::Map::new(), Vec::new());
+    for scheme in schemes {
+        let mut all = Vec::new();
+        for seed in 1..=args.seeds {
+            all.push(depth::values(&dev, scheme, max, seed)?);
+            bar.inc(1);
+        }
+        let points = depth::geometric_mean(&all);
+        let fit = |x: fn(f64) -> f64| {
+            let fit = depth::fit(points.iter().map(|(n, v)| (x(*n as f64), *v)));
+            json!({ "slope": fit.slope, "intercept": fit.intercept, "r2": fit.r2 })
+        };
+        let entry = json!({ "points": points, "linear": fit(|n| n), "logarithmic": fit(f64::ln) });
+        table.insert(scheme.name().to_owned(), entry);
+        series.push(Series {
+            name: scheme.name().to_owned(),
+            points: points.iter().map(|(n, v)| (*n as f64, *v)).collect(),
+        });
+    }
+    bar.finish_and_clear();
+    let value = json!({ "seeds": args.seeds, "mean": "geometric", "statistic": "|ΔF|²/d", "schemes": table });
+    put(&args.output, &value, || {
+        plot::lines(
+            "Output change of an encoder stack",
+            ["sublayers N", "|F(x, W) − F(x, W + δ)|² / d"],
+            &series,
+            false,
+        )
+    })
+}
+
+fn omega(args: &OmegaArgs) -> Result<()> {
+    let checkpoint = Checkpoint::open(&Checkpoint::find(&args.run)?)?;
+    let config = checkpoint.state.model.clone();
+    if config.residual != Residual::Admin {
+        return Err(Error::usage(format!("{}: a model without ω ({})", args.run.display(), config.residual.name())));
+    }
+    let model = Model::new(&Device::soft(Allocation::Arena), config)?;
+    checkpoint.restore(&model, None)?;
+    let file = args.run.join("profile.ratio.init");
+    let initial = if file.exists() { Some(Omegas::load(&file, &model.config)?) } else { None };
+    let mut rows = Vec::new();
+    let mut series = Vec::new();
+    for stack in STACKS {
+        let mut curves = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
+        for (index, part) in (0..model.config.sublayers(stack)).zip(stack.sublayers().iter().cycle()) {
+            let channels = model.params.read(&omega_name(stack, index))?;
+            let mut sorted: Vec<f64> = channels.iter().map(|w| f64::from(*w)).collect();
+            sorted.sort_by(f64::total_cmp);
+            let (low, middle, high) = (sorted[0], sorted[sorted.len() / 2], sorted[sorted.len() - 1]);
+            let start = initial.as_ref().map(|omegas| f64::from(omegas.stack(stack)[index]));
+            for (curve, value) in curves.iter_mut().zip([start, Some(middle), Some(low), Some(high)]) {
+                curve.extend(value);
+            }
+            rows.push(json!({
+                "stack": stack.name(), "layer": index / stack.sublayers().len(), "part": part.name(), "initial": start,
+                "min": low, "median": middle, "max": high, "channels": channels,
+            }));
+        }
+        for (name, curve) in ["initial", "median", "least", "greatest"].into_iter().zip(curves) {
+            series.push(Series::numbered(&format!("{}, {name}", stack.name()), &curve));
+        }
+    }
+    let title = format!("ω after {} updates", checkpoint.state.update);
+    put(&args.output, &json!({ "update": checkpoint.state.update, "sublayers": rows }), || {
+        plot::lines(&title, ["sublayer", "ω over the channels"], &series, false)
+    })
+}
+
+/// Numbers to `--json` or stdout, the picture to `--svg`.
+fn put(output: &OutputArgs, value: &Value, draw: impl FnOnce() -> Result<String>) -> Result<()> {
+    if let Some(path) = &output.svg {
+        write_whole(path, draw()?.as_bytes())?;
+    }
+    let text = format!("{value:#}\n");
+    match &output.json {
+        Some(path) => write_whole(Path::new(path), text.as_bytes()),
+        None => print(&text).map(drop),
+    }
+}
