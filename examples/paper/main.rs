@@ -1,9 +1,11 @@
 //! The papers' claims in miniature (Liu et al. 2020, arXiv:2004.08249 and arXiv:2008.07772), run with `omega` itself:
 //! `make paper`, or `cargo run --release --example paper -- [PART…]`. Runs that are complete are not run again.
 //!
-//! Parts: e2a e2b e2c e2d (training at several depths, with and without warm-up), e60 (60+12 layers).
+//! Parts: e1 e3a e3b (at initialisation), e2a e2b e2c e2d (training at several depths, with and without warm-up),
+//! e60 (60+12 layers).
 
 mod corpus;
+mod init;
 mod report;
 mod training;
 
@@ -21,7 +23,7 @@ pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 #[derive(Parser)]
 #[command(after_help = "Example: cargo run --release --example paper -- e2b e2c --text multi30k")]
 pub struct Args {
-    /// e2a e2b e2c e2d e60; without any, all
+    /// e1 e3a e3b e2a e2b e2c e2d e60; without any, all
     pub parts: Vec<String>,
     /// Folder with train.de, train.en and val or valid (also .gz), as Multi30k has them
     #[arg(long, value_name = "DIR", default_value = "data/demo")]
@@ -50,12 +52,20 @@ fn main() -> ExitCode {
 
 /// Whether every criterion holds.
 fn run(args: &Args) -> Result<bool> {
-    if let Some(part) = args.parts.iter().find(|part| !EXPERIMENTS.iter().any(|e| e.name == **part)) {
-        return Err(format!("no part `{part}`: e2a, e2b, e2c, e2d or e60").into());
+    let names: Vec<&str> = init::NAMES.into_iter().chain(EXPERIMENTS.iter().map(|e| e.name)).collect();
+    if let Some(part) = args.parts.iter().find(|part| !names.contains(&part.as_str())) {
+        return Err(format!("no part `{part}`: {}", names.join(", ")).into());
     }
+    let asked = |name: &str| args.parts.is_empty() || args.parts.iter().any(|part| part == name);
     std::fs::create_dir_all(&args.out)?;
     let mut all = true;
-    for experiment in EXPERIMENTS.iter().filter(|e| args.parts.is_empty() || args.parts.iter().any(|p| p == e.name)) {
+    for name in init::NAMES.into_iter().filter(|name| asked(name)) {
+        let (page, passed) = init::run(args, name)?;
+        report::write(&args.out.join(format!("{name}.md")), &page)?;
+        print!("{page}");
+        all &= passed;
+    }
+    for experiment in EXPERIMENTS.iter().filter(|experiment| asked(experiment.name)) {
         let corpus = Corpus::prepare(args, experiment.valid_pairs)?;
         eprintln!("{}: {}", experiment.name, experiment.title);
         let results = training::run(args, experiment, &corpus)?;

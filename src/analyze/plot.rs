@@ -42,7 +42,7 @@ pub fn lines(title: &str, axes: [&str; 2], series: &[Series], logarithmic: bool)
         points().map(of).fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
     };
     let ((left, right), (low, high)) = (bounds(|p| p.0), bounds(|p| p.1));
-    if !(left <= right) {
+    if points().next().is_none() {
         return Err(failed("there is nothing to draw"));
     }
     let x = left..right.max(left + 1.0);

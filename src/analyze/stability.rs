@@ -77,7 +77,7 @@ pub fn change(model: &Model, batch: &PackedBatch, delta: f32, signs: &Signs<'_>,
     before.iter().try_for_each(|(name, old)| model.params.write(name, old))?;
     let second = second?;
     let dev = model.params.dev();
-    let (mut rows, mut last): (Vec<(Stack, f64)>, Vec<(Stack, f64)>) = (Vec::new(), Vec::new());
+    let (mut rows, mut last) = (Vec::new(), Vec::<(Stack, f64)>::new());
     for (a, b) in first.sublayers.iter().zip(&second.sublayers) {
         let row = if original {
             scaled(Field::read(dev, &a.input)?, 1).minus(&scaled(Field::read(dev, &b.input)?, 1)).norm()

@@ -1,6 +1,7 @@
 //! The program as people run it: prepare, train, stop, resume, translate, and what it says of bad input.
 #![allow(clippy::unwrap_used)] // a panic in a test is its report
 
+mod analyze;
 mod bad_input;
 mod bench;
 mod memory;

@@ -1,0 +1,70 @@
+//! `omega analyze`: numbers as JSON, pictures as SVG, of a model at initialisation and of a run.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::{Workplace, omega, succeed, text};
+
+const SMALL: [&str; 8] = ["--device", "soft", "--d-model", "16", "--heads", "2", "--ffn", "32"];
+
+fn analyze(args: &[&str]) -> Value {
+    let output = succeed(&mut omega(&[&["analyze"], args].concat()));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_model_at_initialisation_and_a_run_are_analysed() {
+    let place = Workplace::prepared();
+    let shown = |name: &str| place.path(name).to_string_lossy().into_owned();
+    let (data, run, svg) = (shown("data"), shown("run"), shown("picture.svg"));
+    succeed(&mut place.train("run", &["--max-update", "3", "--samples", "0"]));
+    let at = |what: &str, subject: &str, more: &[&str]| {
+        let flags: &[&str] = if subject == data { &SMALL } else { &SMALL[..2] };
+        let value = analyze(&[&[what, subject, "--svg", &svg], flags, more].concat());
+        let picture = fs::read_to_string(&svg).unwrap();
+        assert!(picture.starts_with("<svg") && picture.trim_end().ends_with("</svg>"), "{what}: {picture}");
+        fs::remove_file(&svg).unwrap();
+        value
+    };
+    for subject in [&data, &run] {
+        for original in [&[][..], &["--original"]] {
+            let rows = at("dependency", subject, original)["encoder"].as_array().unwrap().clone();
+            assert!(rows.iter().enumerate().all(|(k, row)| row.as_array().unwrap().len() == k + 1), "a triangle");
+            for signs in [&[][..], &["--gradient-as-delta"]] {
+                let change = at("stability", subject, &[original, signs].concat());
+                assert!(change["decoder"]["output"].as_f64().unwrap() > 0.0, "{change}");
+            }
+        }
+        let gradients = at("gradients", subject, &["--residual", "admin"]);
+        assert!(gradients["sublayers"].as_array().unwrap().iter().all(|s| s["norm"].as_f64().unwrap() > 0.0));
+    }
+    let value = analyze(&["omega", &run, "--svg", &svg]);
+    let first = &value["sublayers"][0];
+    assert_eq!((first["initial"].as_f64(), first["channels"].as_array().unwrap().len()), (Some(1.0), 16), "{first}");
+    // To a file, nothing on stdout; the same command gives the same bytes.
+    let json = [shown("a.json"), shown("b.json")];
+    for file in &json {
+        let args = ["analyze", "depth", "--max-sublayers", "4", "--seeds", "2", "--device", "soft", "--json", file];
+        assert!(succeed(&mut omega(&args)).stdout.is_empty());
+    }
+    assert_eq!(fs::read(&json[0]).unwrap(), fs::read(&json[1]).unwrap());
+}
+
+#[test]
+fn what_cannot_be_analysed_is_said_in_a_line() {
+    let place = Workplace::prepared();
+    let shown = |name: &str| place.path(name).to_string_lossy().into_owned();
+    succeed(&mut place.train("plain", &["--max-update", "1", "--residual", "post-ln", "--samples", "0"]));
+    let cases: [(&[&str], &str); 4] = [
+        (&["omega", &shown("plain")], "a model without ω (post-ln)"),
+        (&["omega", &shown("nowhere")], "nowhere"),
+        (&["dependency", &shown("nowhere"), "--device", "soft"], "nowhere"),
+        (&["depth", "--schemes", "mid-ln", "--device", "soft"], "no scheme `mid-ln`"),
+    ];
+    for (args, expected) in cases {
+        let output = omega(&[&["analyze"], args].concat()).output().unwrap();
+        let said = text(&output.stderr);
+        assert!(!output.status.success() && said.contains(expected) && output.stdout.is_empty(), "{args:?}: {said}");
+    }
+}
