@@ -82,7 +82,7 @@ where
         .bold_line_style(BLACK.mix(0.1))
         .x_desc(axes[0])
         .y_desc(axes[1])
-        .x_label_formatter(&|x| format!("{x:.0}"))
+        .x_label_formatter(&whole)
         .y_label_formatter(&|y| short(*y))
         .label_style((FONT, 13))
         .draw()
@@ -104,6 +104,11 @@ where
         .draw()
         .map_err(failed)?;
     root.present().map_err(failed)
+}
+
+/// The label of a whole number; none between.
+fn whole(x: &f64) -> String {
+    if x.fract() == 0.0 { format!("{x:.0}") } else { String::new() }
 }
 
 /// 0.25, 1200, 3.1e-6.
@@ -142,8 +147,8 @@ pub fn triangles(title: &str, value: &str, maps: &[(&str, &[Vec<f64>])]) -> Resu
                 .disable_mesh()
                 .x_desc("component j (0: embedding)")
                 .y_desc("sublayer k")
-                .x_label_formatter(&|x| format!("{x:.0}"))
-                .y_label_formatter(&|y| format!("{y:.0}"))
+                .x_label_formatter(&whole)
+                .y_label_formatter(&whole)
                 .label_style((FONT, 12))
                 .draw()
                 .map_err(failed)?;
