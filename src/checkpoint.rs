@@ -42,6 +42,9 @@ pub struct RunState {
     pub validated: u64,
     /// Lowest validation loss so far, base 2.
     pub best_loss: Option<f64>,
+    /// Validations since then.
+    #[serde(default)]
+    pub stale: u64,
     /// Updates since the last log record.
     pub window: Window,
     /// Of the loss scale; none where there is no loss scaling.
@@ -81,6 +84,7 @@ impl RunState {
             micro_batch: 0,
             validated: 0,
             best_loss: None,
+            stale: 0,
             window: Window::default(),
             scaler: None,
             plan,

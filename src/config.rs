@@ -146,6 +146,9 @@ pub struct TrainFlags {
     /// Stop after this many epochs [default: no limit]
     #[arg(long, value_name = "N")]
     pub max_epoch: Option<u64>,
+    /// Stop after this many validations in a row without a lower loss [default: no limit]
+    #[arg(long, value_name = "N")]
+    pub patience: Option<u64>,
     /// Updates between log records [default: 50]
     #[arg(long, value_name = "N")]
     pub log_interval: Option<u64>,
@@ -203,6 +206,7 @@ pub struct TrainConfig {
     pub seed: u64,
     pub max_update: Option<u64>,
     pub max_epoch: Option<u64>,
+    pub patience: Option<u64>,
     pub log_interval: u64,
     pub validate_interval_updates: u64,
     pub save_interval_updates: u64,
@@ -270,6 +274,7 @@ impl TrainFlags {
             seed,
             max_update,
             max_epoch,
+            patience,
             log_interval,
             validate_interval_updates,
             save_interval_updates,
@@ -331,6 +336,7 @@ impl TrainFlags {
             seed: self.seed.unwrap_or(1),
             max_update: self.max_update,
             max_epoch: self.max_epoch,
+            patience: self.patience,
             log_interval: self.log_interval.unwrap_or(50),
             validate_interval_updates: self.validate_interval_updates.unwrap_or(0),
             save_interval_updates: self.save_interval_updates.unwrap_or(0),
@@ -430,6 +436,7 @@ impl TrainConfig {
             ("max-sentences", self.max_sentences.unwrap_or(1)),
             ("update-freq", self.update_freq),
             ("log-interval", self.log_interval as usize),
+            ("patience", self.patience.map_or(1, |most| most as usize)),
         ];
         if let Some((flag, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
             return Err(Error::usage(format!("--{flag} 0: at least 1 is needed")));
@@ -531,6 +538,7 @@ impl TrainConfig {
             seed: Some(self.seed),
             max_update: self.max_update,
             max_epoch: self.max_epoch,
+            patience: self.patience,
             log_interval: Some(self.log_interval),
             validate_interval_updates: Some(self.validate_interval_updates),
             save_interval_updates: Some(self.save_interval_updates),

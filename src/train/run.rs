@@ -125,10 +125,15 @@ impl Run {
         self.log.say(line);
     }
 
-    /// Whether `--max-update` or `--max-epoch` is reached.
+    /// Whether `--max-update` or `--max-epoch` is reached, or `--patience` at its end.
     pub fn finished(&self) -> bool {
-        self.config.max_update.is_some_and(|most| self.state.update >= most)
+        self.out_of_patience()
+            || self.config.max_update.is_some_and(|most| self.state.update >= most)
             || self.config.max_epoch.is_some_and(|most| self.state.epoch > most)
+    }
+
+    fn out_of_patience(&self) -> bool {
+        self.config.patience.is_some_and(|most| self.state.stale >= most)
     }
 
     fn every(&self, interval: u64) -> bool {
@@ -297,6 +302,7 @@ impl Run {
             best,
         };
         self.state.validated = self.state.update;
+        self.state.stale = if best { 0 } else { self.state.stale + 1 };
         if best {
             self.state.best_loss = Some(losses.loss);
             self.state.scaler = self.updater.scaler(&self.model.params)?;
@@ -331,6 +337,12 @@ impl Run {
     pub fn say_end(&self) {
         let best = self.state.best_loss.map_or(String::new(), |loss| format!(", best validation loss {loss:.3}"));
         let folder = self.folder.display();
+        if self.out_of_patience() {
+            self.say(&format!(
+                "no lower validation loss in {} validations: --patience is at its end",
+                self.state.stale
+            ));
+        }
         let memory = mebibytes(self.dev().memory_use().peak_bytes);
         self.say(&format!("memory at the highest point: {memory}"));
         self.say(&format!("done: {} updates{best}; translate with `omega translate {folder}`", self.state.update));

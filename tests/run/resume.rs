@@ -108,3 +108,26 @@ fn every_optimiser_goes_on_to_the_same_bytes() {
     let said = text(&output.stderr);
     assert!(said.contains("no tensor `novograd_m.") && said.contains("that it began with"), "{said}");
 }
+
+/// A learning rate that moves nothing: the first validation is the best, and the third ends a patience of two, also when
+/// the run was stopped between them.
+#[test]
+fn patience_ends_a_run_and_survives_a_stop() {
+    let place = Workplace::prepared();
+    #[rustfmt::skip]
+    let flags = [
+        "--lr", "1e-30", "--warmup-updates", "1", "--warmup-init-lr", "0", "--weight-decay", "0", "--dropout", "0",
+        "--validate-interval-updates", "2", "--patience", "2", "--log-interval", "1",
+    ];
+    let until = |run: &str, most: &str| place.train(run, &[&flags[..], &["--max-update", most]].concat());
+    let said = text(&succeed(&mut until("whole", "40")).stderr);
+    assert!(said.contains("--patience is at its end") && said.contains("done: 6 updates"), "{said}");
+    succeed(&mut until("stopped", "4"));
+    succeed(&mut until("stopped", "40"));
+    let last = |run: &str| place.read(&format!("{run}/checkpoint_last.safetensors"));
+    assert!(last("whole") == last("stopped"), "a stop changed the run");
+    let said = text(&succeed(&mut until("whole", "40")).stderr);
+    assert!(said.contains("nothing left to do: 6 updates"), "{said}");
+    let refused = place.train("none", &["--patience", "0"]).output().unwrap();
+    assert!(refused.status.code() == Some(2) && text(&refused.stderr).contains("--patience"), "{refused:?}");
+}
