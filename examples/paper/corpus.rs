@@ -10,10 +10,14 @@ use omega::text::pairs::DataFolder;
 use crate::{Args, Result};
 
 const VOCAB: usize = 4000;
+/// By which Multi30k is known.
+const MULTI30K_PAIRS: usize = 29_000;
 const SMOOTHING: f64 = 0.1;
 
 pub struct Corpus {
     pub bin: PathBuf,
+    /// Training pairs.
+    pairs: usize,
     /// Whether the text is Multi30k, for which absolute criteria exist.
     pub multi30k: bool,
     /// Label-smoothed validation loss of the training text's unigram distribution [nats per token].
@@ -25,6 +29,7 @@ impl Corpus {
     pub fn prepare(args: &Args, valid_pairs: usize) -> Result<Corpus> {
         let folder = args.runs.join(format!("data-{valid_pairs}"));
         let bin = folder.join("bin");
+        claim(args)?;
         if !folder.join("done").exists() {
             std::fs::create_dir_all(&folder)?;
             let valid = ["val", "valid"].into_iter().find(|name| open(&args.text.join(name), "de").is_ok());
@@ -51,8 +56,33 @@ impl Corpus {
         let targets = |pairs: &omega::text::pairs::Pairs| {
             (0..pairs.len()).flat_map(|i| pairs.target.sentence(i)).map(|id| id as usize).collect::<Vec<_>>()
         };
-        let multi30k = train.len() == 29_000;
-        Ok(Corpus { bin, multi30k, constant: constant_loss(&targets(&train), &targets(&valid)) })
+        let (pairs, constant) = (train.len(), constant_loss(&targets(&train), &targets(&valid)));
+        Ok(Corpus { bin, pairs, multi30k: pairs == MULTI30K_PAIRS, constant })
+    }
+
+    /// As pages name it.
+    pub fn name(&self) -> String {
+        if self.multi30k {
+            "Multi30k German–English".to_owned()
+        } else {
+            format!("{} German–English pairs", self.pairs)
+        }
+    }
+}
+
+/// Runs belong to one text; an error if those in the folder are of another.
+fn claim(args: &Args) -> Result<()> {
+    let text = args.text.canonicalize().map_err(|error| format!("{}: {error}", args.text.display()))?;
+    let (text, note) = (text.to_string_lossy().into_owned(), args.runs.join("text"));
+    match std::fs::read_to_string(&note) {
+        Ok(of) if of != text => {
+            Err(format!("{} holds runs on {of}: name another folder with --runs", args.runs.display()).into())
+        }
+        Ok(_) => Ok(()),
+        Err(_) => {
+            std::fs::create_dir_all(&args.runs)?;
+            Ok(std::fs::write(note, text)?)
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! gradient norms (E3b). Numbers and pictures go to the output folder; criteria are those of the miniature's definition.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -21,12 +21,18 @@ struct Check {
 
 /// Runs part `name`; its page, and whether every criterion holds.
 pub fn run(args: &Args, name: &str) -> Result<(String, bool)> {
-    let (title, checks) = match name {
-        "e1" => ("Output change against depth, 1 to 200 sublayers, 30 seeds", output_change(args)?),
-        "e3a" => ("Dependency on the branches, 18-layer encoder, 5 seeds", dependency(args)?),
-        _ => ("Gradient norms, 18+18 layers, 3 seeds", gradients(args)?),
+    let (title, text, checks) = if name == "e1" {
+        let title = "Output change against depth, 1 to 200 sublayers, 30 seeds";
+        (title, "8 sentences of 32 random words".to_owned(), output_change(args)?)
+    } else {
+        let corpus = Corpus::prepare(args, 100)?;
+        let (title, checks) = match name {
+            "e3a" => ("Dependency on the branches, 18-layer encoder, 5 seeds", dependency(args, &corpus)?),
+            _ => ("Gradient norms, 18+18 layers, 3 seeds", gradients(args, &corpus)?),
+        };
+        (title, format!("a batch of {}", corpus.name()), checks)
     };
-    let mut page = format!("## {}: {title}\n\nAt initialisation.\n\n", name.to_uppercase());
+    let mut page = format!("## {}: {title}\n\nAt initialisation, on {text}.\n\n", name.to_uppercase());
     for picture in pictures(&args.out, name)? {
         writeln!(page, "![{title}]({picture})")?;
     }
@@ -91,11 +97,18 @@ fn output_change(args: &Args) -> Result<Vec<Check>> {
 }
 
 /// `what` for each scheme at width 64 with `layers`, one JSON per seed; the first seed is drawn.
-fn per_seed(args: &Args, name: &str, what: &str, layers: [&str; 2], seeds: u64, scheme: &str) -> Result<Vec<Value>> {
-    let bin: PathBuf = Corpus::prepare(args, 100)?.bin;
+fn per_seed(
+    args: &Args,
+    corpus: &Corpus,
+    name: &str,
+    what: &str,
+    layers: [&str; 2],
+    seeds: u64,
+    scheme: &str,
+) -> Result<Vec<Value>> {
     (1..=seeds)
         .map(|seed| {
-            let (bin, shown) = (bin.to_string_lossy(), seed.to_string());
+            let (bin, shown) = (corpus.bin.to_string_lossy(), seed.to_string());
             #[rustfmt::skip]
             let words = [
                 what, &bin, "--residual", scheme, "--seed", &shown, "--max-tokens", "600", "--d-model", "64", "--ffn",
@@ -111,11 +124,11 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-fn dependency(args: &Args) -> Result<Vec<Check>> {
+fn dependency(args: &Args, corpus: &Corpus) -> Result<Vec<Check>> {
     let mut checks = Vec::new();
     for scheme in SCHEMES {
         let (mut sums, mut thirds) = (Vec::new(), Vec::new());
-        for value in per_seed(args, "e3a", "dependency", ["18", "1"], 5, scheme)? {
+        for value in per_seed(args, corpus, "e3a", "dependency", ["18", "1"], 5, scheme)? {
             let rows = value["encoder"].as_array().ok_or("no rows")?;
             let own: Vec<f64> = rows.iter().skip(1).filter_map(|row| row.as_array()?.last()?.as_f64()).collect();
             sums.push(own.iter().sum());
@@ -137,11 +150,11 @@ fn dependency(args: &Args) -> Result<Vec<Check>> {
     Ok(checks)
 }
 
-fn gradients(args: &Args) -> Result<Vec<Check>> {
+fn gradients(args: &Args, corpus: &Corpus) -> Result<Vec<Check>> {
     let mut checks = Vec::new();
     for scheme in SCHEMES {
         let (mut decoder, mut encoder) = (Vec::new(), Vec::new());
-        for value in per_seed(args, "e3b", "gradients", ["18", "18"], 3, scheme)? {
+        for value in per_seed(args, corpus, "e3b", "gradients", ["18", "18"], 3, scheme)? {
             let rows = value["sublayers"].as_array().ok_or("no rows")?;
             let of = |stack: &str| -> Vec<f64> {
                 rows.iter().filter(|row| row["stack"] == stack).filter_map(|row| row["norm"].as_f64()).collect()

@@ -1,7 +1,5 @@
 //! `omega analyze`: from arguments to a model and its batch, and from numbers to JSON and SVG.
 
-use std::path::Path;
-
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
@@ -10,11 +8,13 @@ use super::plot::{self, Series};
 use super::stability::{Change, GRADIENT, RANDOM};
 use super::{dependency, gradients, stability};
 use crate::checkpoint::Checkpoint;
-use crate::cli::analyze::{Analysis, AnalyzeArgs, DepthArgs, ModelArgs, OmegaArgs, OutputArgs, StabilityArgs};
+use crate::cli::analyze::{
+    Analysis, AnalyzeArgs, DependencyArgs, DepthArgs, ModelArgs, OmegaArgs, OutputArgs, StabilityArgs,
+};
 use crate::config::{Residual, TrainFlags};
 use crate::device::{Allocation, Device};
 use crate::error::{Error, Result};
-use crate::files::{print, write_whole};
+use crate::files::{Pending, print, write_whole};
 use crate::model::admin::{Omegas, omega_name};
 use crate::model::probe::Probe;
 use crate::model::{Model, PackedBatch, Stack};
@@ -86,8 +86,8 @@ impl Subject {
     }
 }
 
-fn dependency(args: &ModelArgs) -> Result<()> {
-    let subject = Subject::open(args)?;
+fn dependency(args: &DependencyArgs) -> Result<()> {
+    let subject = Subject::open(&args.model)?;
     let (model, mut probe) = (&subject.model, Probe::default());
     model.probe(&mut model.tape(RngState::default(), false), &subject.batch, &mut probe)?;
     let of = |stack| match args.original {
@@ -98,7 +98,7 @@ fn dependency(args: &ModelArgs) -> Result<()> {
     let statistic =
         if args.original { "standard deviation of component j" } else { "β², component j's share of the variance" };
     let value = json!({ "model": subject.name, "statistic": statistic, "encoder": encoder, "decoder": decoder });
-    put(&args.output, &value, || {
+    put(&args.model.output, &value, || {
         plot::triangles(&subject.name, statistic, &[("encoder", &encoder), ("decoder", &decoder)])
     })
 }
@@ -114,7 +114,7 @@ fn gradients(args: &ModelArgs) -> Result<()> {
     put(&args.output, &value, || {
         let series = STACKS.map(|stack| {
             let of: Vec<f64> = norms.iter().filter(|n| n.stack == stack).map(|n| n.norm).collect();
-            Series::numbered(stack.name(), &of)
+            Series::numbered(stack.name(), &[&of])
         });
         plot::lines(&subject.name, ["sublayer", "gradient norm (summed loss)"], &series, true)
     })
@@ -122,7 +122,7 @@ fn gradients(args: &ModelArgs) -> Result<()> {
 
 fn stability(args: &StabilityArgs) -> Result<()> {
     let subject = Subject::open(&args.model)?;
-    let (model, batch, original) = (&subject.model, &subject.batch, args.model.original);
+    let (model, batch, original) = (&subject.model, &subject.batch, args.original);
     let Change { rows, last } = if args.gradient_as_delta {
         stability::along_gradient(model, batch, subject.smoothing, original)?
     } else {
@@ -139,7 +139,7 @@ fn stability(args: &StabilityArgs) -> Result<()> {
         "statistic": statistic, "encoder": by_stack(Stack::Encoder), "decoder": by_stack(Stack::Decoder),
     });
     put(&args.model.output, &value, || {
-        let series = STACKS.map(|stack| Series::numbered(stack.name(), &of(&rows, stack)));
+        let series = STACKS.map(|stack| Series::numbered(stack.name(), &[&of(&rows, stack)]));
         plot::lines(&subject.name, ["sublayer", statistic], &series, true)
     })
 }
@@ -154,6 +154,10 @@ fn depth(args: &DepthArgs) -> Result<()> {
     let schemes = args.schemes.iter().map(named).collect::<Result<Vec<_>>>()?;
     // Two sublayers are a layer.
     let max = args.max_sublayers.next_multiple_of(2) as usize;
+    // Minutes of work must not end at a folder that is not there.
+    for path in [&args.output.json, &args.output.svg].into_iter().flatten() {
+        drop(Pending::create(path)?);
+    }
     let dev = Device::open(args.device)?;
     let bar = ProgressBar::new(schemes.len() as u64 * args.seeds);
     let (mut table, mut series) = (serde_json::Map::new(), Vec::new());
@@ -172,7 +176,7 @@ fn depth(args: &DepthArgs) -> Result<()> {
         table.insert(scheme.name().to_owned(), entry);
         series.push(Series {
             name: scheme.name().to_owned(),
-            points: points.iter().map(|(n, v)| (*n as f64, *v)).collect(),
+            curves: vec![points.iter().map(|(n, v)| (*n as f64, *v)).collect()],
         });
     }
     bar.finish_and_clear();
@@ -200,24 +204,22 @@ fn omega(args: &OmegaArgs) -> Result<()> {
     let mut rows = Vec::new();
     let mut series = Vec::new();
     for stack in STACKS {
-        let mut curves = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
+        let [mut start, mut low, mut middle, mut high] = [const { Vec::new() }; 4];
         for (index, part) in (0..model.config.sublayers(stack)).zip(stack.sublayers().iter().cycle()) {
             let channels = model.params.read(&omega_name(stack, index))?;
             let mut sorted: Vec<f64> = channels.iter().map(|w| f64::from(*w)).collect();
             sorted.sort_by(f64::total_cmp);
-            let (low, middle, high) = (sorted[0], sorted[sorted.len() / 2], sorted[sorted.len() - 1]);
-            let start = initial.as_ref().map(|omegas| f64::from(omegas.stack(stack)[index]));
-            for (curve, value) in curves.iter_mut().zip([start, Some(middle), Some(low), Some(high)]) {
-                curve.extend(value);
-            }
+            low.push(sorted[0]);
+            middle.push(sorted[sorted.len() / 2]);
+            high.push(sorted[sorted.len() - 1]);
+            start.extend(initial.as_ref().map(|omegas| f64::from(omegas.stack(stack)[index])));
             rows.push(json!({
-                "stack": stack.name(), "layer": index / stack.sublayers().len(), "part": part.name(), "initial": start,
-                "min": low, "median": middle, "max": high, "channels": channels,
+                "stack": stack.name(), "layer": index / stack.sublayers().len(), "part": part.name(), "initial": start.last(),
+                "min": low.last(), "median": middle.last(), "max": high.last(), "channels": channels,
             }));
         }
-        for (name, curve) in ["initial", "median", "least", "greatest"].into_iter().zip(curves) {
-            series.push(Series::numbered(&format!("{}, {name}", stack.name()), &curve));
-        }
+        series.push(Series::numbered(&format!("{}, at the beginning", stack.name()), &[&start]));
+        series.push(Series::numbered(&format!("{}, least, median, greatest", stack.name()), &[&low, &middle, &high]));
     }
     let title = format!("ω after {} updates", checkpoint.state.update);
     put(&args.output, &json!({ "update": checkpoint.state.update, "sublayers": rows }), || {
@@ -225,14 +227,15 @@ fn omega(args: &OmegaArgs) -> Result<()> {
     })
 }
 
-/// Numbers to `--json` or stdout, the picture to `--svg`.
+/// Numbers to `--json` or stdout, then the picture to `--svg`.
 fn put(output: &OutputArgs, value: &Value, draw: impl FnOnce() -> Result<String>) -> Result<()> {
-    if let Some(path) = &output.svg {
-        write_whole(path, draw()?.as_bytes())?;
-    }
     let text = format!("{value:#}\n");
     match &output.json {
-        Some(path) => write_whole(Path::new(path), text.as_bytes()),
-        None => print(&text).map(drop),
+        Some(path) => write_whole(path, text.as_bytes())?,
+        None => print(&text).map(drop)?,
+    }
+    match &output.svg {
+        Some(path) => write_whole(path, draw()?.as_bytes()),
+        None => Ok(()),
     }
 }

@@ -27,7 +27,7 @@ pub fn norms(model: &Model, batch: &PackedBatch, smoothing: f32) -> Result<(f64,
     model.params.zero_grads()?;
     tape.backward(loss, 1.0)?;
     let norms = probe.sublayers.iter().map(|seen| {
-        let norm = Field::read(dev, probe.gradient(&tape, seen)?)?.norm();
+        let norm = Field::read(dev, seen.gradient(&tape)?)?.norm();
         Ok(Norm { stack: seen.stack, layer: seen.layer, part: seen.part, norm })
     });
     Ok((value, norms.collect::<Result<_>>()?))

@@ -5,7 +5,7 @@ pub mod dependency;
 pub mod depth;
 mod field;
 pub mod gradients;
-mod plot;
+pub mod plot;
 pub mod stability;
 
 pub use command::analyze;

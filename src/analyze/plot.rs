@@ -18,16 +18,17 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(0, 0, 0),
 ];
 
-/// A named curve.
+/// Curves of one name and colour.
 pub struct Series {
     pub name: String,
-    pub points: Vec<(f64, f64)>,
+    pub curves: Vec<Vec<(f64, f64)>>,
 }
 
 impl Series {
     /// Values of sublayers 1, 2, ….
-    pub fn numbered(name: &str, values: &[f64]) -> Series {
-        Series { name: name.to_owned(), points: (1..).map(f64::from).zip(values.iter().copied()).collect() }
+    pub fn numbered(name: &str, values: &[&[f64]]) -> Series {
+        let curve = |values: &&[f64]| (1..).map(f64::from).zip(values.iter().copied()).collect();
+        Series { name: name.to_owned(), curves: values.iter().map(curve).collect() }
     }
 }
 
@@ -37,7 +38,12 @@ fn failed(error: impl std::fmt::Display) -> Error {
 
 /// Curves over one pair of axes, `[x, y]` being their descriptions. Curves without points are left out.
 pub fn lines(title: &str, axes: [&str; 2], series: &[Series], logarithmic: bool) -> Result<String> {
-    let points = || series.iter().flat_map(|s| &s.points).filter(|(_, y)| y.is_finite() && (!logarithmic || *y > 0.0));
+    let points = || {
+        series
+            .iter()
+            .flat_map(|s| s.curves.iter().flatten())
+            .filter(|(_, y)| y.is_finite() && (!logarithmic || *y > 0.0))
+    };
     let bounds = |of: fn(&(f64, f64)) -> f64| {
         points().map(of).fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
     };
@@ -51,7 +57,9 @@ pub fn lines(title: &str, axes: [&str; 2], series: &[Series], logarithmic: bool)
         draw(&mut svg, title, axes, series, x, (low / 1.3..high * 1.3).log_scale())?;
     } else {
         let margin = 0.05 * (high - low).max(high.abs() * 1e-3);
-        draw(&mut svg, title, axes, series, x, (low - margin).min(if low >= 0.0 { 0.0 } else { low })..high + margin)?;
+        // From 0 on, where that does not waste half of the picture.
+        let bottom = if (0.0..high / 2.0).contains(&low) { 0.0 } else { low - margin };
+        draw(&mut svg, title, axes, series, x, bottom..high + margin)?;
     }
     Ok(svg)
 }
@@ -87,17 +95,22 @@ where
         .label_style((FONT, 13))
         .draw()
         .map_err(failed)?;
-    for (number, one) in series.iter().filter(|s| !s.points.is_empty()).enumerate() {
+    let drawn = series.iter().filter(|one| one.curves.iter().any(|curve| !curve.is_empty()));
+    for (number, one) in drawn.enumerate() {
         let style = COLOURS[number % COLOURS.len()].stroke_width(2);
-        chart
-            .draw_series(LineSeries::new(one.points.iter().copied(), style))
-            .map_err(failed)?
-            .label(&one.name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
+        for (again, curve) in one.curves.iter().enumerate() {
+            let line = chart.draw_series(LineSeries::new(curve.iter().copied(), style)).map_err(failed)?;
+            if again == 0 {
+                line.label(&one.name).legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
+            }
+        }
     }
+    // Where the curves are not: above the end of those that fall, above the beginning of those that rise.
+    let change: f64 = series.iter().flat_map(|s| &s.curves).filter_map(|c| Some(c.last()?.1 - c.first()?.1)).sum();
+    let corner = if change < 0.0 { SeriesLabelPosition::UpperRight } else { SeriesLabelPosition::UpperLeft };
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperLeft)
+        .position(corner)
         .background_style(WHITE.mix(0.85))
         .border_style(BLACK.mix(0.2))
         .label_font((FONT, 13))

@@ -18,7 +18,7 @@ pub enum Analysis {
     /// Share of each residual branch in each sublayer's output, as a triangle (the original's plot_variance)
     #[command(after_help = "Examples: omega analyze dependency data-bin/demo --encoder-layers 18 --svg shares.svg\n\
         \u{20}         omega analyze dependency runs/demo")]
-    Dependency(ModelArgs),
+    Dependency(DependencyArgs),
     /// Norm of the loss's gradient at each sublayer's output (plot_gradient)
     #[command(after_help = "Example: omega analyze gradients data-bin/demo --residual post-ln --svg gradients.svg")]
     Gradients(ModelArgs),
@@ -48,9 +48,6 @@ pub struct ModelArgs {
     /// Run folder: its best checkpoint, else its last. Or data-bin folder: a model at its initial values
     #[arg(value_name = "RUN_OR_DATA")]
     pub subject: PathBuf,
-    /// The original's statistic, with its quirks
-    #[arg(long)]
-    pub original: bool,
     #[command(flatten)]
     pub output: OutputArgs,
     /// Flags of `omega train`, as a TOML file; of a run, its own are taken
@@ -86,9 +83,21 @@ pub struct ModelArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct DependencyArgs {
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// The original's statistic, with its quirks
+    #[arg(long)]
+    pub original: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct StabilityArgs {
     #[command(flatten)]
     pub model: ModelArgs,
+    /// The original's statistic, with its quirks
+    #[arg(long)]
+    pub original: bool,
     /// Change the parameters by 1e-6 along the gradient's sign, not by 1e-4 with random signs
     #[arg(long)]
     pub gradient_as_delta: bool,

@@ -26,6 +26,13 @@ pub struct Seen {
     pub watched: Var,
 }
 
+impl Seen {
+    /// ∂L/∂output [T, d], after the backward pass over `tape`.
+    pub fn gradient<'t>(&self, tape: &'t Tape) -> Result<&'t Tensor> {
+        tape.grad(self.watched).ok_or_else(|| Error::tape("a sublayer's output has no gradient"))
+    }
+}
+
 /// Collects them in the order they run: encoder, then decoder.
 #[derive(Default)]
 pub struct Probe {
@@ -44,10 +51,5 @@ impl Probe {
     pub fn embedding(&self, stack: Stack) -> Result<&Tensor> {
         let found = self.embeddings.iter().find(|(of, _)| *of == stack);
         found.map(|(_, x)| x).ok_or_else(|| Error::data(format!("the {} did not run", stack.name())))
-    }
-
-    /// ∂L/∂output of `seen` [T, d], after the backward pass over `tape`.
-    pub fn gradient<'t>(&self, tape: &'t Tape, seen: &Seen) -> Result<&'t Tensor> {
-        tape.grad(seen.watched).ok_or_else(|| Error::tape("a sublayer's output has no gradient"))
     }
 }

@@ -15,9 +15,9 @@ use crate::forward::{Padded, load};
 
 /// Relative.
 const BOUND: f64 = 1e-4;
-/// Of a change by 1e-6: an activation of 1 rounds by up to 6e-8, a hundredth of what it changes by, and the square of that
-/// is what two ways of computing the same in f32 differ by in the norm. Measured: 2.9e-4.
-const TINY_CHANGE: f64 = 1e-3;
+/// Of a change by 1e-6: what the original recorded in f32 lies up to 1.2e-4 from the same in f64 (Admin, first sublayer,
+/// computed apart), as an activation of 1 rounds by a hundredth of what it changes by. Measured: 2.9e-4.
+const TINY_CHANGE: f64 = 5e-4;
 const SMOOTHING: f32 = 0.1;
 
 fn close(what: &str, got: f64, expected: &Value) -> f64 {
