@@ -184,7 +184,8 @@ fn lanes_that_share_a_column_of_attention_are_found() {
     assert!(found.iter().any(|report| report.starts_with("racecheck: two lanes write different values")), "{found:?}");
 }
 
-/// Time with all checkers over time without, one thread each. Measured: attention 6.8 to 7.8, LayerNorm 4.0 to 4.4.
+/// Time with all checkers over time without, one thread each. Measured: attention 6.8 to 7.8 on a quiet machine, up to 11.3 on
+/// one whose memory is busy (its shadow is what the checkers read); LayerNorm 4.0 to 4.8.
 #[test]
 fn checkers_cost_little() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
@@ -197,11 +198,17 @@ fn checkers_cost_little() {
         start.elapsed().as_secs_f64()
     };
     let norm = |tools: &Tools, memory: &Memory| layer_norm(512, 512, tools, memory);
-    let best = |f: &dyn Fn() -> f64| (0..3).map(|_| f()).fold(f64::MAX, f64::min);
     pool.install(|| {
         for (name, f) in [("attention", &attention as &dyn Fn(&Tools, &Memory) -> f64), ("LayerNorm", &norm)] {
-            let off = best(&|| f(&Tools::default(), &Memory::new()));
-            let on = best(&|| f(&tools(0), &Memory::watched()));
+            // The other tests run beside this one: both least times need a quiet moment, so they are taken by turns.
+            let (mut off, mut on) = (f64::MAX, f64::MAX);
+            for round in 0..12 {
+                off = off.min(f(&Tools::default(), &Memory::new()));
+                on = on.min(f(&tools(0), &Memory::watched()));
+                if round >= 2 && on < 12.0 * off {
+                    break;
+                }
+            }
             println!("{name}: {:.1} ms, with all checkers {:.1} ms, {:.1} times", off * 1e3, on * 1e3, on / off);
             assert!(on < 12.0 * off, "{name}: checkers cost {:.1} times", on / off);
         }
