@@ -8,6 +8,7 @@ pub mod analyze;
 
 use crate::config::TrainFlags;
 use crate::device::DeviceChoice;
+use crate::text::bleu::BleuTokens;
 
 /// Trains deep Transformer translation models with Admin initialisation, on hand-written CUDA kernels.
 #[derive(Debug, Parser)]
@@ -65,6 +66,9 @@ pub struct PrepareArgs {
     /// Use this tokenizer.json instead of training one
     #[arg(long, value_name = "FILE")]
     pub tokenizer: Option<PathBuf>,
+    /// The text is split into symbols already (subword-nmt, SentencePiece): train no BPE, the dictionary is theirs
+    #[arg(long, conflicts_with_all = ["tokenizer", "vocab_size"])]
+    pub segmented: bool,
     /// Drop training pairs with fewer tokens on a side
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub min_len: usize,
@@ -201,4 +205,7 @@ pub struct ScoreArgs {
     /// Reference file; give several for several references
     #[arg(long, value_name = "FILE", required = true)]
     pub reference: Vec<PathBuf>,
+    /// How BLEU splits lines into words: 13a, or none for text that is tokenised already
+    #[arg(long, value_name = "NAME", default_value = "13a")]
+    pub tokenize: BleuTokens,
 }

@@ -1,9 +1,10 @@
-//! Corpus BLEU (Papineni et al. 2002) as sacreBLEU computes it (Post 2018, arXiv:1804.08771): 13a tokens, case kept,
-//! exponential smoothing, no effective order.
+//! Corpus BLEU (Papineni et al. 2002) as sacreBLEU computes it (Post 2018, arXiv:1804.08771): tokens of 13a or none, case
+//! kept, exponential smoothing, no effective order.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use clap::ValueEnum;
 use regex::Regex;
 
 use super::{is_space, words};
@@ -33,6 +34,34 @@ pub struct Bleu {
     pub precisions: [f64; ORDER],
     pub brevity_penalty: f64,
     pub counts: BleuCounts,
+}
+
+/// How a line becomes words, by sacreBLEU's names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum BleuTokens {
+    /// mteval's, for plain text
+    #[default]
+    #[value(name = "13a")]
+    Mteval13a,
+    /// What stands between spaces, for text that is tokenised already
+    None,
+}
+
+impl BleuTokens {
+    /// As it is typed, and as signatures have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            BleuTokens::Mteval13a => "13a",
+            BleuTokens::None => "none",
+        }
+    }
+
+    fn words(self, line: &str) -> Vec<String> {
+        match self {
+            BleuTokens::Mteval13a => tokenize_13a(line),
+            BleuTokens::None => words(line).map(str::to_owned).collect(),
+        }
+    }
 }
 
 fn replace_all(rules: &[(Regex, &str)], text: &str) -> String {
@@ -67,9 +96,9 @@ fn ngrams(tokens: &[String], n: usize) -> HashMap<&[String], u64> {
 
 impl BleuCounts {
     /// Adds one hypothesis with its references.
-    pub fn add(&mut self, hypothesis: &str, references: &[&str]) {
-        let hypothesis = tokenize_13a(hypothesis);
-        let references: Vec<Vec<String>> = references.iter().map(|reference| tokenize_13a(reference)).collect();
+    pub fn add(&mut self, hypothesis: &str, references: &[&str], tokens: BleuTokens) {
+        let hypothesis = tokens.words(hypothesis);
+        let references: Vec<Vec<String>> = references.iter().map(|reference| tokens.words(reference)).collect();
         for n in 1..=ORDER {
             let mut most: HashMap<&[String], u64> = HashMap::new();
             for reference in &references {
@@ -120,11 +149,11 @@ impl BleuCounts {
 }
 
 /// BLEU of `hypotheses`; `references` holds, per reference set, one line per hypothesis.
-pub fn corpus_bleu<S: AsRef<str>>(hypotheses: &[S], references: &[Vec<S>]) -> Bleu {
+pub fn corpus_bleu<S: AsRef<str>>(hypotheses: &[S], references: &[Vec<S>], tokens: BleuTokens) -> Bleu {
     let mut counts = BleuCounts::default();
     for (number, hypothesis) in hypotheses.iter().enumerate() {
         let lines: Vec<&str> = references.iter().map(|set| set[number].as_ref()).collect();
-        counts.add(hypothesis.as_ref(), &lines);
+        counts.add(hypothesis.as_ref(), &lines, tokens);
     }
     counts.score()
 }

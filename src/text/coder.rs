@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::dictionary::{Dictionary, EOS, PAD};
+use super::dictionary::{Dictionary, EOS, PAD, SPECIAL, UNK};
 use super::tokenizer::Tokenizer;
 use super::words;
 use crate::error::Result;
@@ -49,7 +49,10 @@ impl Coder {
     pub fn encode(&self, line: &str) -> Result<Vec<u32>> {
         let mut ids: Vec<u32> = match &self.split {
             Split::Bpe(tokenizer) => tokenizer.encode(line)?.iter().map(|symbol| self.dictionary.id(symbol)).collect(),
-            Split::Spaces { .. } => words(line).map(|symbol| self.dictionary.id(symbol)).collect(),
+            // A literal `</s>` is text, which the dictionary does not have.
+            Split::Spaces { .. } => words(line)
+                .map(|symbol| if SPECIAL.contains(&symbol) { UNK } else { self.dictionary.id(symbol) })
+                .collect(),
         };
         ids.push(EOS);
         Ok(ids)
@@ -82,7 +85,7 @@ mod tests {
     #[test]
     fn text_that_is_split_already() {
         let subword = coder(&["ha@@", "llo", "welt"]);
-        assert_eq!(subword.encode("ha@@ llo  mond").unwrap(), [4, 5, 3, 2]);
+        assert_eq!(subword.encode("ha@@ llo  mond </s>").unwrap(), [4, 5, 3, 3, 2]);
         assert_eq!(subword.decode(&[4, 5, 6, 3, 4, 2]).unwrap(), "hallo welt <unk> ha");
         let pieces = coder(&["▁ha", "llo", "▁welt"]);
         assert_eq!(pieces.decode(&[4, 5, 6, 2, 1]).unwrap(), "hallo welt");

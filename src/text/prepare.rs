@@ -1,5 +1,6 @@
 //! `omega prepare`: parallel text → joint BPE, dictionaries and binarised sentences in fairseq's layout.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,6 +11,7 @@ use super::corpus::CorpusWriter;
 use super::dictionary::{Dictionary, SPECIAL};
 use super::lines::PairedLines;
 use super::tokenizer::Tokenizer;
+use super::words;
 use crate::cli::PrepareArgs;
 use crate::config::MAX_POSITIONS;
 use crate::error::{Error, Result};
@@ -17,6 +19,9 @@ use crate::files::{Complete, Pending, create_folder};
 
 /// Pairs that are encoded at a time, in parallel.
 const CHUNK: usize = 8192;
+
+/// Dictionaries of segmented text have a multiple of so many symbols, by fairseq's default: it suits matrix products in f16.
+const PADDING_FACTOR: usize = 8;
 
 /// What became of the pairs of one split.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,17 +39,23 @@ pub fn prepare(args: &PrepareArgs) -> Result<()> {
     check(args)?;
     create_folder(&args.out)?;
     let tokenizer = match &args.tokenizer {
-        Some(path) => Tokenizer::load(path)?,
-        None => train_tokenizer(args)?,
+        _ if args.segmented => None,
+        Some(path) => Some(Tokenizer::load(path)?),
+        None => Some(train_tokenizer(args)?),
     };
-    let symbols = tokenizer.symbols();
-    let tokenizer_path = args.out.join("tokenizer.json");
-    let mut tokenizer_file = Pending::create(&tokenizer_path)?;
-    tokenizer_file.write(tokenizer.to_json()?.as_bytes())?;
-    let coder = Coder::new(Dictionary::new(symbols.iter().map(|symbol| (symbol.clone(), 0)))?, Some(tokenizer));
+    let mut files = Vec::new();
+    let symbols = match &tokenizer {
+        Some(tokenizer) => {
+            let mut file = Pending::create(&args.out.join("tokenizer.json"))?;
+            file.write(tokenizer.to_json()?.as_bytes())?;
+            files.push(file.complete()?);
+            tokenizer.symbols()
+        }
+        None => symbols_of_text(args)?,
+    };
+    let coder = Coder::new(Dictionary::new(symbols.iter().map(|symbol| (symbol.clone(), 0)))?, tokenizer);
 
     let mut counts = vec![0u64; coder.dictionary().len()];
-    let mut files = vec![tokenizer_file.complete()?];
     let splits = [("train", Some(&args.train)), ("valid", Some(&args.valid)), ("test", args.test.as_ref())];
     for (split, prefix) in splits {
         if let Some(prefix) = prefix {
@@ -106,6 +117,28 @@ fn train_tokenizer(args: &PrepareArgs) -> Result<Tokenizer> {
         .unwrap_or_else(|| Err(Error::data(format!("{file}: no line with text")).hint("--train needs sentence pairs")))
 }
 
+/// The symbols of `--segmented` training text in the order of fairseq's joined dictionary: falling counts, then the
+/// alphabet; filled up to a multiple of [`PADDING_FACTOR`] as there. Pairs that will be dropped do not count.
+fn symbols_of_text(args: &PrepareArgs) -> Result<Vec<String>> {
+    let (mut counts, mut dropped) = (HashMap::<String, u64>::new(), Counts::default());
+    for pair in PairedLines::open(&args.train, &args.source, &args.target)? {
+        let (source, target) = pair?;
+        if keep(args, words(&source).count(), words(&target).count(), &mut dropped) {
+            for word in words(&source).chain(words(&target)).filter(|word| !SPECIAL.contains(word)) {
+                match counts.get_mut(word) {
+                    Some(count) => *count += 1,
+                    None => drop(counts.insert(word.to_owned(), 1)),
+                }
+            }
+        }
+    }
+    let mut symbols: Vec<(String, u64)> = counts.into_iter().collect();
+    symbols.sort_unstable_by(|(a, m), (b, n)| n.cmp(m).then_with(|| a.cmp(b)));
+    let fill = (symbols.len() + SPECIAL.len()).next_multiple_of(PADDING_FACTOR) - symbols.len() - SPECIAL.len();
+    let fill = (0..fill).map(|number| format!("madeupword{number:04}"));
+    Ok(symbols.into_iter().map(|(symbol, _)| symbol).chain(fill).collect())
+}
+
 fn blank(line: &str) -> bool {
     line.chars().all(super::is_space)
 }
@@ -136,7 +169,7 @@ fn binarise(
         for (number, pair) in encoded.iter().enumerate() {
             match symbol_counts.as_deref_mut() {
                 Some(symbol_counts) => {
-                    if !keep(args, pair, &mut counts) {
+                    if !keep(args, pair.0.len() - 1, pair.1.len() - 1, &mut counts) {
                         continue;
                     }
                     pair.0.iter().chain(&pair.1).for_each(|id| symbol_counts[*id as usize] += 1);
@@ -156,12 +189,10 @@ fn binarise(
     Ok(source.complete()?.into_iter().chain(target.complete()?).collect())
 }
 
-/// fairseq's `clean-corpus` rules: no empty side, `--min-len` to `--max-len` tokens, `--max-ratio`.
-fn keep(args: &PrepareArgs, (source, target): &(Vec<u32>, Vec<u32>), counts: &mut Counts) -> bool {
-    let (short, long) = {
-        let (source, target) = (source.len() - 1, target.len() - 1);
-        (source.min(target), source.max(target))
-    };
+/// Moses' `clean-corpus-n` rules for a pair of so many tokens, end symbols not counted: no empty side, `--min-len` to
+/// `--max-len`, `--max-ratio`.
+fn keep(args: &PrepareArgs, source: usize, target: usize, counts: &mut Counts) -> bool {
+    let (short, long) = (source.min(target), source.max(target));
     if short == 0 {
         counts.empty += 1;
     } else if short < args.min_len || long > args.max_len {

@@ -2,7 +2,7 @@
 
 use std::io::BufRead;
 
-use super::bleu::corpus_bleu;
+use super::bleu::{BleuTokens, corpus_bleu};
 use super::chrf::corpus_chrf;
 use super::lines::{Lines, Unreadable, next_line};
 use crate::cli::ScoreArgs;
@@ -13,13 +13,14 @@ use crate::files::print;
 const SACREBLEU: &str = "2.6.0";
 
 /// Both lines, each with the signature of its settings.
-pub fn report(hypotheses: &[String], references: &[Vec<String>]) -> String {
+pub fn report(hypotheses: &[String], references: &[Vec<String>], tokens: BleuTokens) -> String {
     let (bleu, chrf, sets) =
-        (corpus_bleu(hypotheses, references), corpus_chrf(hypotheses, references), references.len());
+        (corpus_bleu(hypotheses, references, tokens), corpus_chrf(hypotheses, references), references.len());
     format!(
-        "{} nrefs:{sets}|case:mixed|eff:no|tok:13a|smooth:exp|version:{SACREBLEU}\n\
+        "{} nrefs:{sets}|case:mixed|eff:no|tok:{}|smooth:exp|version:{SACREBLEU}\n\
          chrF2 = {chrf:.2} nrefs:{sets}|case:mixed|eff:yes|nc:6|nw:0|space:no|version:{SACREBLEU}",
-        bleu.line()
+        bleu.line(),
+        tokens.name()
     )
 }
 
@@ -37,7 +38,7 @@ pub fn score(args: &ScoreArgs, mut input: impl BufRead) -> Result<()> {
     if hypotheses.is_empty() {
         return Err(Error::data("stdin is empty: there is nothing to score"));
     }
-    print(&(report(&hypotheses, &references) + "\n")).map(drop)
+    print(&(report(&hypotheses, &references, args.tokenize) + "\n")).map(drop)
 }
 
 /// All lines of `input`, which messages call `name`.

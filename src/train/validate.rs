@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::model::Model;
 use crate::ops::cross_entropy::cross_entropy;
 use crate::rng::RngState;
-use crate::text::bleu::corpus_bleu;
+use crate::text::bleu::{BleuTokens, corpus_bleu};
 use crate::text::{Batches, Coder, Pairs};
 use crate::translate::search::Search;
 use crate::translate::translate_ids;
@@ -67,7 +67,8 @@ impl Validation {
         }
         let references: Vec<String> = targets.iter().map(|ids| coder.decode(ids)).collect::<Result<_>>()?;
         let scored = self.bleu_sentences.min(wanted);
-        let bleu = (scored > 0).then(|| corpus_bleu(&hypotheses[..scored], &[references[..scored].to_vec()]).score);
+        let bleu = (scored > 0)
+            .then(|| corpus_bleu(&hypotheses[..scored], &[references[..scored].to_vec()], BleuTokens::default()).score);
         let samples = (0..self.samples.min(wanted)).map(|at| {
             let source = coder.decode(&sources[at])?;
             Ok(Sample { source, reference: references[at].clone(), hypothesis: hypotheses[at].clone() })

@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::{Workplace, names, omega, succeed, text};
 
 /// Runs `command`, which must fail with `code` and say `what` in the one line after `error: `.
-fn fail(command: &mut Command, code: i32, what: &[&str]) {
+pub fn fail(command: &mut Command, code: i32, what: &[&str]) {
     let output = command.output().unwrap();
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{command:?}\n{said}");

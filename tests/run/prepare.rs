@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use crate::{Workplace, names, succeed, text};
+use crate::bad_input::fail;
+use crate::translate::feed;
+use crate::{Workplace, names, omega, succeed, text};
 
 #[test]
 fn the_folder_is_fairseqs_and_the_same_every_time() {
@@ -35,4 +37,42 @@ fn pairs_that_teach_nothing_are_dropped_and_counted() {
     let said = text(&output.stderr);
     assert!(said.contains("train: 120 pairs"), "{said}");
     assert!(said.contains("1 with an empty side, 1 too short or too long, 1 by their ratio"), "{said}");
+}
+
+/// `subword-nmt`'s symbols become the dictionary as `fairseq-preprocess --joined-dictionary` makes it; such a run is fed
+/// with symbols and answers with words.
+#[test]
+fn segmented_text_keeps_its_symbols() {
+    let place = Workplace::with_text();
+    let write = |name: &str, text: &str| fs::write(place.path(name), text).unwrap();
+    write("seg.de", "b@@ a b@@ a\nc </s> a\nz z z z\n");
+    write("seg.en", "a\nc c\n\n");
+    let prefix = place.path("seg").to_string_lossy().into_owned();
+    let out = place.path("data").to_string_lossy().into_owned();
+    #[rustfmt::skip]
+    let flags =
+        ["prepare", "--source", "de", "--target", "en", "--train", &prefix, "--valid", &prefix, "--out", &out, "--segmented"];
+    let said = text(&succeed(&mut omega(&flags)).stderr);
+    assert!(said.contains("train: 2 pairs") && said.contains("1 with an empty side"), "{said}");
+    // 4 times a, 3 times c, twice b@@; z only in the pair that is dropped; one more symbol makes eight.
+    assert_eq!(String::from_utf8(place.read("data/dict.de.txt")).unwrap(), "a 4\nc 3\nb@@ 2\nmadeupword0000 0\n");
+    assert_eq!(place.read("data/dict.de.txt"), place.read("data/dict.en.txt"));
+    assert!(!place.path("data/tokenizer.json").exists());
+    let train = place.read("data/train.de-en.de.bin");
+    let ids: Vec<u16> = train.chunks(2).map(|id| u16::from_le_bytes([id[0], id[1]])).collect();
+    assert_eq!(ids, [6, 4, 6, 4, 2, 5, 3, 4, 2], "a literal end symbol is unknown text");
+    succeed(&mut place.train("run", &["--max-update", "2"]));
+    let run = place.path("run").to_string_lossy().into_owned();
+    let answer = text(&feed(&mut omega(&["translate", &run, "--device", "soft"]), b"b@@ a c\n").stdout);
+    assert!(answer.lines().count() == 1 && !answer.contains("@@"), "{answer}");
+    fail(omega(&flags).args(["--vocab-size", "60"]), 2, &["--segmented", "--vocab-size"]);
+}
+
+#[test]
+fn no_text_that_is_left_is_an_error() {
+    let place = Workplace::with_text();
+    fs::write(place.path("none.de"), "a\n").unwrap();
+    fs::write(place.path("none.en"), "\n").unwrap();
+    fail(place.prepare("none", "text/valid", "data").args(["--max-len", "9"]), 1, &["none.de", "no pair is left"]);
+    assert!(names(&place.path("data")).is_empty());
 }

@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::{Workplace, omega, succeed, text};
 
-fn feed(command: &mut Command, input: &[u8]) -> Output {
+pub fn feed(command: &mut Command, input: &[u8]) -> Output {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input).unwrap();
     child.wait_with_output().unwrap()
@@ -66,4 +66,19 @@ fn a_perfect_translation_scores_a_hundred() {
     assert!(lines[1].starts_with("chrF2 = 100.00 "), "{said}");
     let both = feed(&mut omega(&["score", "--reference", &file, "--reference", &file]), &fs::read(&reference).unwrap());
     assert!(text(&both.stdout).contains("nrefs:2"));
+}
+
+#[test]
+fn tokenised_text_is_scored_as_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("reference");
+    fs::write(&path, "the cat &apos;s red @-@ hot mat .\nshe reads the book .\n").unwrap();
+    let reference = path.to_string_lossy().into_owned();
+    let hypotheses = "the cat &apos;s mat , red @-@ hot .\n  he reads a book . \n";
+    // What sacreBLEU 2.6.0 prints for them.
+    for (tokens, score) in [("13a", "BLEU = 54.61 84.2/58.8/46.7/38.5"), ("none", "BLEU = 25.29 78.6/41.7/20.0/6.2")] {
+        let mut command = omega(&["score", "--reference", &reference, "--tokenize", tokens]);
+        let said = text(&feed(&mut command, hypotheses.as_bytes()).stdout);
+        assert!(said.starts_with(score) && said.contains(&format!("|tok:{tokens}|")), "{said}");
+    }
 }
