@@ -8,6 +8,7 @@ toolchain:
 test: toolchain
 	cargo test --workspace --release
 	python3 data/test_demo_corpus.py
+	python3 data/test_translation_corpora.py
 
 lint: toolchain
 	cargo fmt --all --check
