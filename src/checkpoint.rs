@@ -12,7 +12,8 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::files::{Pending, write_whole};
+use crate::files::write_whole;
+use crate::model::params::Spec;
 use crate::model::{Model, ModelConfig};
 use crate::ops::loss_scale::Scaler;
 use crate::optim::Moments;
@@ -92,35 +93,51 @@ impl RunState {
     }
 }
 
+/// A tensor in host memory, f32, row-major, with its name in a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedTensor {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub data: Vec<f32>,
+}
+
 /// Writes `path` (`….safetensors`) and its `.json`. Without `moments` the file holds a model that cannot be trained on.
 pub fn save(path: &Path, model: &Model, moments: Option<&Moments>, state: &RunState) -> Result<()> {
     let params = &model.params;
     let dev = params.dev();
-    let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::new();
+    let mut tensors = Vec::new();
     for (number, entry) in params.entries().iter().enumerate() {
         let (name, shape) = (&entry.spec.name, &entry.spec.shape);
-        tensors.push((name.clone(), shape.clone(), params.read(name)?));
+        tensors.push(NamedTensor { name: name.clone(), shape: shape.clone(), data: params.read(name)? });
         if let Some(moments) = moments.filter(|_| entry.spec.trainable) {
             for (name, moment) in moments.of(number, entry)? {
-                tensors.push((name, moment.dims().to_vec(), dev.read(&moment)?));
+                tensors.push(NamedTensor { name, shape: moment.dims().to_vec(), data: dev.read(&moment)? });
             }
         }
     }
+    write(path, &tensors, state)
+}
+
+/// Writes `tensors` with `state` as a checkpoint.
+pub fn write(path: &Path, tensors: &[NamedTensor], state: &RunState) -> Result<()> {
+    let text = serde_json::to_string(state).map_err(|error| Error::data(format!("run state: {error}")))?;
+    write_safetensors(path, tensors, HashMap::from([(STATE.to_owned(), text)]))?;
+    let text = serde_json::to_string_pretty(state).map_err(|error| Error::data(format!("run state: {error}")))?;
+    write_whole(&path.with_extension("json"), (text + "\n").as_bytes())
+}
+
+/// Writes `tensors` to one safetensors file with `metadata`.
+pub fn write_safetensors(path: &Path, tensors: &[NamedTensor], metadata: HashMap<String, String>) -> Result<()> {
     let views: Vec<(&str, TensorView<'_>)> = tensors
         .iter()
-        .map(|(name, shape, data)| {
+        .map(|NamedTensor { name, shape, data }| {
             let view = TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(data));
             view.map(|view| (name.as_str(), view)).map_err(|error| Error::data(format!("tensor `{name}`: {error}")))
         })
         .collect::<Result<_>>()?;
-    let text = serde_json::to_string(state).map_err(|error| Error::data(format!("run state: {error}")))?;
-    let bytes = safetensors::serialize(views, Some(HashMap::from([(STATE.to_owned(), text)])))
+    let bytes = safetensors::serialize(views, Some(metadata))
         .map_err(|error| Error::data(format!("{}: {error}", path.display())))?;
-    let mut file = Pending::create(path)?;
-    file.write(&bytes)?;
-    file.publish()?;
-    let text = serde_json::to_string_pretty(state).map_err(|error| Error::data(format!("run state: {error}")))?;
-    write_whole(&path.with_extension("json"), (text + "\n").as_bytes())
+    write_whole(path, &bytes)
 }
 
 /// A checkpoint on the disk, opened and understood.
@@ -178,6 +195,17 @@ impl Checkpoint {
             }
         }
         Ok(())
+    }
+
+    /// All parameters, in host memory. Errors name the tensor.
+    pub fn parameters(&self) -> Result<Vec<NamedTensor>> {
+        let whole = |error| Error::data(format!("{}: {error}", self.path.display()));
+        let tensors = SafeTensors::deserialize(&self.bytes).map_err(whole)?;
+        let read = |spec: Spec| {
+            let data = self.read(&tensors, &spec.name, &spec.shape)?;
+            Ok(NamedTensor { name: spec.name, shape: spec.shape, data })
+        };
+        self.state.model.specs().into_iter().map(read).collect()
     }
 
     fn read(&self, tensors: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32>> {

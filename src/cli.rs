@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub mod analyze;
+pub mod export;
 
 use crate::config::TrainFlags;
 use crate::device::DeviceChoice;
@@ -39,6 +40,10 @@ pub enum Command {
     Selftest(SelftestArgs),
     /// What initialisation and training do to the residual branches: numbers and pictures
     Analyze(analyze::AnalyzeArgs),
+    /// Write a model as a plain Transformer for another program: Transformers, CTranslate2, fairseq
+    Export(export::ExportArgs),
+    /// Make a run folder of a fairseq model
+    Import(export::ImportArgs),
     /// List the devices and say which one `--device auto` takes
     Devices,
 }

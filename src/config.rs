@@ -2,14 +2,14 @@
 //! complete ([`TrainConfig`]). Every rule of the form "flag A needs B" lives here.
 
 mod choices;
+mod flags;
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
-use serde::{Deserialize, Serialize};
+use clap::ValueEnum;
 
 pub use choices::{Arch, Init, LrScheduler, OmegaSource, Optimizer, Residual};
+pub use flags::TrainFlags;
 
 use crate::device::DeviceChoice;
 use crate::error::{Error, Result};
@@ -18,153 +18,6 @@ use crate::tensor::DType;
 
 /// Longest sentence in tokens, end symbol included, as fairseq's default: what `omega prepare` keeps and a model takes.
 pub const MAX_POSITIONS: usize = 1024;
-
-/// The flags as given, on the command line or in `--config`.
-#[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct TrainFlags {
-    /// The data-bin folder; typed, it is the command's first argument.
-    #[arg(skip)]
-    pub data: Option<PathBuf>,
-    /// auto, cuda, cuda:N, soft, or soft:checked (softgpu's checkers watch every kernel) [default: auto]
-    #[arg(long, value_name = "DEVICE")]
-    pub device: Option<String>,
-    /// Sizes to start from [default: demo]
-    #[arg(long)]
-    pub arch: Option<Arch>,
-    /// [default: by --arch]
-    #[arg(long, value_name = "N")]
-    pub encoder_layers: Option<usize>,
-    /// [default: by --arch]
-    #[arg(long, value_name = "N")]
-    pub decoder_layers: Option<usize>,
-    /// Model width [default: by --arch]
-    #[arg(long, value_name = "N")]
-    pub d_model: Option<usize>,
-    /// Width of the feed-forward layer [default: by --arch]
-    #[arg(long, value_name = "N")]
-    pub ffn: Option<usize>,
-    /// Attention heads; each takes an equal part of the width [default: by --arch]
-    #[arg(long, value_name = "N")]
-    pub heads: Option<usize>,
-    /// Residual scheme [default: admin]
-    #[arg(long)]
-    pub residual: Option<Residual>,
-    /// Initialisation [default: xavier]
-    #[arg(long)]
-    pub init: Option<Init>,
-    /// profile, analytic, or a profile.ratio.init file [default: profile; only with --residual admin]
-    #[arg(long, value_name = "profile|analytic|FILE")]
-    pub omega: Option<String>,
-    /// Keep ω at its initial value
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    pub omega_frozen: Option<bool>,
-    /// Activations, gradients and a copy of the matrices in f16, with loss scaling; parameters and optimiser stay f32
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    pub fp16: Option<bool>,
-    /// The same in bf16, which needs no loss scaling
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    pub bf16: Option<bool>,
-    /// First scale of the loss [default: 128]
-    #[arg(long, value_name = "X")]
-    pub fp16_init_scale: Option<f32>,
-    /// Updates without overflow until the scale of the loss doubles [default: 16384 / --update-freq]
-    #[arg(long, value_name = "N")]
-    pub fp16_scale_window: Option<u32>,
-    /// Share of updates that may overflow before the scale of the loss is halved [default: 0]
-    #[arg(long, value_name = "X")]
-    pub fp16_scale_tolerance: Option<f64>,
-    /// Never halve the scale of the loss below this [default: no limit]
-    #[arg(long, value_name = "X")]
-    pub threshold_loss_scale: Option<f32>,
-    /// Stop when an overflow leaves the scale of the loss at this or below [default: 1e-4]
-    #[arg(long, value_name = "X")]
-    pub min_loss_scale: Option<f32>,
-    /// Keep only the input of each layer, and run layers again in the backward pass: less memory, same bits
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
-    pub recompute: Option<bool>,
-    /// Chance to drop after embeddings and sublayers [default: 0.1]
-    #[arg(long, value_name = "P")]
-    pub dropout: Option<f32>,
-    /// Chance to drop an attention weight [default: 0]
-    #[arg(long, value_name = "P")]
-    pub attention_dropout: Option<f32>,
-    /// Chance to drop after the feed-forward ReLU [default: 0]
-    #[arg(long, value_name = "P")]
-    pub relu_dropout: Option<f32>,
-    /// Adam, or RAdam and NovoGrad as the original has them [default: adam]
-    #[arg(long)]
-    pub optimizer: Option<Optimizer>,
-    /// Learning rate at the end of warm-up [default: 1e-3]
-    #[arg(long, value_name = "X")]
-    pub lr: Option<f64>,
-    /// How the learning rate moves, as in fairseq [default: inverse_sqrt]
-    #[arg(long)]
-    pub lr_scheduler: Option<LrScheduler>,
-    /// Updates until the learning rate is --lr [default: 4000, and a tenth of --max-update if that is less]
-    #[arg(long, value_name = "N")]
-    pub warmup_updates: Option<u64>,
-    /// Learning rate of the first update [default: 1e-7]
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
-    pub warmup_init_lr: Option<f64>,
-    /// Last learning rate of linear and poly [default: 0]
-    #[arg(long, value_name = "X")]
-    pub min_lr: Option<f64>,
-    /// Power of poly [default: 1]
-    #[arg(long, value_name = "X")]
-    pub power: Option<f64>,
-    /// Decay of the moments, β₁,β₂, whatever the optimiser [default: 0.9,0.98]
-    #[arg(long, value_name = "B1,B2", value_delimiter = ',')]
-    pub adam_betas: Option<Vec<f64>>,
-    /// Added to the root of the second moment [default: 1e-8]
-    #[arg(long, value_name = "X")]
-    pub adam_eps: Option<f64>,
-    /// Decoupled, on every parameter [default: 0.0001]
-    #[arg(long, value_name = "X")]
-    pub weight_decay: Option<f64>,
-    /// Clip the gradient's global norm; 0 is off [default: 0]
-    #[arg(long, value_name = "X")]
-    pub clip_norm: Option<f64>,
-    /// Share of the target's probability that all symbols get [default: 0.1]
-    #[arg(long, value_name = "X")]
-    pub label_smoothing: Option<f32>,
-    /// Tokens in a batch, the longer side with padding counted, as fairseq does [default: 4096]
-    #[arg(long, value_name = "N")]
-    pub max_tokens: Option<usize>,
-    /// Sentence pairs in a batch [default: no limit]
-    #[arg(long, value_name = "N")]
-    pub max_sentences: Option<usize>,
-    /// Batches per update [default: 1]
-    #[arg(long, value_name = "N")]
-    pub update_freq: Option<usize>,
-    /// Of initial values, batches and dropout [default: 1]
-    #[arg(long, value_name = "N")]
-    pub seed: Option<u64>,
-    /// Stop after this many updates [default: no limit]
-    #[arg(long, value_name = "N")]
-    pub max_update: Option<u64>,
-    /// Stop after this many epochs [default: no limit]
-    #[arg(long, value_name = "N")]
-    pub max_epoch: Option<u64>,
-    /// Stop after this many validations in a row without a lower loss [default: no limit]
-    #[arg(long, value_name = "N")]
-    pub patience: Option<u64>,
-    /// Updates between log records [default: 50]
-    #[arg(long, value_name = "N")]
-    pub log_interval: Option<u64>,
-    /// Updates between validations; 0 is at the end of each epoch [default: 0]
-    #[arg(long, value_name = "N")]
-    pub validate_interval_updates: Option<u64>,
-    /// Updates between writes of checkpoint_last; 0 is at each validation [default: 0]
-    #[arg(long, value_name = "N")]
-    pub save_interval_updates: Option<u64>,
-    /// Validation sentences that are translated for BLEU; 0 is none [default: 200]
-    #[arg(long, value_name = "N")]
-    pub bleu_sentences: Option<usize>,
-    /// Sample translations shown at each validation [default: 3]
-    #[arg(long, value_name = "N")]
-    pub samples: Option<usize>,
-}
 
 /// Flags checked and complete.
 #[derive(Clone, Debug)]
@@ -180,6 +33,7 @@ pub struct TrainConfig {
     pub init: Init,
     pub omega: OmegaSource,
     pub omega_frozen: bool,
+    pub keep_first_omega_one: bool,
     pub fp16: bool,
     pub bf16: bool,
     pub recompute: bool,
@@ -214,75 +68,7 @@ pub struct TrainConfig {
     pub samples: usize,
 }
 
-/// Takes each field from `$over` where it is given, else from `$base`.
-macro_rules! overlay {
-    ($over:expr, $base:expr, $($field:ident),* $(,)?) => {
-        TrainFlags { $($field: $over.$field.or($base.$field)),* }
-    };
-}
-
 impl TrainFlags {
-    /// Reads `--config`. An unknown key is an error that names it.
-    pub fn load(path: &Path) -> Result<TrainFlags> {
-        let text = fs::read_to_string(path).map_err(|error| Error::io(path, "read", error))?;
-        toml::from_str(&text).map_err(|error| Error::usage(format!("{}: {}", path.display(), error.message())))
-    }
-
-    /// These flags, with those of `base` where nothing is given.
-    pub fn over(self, base: TrainFlags) -> TrainFlags {
-        overlay!(
-            self,
-            base,
-            data,
-            device,
-            arch,
-            encoder_layers,
-            decoder_layers,
-            d_model,
-            ffn,
-            heads,
-            residual,
-            init,
-            omega,
-            omega_frozen,
-            fp16,
-            bf16,
-            fp16_init_scale,
-            fp16_scale_window,
-            fp16_scale_tolerance,
-            threshold_loss_scale,
-            min_loss_scale,
-            recompute,
-            dropout,
-            attention_dropout,
-            relu_dropout,
-            optimizer,
-            lr,
-            lr_scheduler,
-            warmup_updates,
-            warmup_init_lr,
-            min_lr,
-            power,
-            adam_betas,
-            adam_eps,
-            weight_decay,
-            clip_norm,
-            label_smoothing,
-            max_tokens,
-            max_sentences,
-            update_freq,
-            seed,
-            max_update,
-            max_epoch,
-            patience,
-            log_interval,
-            validate_interval_updates,
-            save_interval_updates,
-            bleu_sentences,
-            samples,
-        )
-    }
-
     /// Fills in the defaults and checks every rule.
     pub fn resolve(self) -> Result<TrainConfig> {
         let (layers, d_model, ffn, heads) = match self.arch.unwrap_or(Arch::Demo) {
@@ -311,6 +97,7 @@ impl TrainFlags {
             init: self.init.unwrap_or(Init::Xavier),
             omega: omega_source(self.omega.as_deref(), residual)?,
             omega_frozen: self.omega_frozen.unwrap_or(false),
+            keep_first_omega_one: self.keep_first_omega_one.unwrap_or(false),
             fp16: self.fp16.unwrap_or(false),
             bf16: self.bf16.unwrap_or(false),
             recompute: self.recompute.unwrap_or(false),
@@ -479,8 +266,10 @@ impl TrainConfig {
         if matches!(self.lr_scheduler, LrScheduler::Linear | LrScheduler::Poly) && self.max_update.is_none() {
             return Err(Error::usage("this --lr-scheduler needs --max-update: it ends there"));
         }
-        if self.omega_frozen && self.residual != Residual::Admin {
-            return Err(Error::usage("--omega-frozen needs --residual admin"));
+        for (flag, on) in [("omega-frozen", self.omega_frozen), ("keep-first-omega-one", self.keep_first_omega_one)] {
+            if on && self.residual != Residual::Admin {
+                return Err(Error::usage(format!("--{flag} needs --residual admin")));
+            }
         }
         Ok(())
     }
@@ -509,6 +298,7 @@ impl TrainConfig {
                 OmegaSource::File(path) => path.to_string_lossy().into_owned(),
             }),
             omega_frozen: Some(self.omega_frozen),
+            keep_first_omega_one: Some(self.keep_first_omega_one),
             fp16: Some(self.fp16),
             bf16: Some(self.bf16),
             fp16_init_scale: self.scaling.map(|scaling| scaling.init),

@@ -74,6 +74,53 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     file.publish()
 }
 
+/// A folder that gets its name only with [`PendingFolder::publish`]; dropped before that, it disappears.
+pub struct PendingFolder {
+    path: PathBuf,
+    temporary: PathBuf,
+}
+
+impl PendingFolder {
+    /// Starts `path` beside it as `path.tmp`. An error if there is something at `path` already.
+    pub fn create(path: &Path) -> Result<PendingFolder> {
+        let taken = match fs::read_dir(path) {
+            Ok(mut entries) => entries.next().is_some(),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        };
+        if taken {
+            let message = format!("{} is there already and not an empty folder", path.display());
+            return Err(Error::data(message).hint("give another --out, or remove it"));
+        }
+        let trimmed: PathBuf = path.components().collect(); // without a slash at the end
+        let mut name = trimmed.as_os_str().to_owned();
+        name.push(".tmp");
+        let temporary = PathBuf::from(name);
+        // What an earlier run left, if it was killed.
+        if temporary.exists() {
+            fs::remove_dir_all(&temporary).map_err(|error| Error::io(&temporary, "remove", error))?;
+        }
+        create_folder(&temporary)?;
+        Ok(PendingFolder { path: trimmed, temporary })
+    }
+
+    /// Where files are put meanwhile.
+    pub fn path(&self) -> &Path {
+        &self.temporary
+    }
+
+    /// Gives the folder its name.
+    pub fn publish(self) -> Result<()> {
+        fs::rename(&self.temporary, &self.path).map_err(|error| failed(&self.path, error))
+    }
+}
+
+impl Drop for PendingFolder {
+    fn drop(&mut self) {
+        // Gone if it was renamed; there is nobody to tell of a failure.
+        let _ = fs::remove_dir_all(&self.temporary);
+    }
+}
+
 /// Makes `folder` and those above it.
 pub fn create_folder(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).map_err(|error| Error::io(folder, "create the folder", error))
@@ -112,6 +159,22 @@ mod tests {
         write_whole(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_that_is_given_up_leaves_nothing() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("new/folder/");
+        let folder = PendingFolder::create(&path).unwrap();
+        write_whole(&folder.path().join("a"), b"1").unwrap();
+        drop(folder);
+        assert_eq!(fs::read_dir(place.path().join("new")).unwrap().count(), 0);
+        let folder = PendingFolder::create(&path).unwrap();
+        write_whole(&folder.path().join("a"), b"1").unwrap();
+        folder.publish().unwrap();
+        assert_eq!(fs::read(path.join("a")).unwrap(), b"1");
+        assert!(PendingFolder::create(&path).err().unwrap().to_string().contains("is there already"));
+        assert!(PendingFolder::create(&path.join("a")).is_err(), "a file");
     }
 
     #[test]

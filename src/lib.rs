@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod device;
 pub mod error;
+pub mod export;
 pub mod files;
 pub mod model;
 pub mod ops;

@@ -7,6 +7,7 @@ use omega::analyze::analyze;
 use omega::bench::bench;
 use omega::cli::{Cli, Command};
 use omega::error::Result;
+use omega::export::{export, import};
 use omega::files::print;
 use omega::selftest::selftest;
 use omega::text::prepare::prepare;
@@ -29,6 +30,8 @@ fn run(command: Command) -> Result<()> {
         Command::Analyze(args) => analyze(&args),
         Command::Bench(args) => bench(&args),
         Command::Devices => print(&(omega::device::describe() + "\n")).map(drop),
+        Command::Export(args) => export(&args),
+        Command::Import(args) => import(&args),
         Command::Prepare(args) => prepare(&args),
         Command::Score(args) => score(&args, std::io::stdin().lock()),
         Command::Train(args) => train(&args),

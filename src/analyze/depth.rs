@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::model::admin::Omegas;
 use crate::model::config::EMBED;
 use crate::model::probe::Probe;
-use crate::model::{Model, ModelConfig, PackedBatch, Stack};
+use crate::model::{Model, ModelConfig, PackedBatch, Stack, Tables};
 use crate::rng::{RngState, Stream};
 
 const VOCAB: usize = 1000;
@@ -79,6 +79,8 @@ fn stack(dev: &Device, scheme: Scheme, sublayers: usize, seed: u64) -> Result<Ve
         residual: scheme.residual(),
         init: Init::Xavier,
         omega_frozen: false,
+        keep_first_omega_one: false,
+        tables: Tables::Shared,
         dropout: 0.0,
         attention_dropout: 0.0,
         relu_dropout: 0.0,

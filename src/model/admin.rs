@@ -200,6 +200,7 @@ impl Profiler {
 mod tests {
     use super::*;
     use crate::config::{Init, Residual};
+    use crate::model::Tables;
 
     fn config() -> ModelConfig {
         ModelConfig {
@@ -213,6 +214,8 @@ mod tests {
             residual: Residual::Admin,
             init: Init::Xavier,
             omega_frozen: false,
+            keep_first_omega_one: false,
+            tables: Tables::Shared,
             dropout: 0.0,
             attention_dropout: 0.0,
             relu_dropout: 0.0,

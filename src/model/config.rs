@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::params::Spec;
+use super::positions::FIRST_POSITION;
 use crate::config::{Init, MAX_POSITIONS, Residual, TrainConfig};
 use crate::error::{Error, Result};
 
@@ -21,9 +22,26 @@ pub struct ModelConfig {
     pub residual: Residual,
     pub init: Init,
     pub omega_frozen: bool,
+    /// The first ω of each stack stays 1.
+    #[serde(default)]
+    pub keep_first_omega_one: bool,
+    #[serde(default)]
+    pub tables: Tables,
     pub dropout: f32,
     pub attention_dropout: f32,
     pub relu_dropout: f32,
+}
+
+/// Which embeddings and positions a model reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tables {
+    /// One table [vocab, d] of source, target and output; positions are sinusoids.
+    #[default]
+    Shared,
+    /// A table each, and positions [max_positions + 2, d] of each stack, which are not trained: where ω of the first
+    /// sublayers was folded into them.
+    Apart,
 }
 
 impl ModelConfig {
@@ -40,6 +58,8 @@ impl ModelConfig {
             residual: train.residual,
             init: train.init,
             omega_frozen: train.omega_frozen,
+            keep_first_omega_one: train.keep_first_omega_one,
+            tables: Tables::Shared,
             dropout: train.dropout,
             attention_dropout: train.attention_dropout,
             relu_dropout: train.relu_dropout,
@@ -49,9 +69,11 @@ impl ModelConfig {
     /// What fixes the parameters' shapes, in words.
     pub fn describe(&self) -> String {
         format!(
-            "{}{}, {}+{} layers, width {}, ffn {}, {} heads, vocabulary {}",
+            "{}{}{}{}, {}+{} layers, width {}, ffn {}, {} heads, vocabulary {}",
             self.residual.name(),
             if self.omega_frozen { " with frozen ω" } else { "" },
+            if self.keep_first_omega_one { " from the second sublayer on" } else { "" },
+            if self.tables == Tables::Apart { " with separate tables" } else { "" },
             self.encoder_layers,
             self.decoder_layers,
             self.d_model,
@@ -77,6 +99,14 @@ impl ModelConfig {
     pub fn specs(&self) -> Vec<Spec> {
         let d = self.d_model;
         let mut specs = vec![Spec::new(EMBED, &[self.vocab, d])];
+        if self.tables == Tables::Apart {
+            specs.push(Spec::new(self.embeddings(Stack::Decoder), &[self.vocab, d]));
+            specs.push(Spec::new(self.output(), &[self.vocab, d]));
+            for stack in [Stack::Encoder, Stack::Decoder] {
+                let positions = Spec::new(stack.positions(), &[self.max_positions + FIRST_POSITION as usize, d]);
+                specs.push(Spec { trainable: false, ..positions });
+            }
+        }
         for stack in [Stack::Encoder, Stack::Decoder] {
             for layer in 0..self.layers(stack) {
                 self.layer_specs(stack, layer, &mut specs);
@@ -90,10 +120,11 @@ impl ModelConfig {
 
     fn layer_specs(&self, stack: Stack, layer: usize, specs: &mut Vec<Spec>) {
         let (d, at) = (self.d_model, stack.layer(layer));
-        for &part in stack.sublayers() {
+        for (number, &part) in stack.sublayers().iter().enumerate() {
             if self.residual == Residual::Admin {
+                let fixed = self.omega_frozen || self.keep_first_omega_one && (layer, number) == (0, 0);
                 let omega = Spec::new(format!("{at}.{}", stack.omega(part)), &[d]);
-                specs.push(Spec { trainable: !self.omega_frozen, ..omega });
+                specs.push(Spec { trainable: !fixed, ..omega });
             }
         }
         if matches!(self.residual, Residual::Rezero | Residual::RezeroPostLn) {
@@ -121,6 +152,22 @@ impl ModelConfig {
         }
     }
 
+    /// Name of the table [vocab, d] that `stack` looks its tokens up in.
+    pub fn embeddings(&self, stack: Stack) -> &'static str {
+        match (self.tables, stack) {
+            (Tables::Apart, Stack::Decoder) => "decoder.embed_tokens.weight",
+            _ => EMBED,
+        }
+    }
+
+    /// Name of the output projection [vocab, d].
+    pub fn output(&self) -> &'static str {
+        match self.tables {
+            Tables::Shared => EMBED,
+            Tables::Apart => "decoder.output_projection.weight",
+        }
+    }
+
     /// Layers in `stack`.
     pub fn layers(&self, stack: Stack) -> usize {
         match stack {
@@ -140,7 +187,7 @@ fn norm_specs(at: &str, d: usize, specs: &mut Vec<Spec>) {
     specs.push(Spec::new(format!("{at}.bias"), &[d]));
 }
 
-/// The table [vocab, d] of source, target and output.
+/// The table [vocab, d] of the source, and of target and output where they share it.
 pub const EMBED: &str = "encoder.embed_tokens.weight";
 
 /// One of the two towers.
@@ -164,6 +211,14 @@ impl Stack {
         match self {
             Stack::Encoder => "encoder",
             Stack::Decoder => "decoder",
+        }
+    }
+
+    /// Name of the positions [max_positions + 2, d] of a model whose tables are apart.
+    pub fn positions(self) -> &'static str {
+        match self {
+            Stack::Encoder => "encoder.embed_positions.weight",
+            Stack::Decoder => "decoder.embed_positions.weight",
         }
     }
 

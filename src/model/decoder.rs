@@ -2,7 +2,6 @@
 
 use crate::error::Result;
 use crate::ops::attention::Seqs;
-use crate::ops::linear::linear;
 use crate::tape::Var;
 
 use super::Model;
@@ -10,17 +9,9 @@ use super::batch::PackedSide;
 use super::config::Stack;
 use super::sublayer::Pass;
 
-/// Logits [T, vocab] over `previous`, attending to `memory`, the encoder's output; `cross` pairs the two. The output
-/// projection is the embedding table.
-pub fn decode(
-    pass: &mut Pass<'_>,
-    model: &Model,
-    table: Var,
-    memory: Var,
-    previous: &PackedSide,
-    cross: &Seqs,
-) -> Result<Var> {
-    let x = model.embed(pass, Stack::Decoder, table, &previous.index)?;
+/// Logits [T, vocab] over `previous`, attending to `memory`, the encoder's output; `cross` pairs the two.
+pub fn decode(pass: &mut Pass<'_>, model: &Model, memory: Var, previous: &PackedSide, cross: &Seqs) -> Result<Var> {
+    let x = model.embed(pass, Stack::Decoder, &previous.index)?;
     let mut x = pass.open(Stack::Decoder, x)?;
     for layer in 0..pass.config.decoder_layers {
         let (seqs, cross) = (previous.seqs.clone(), cross.clone());
@@ -33,5 +24,5 @@ pub fn decode(
             })
             .map_err(|error| error.context(format!("decoder layer {layer}")))?;
     }
-    linear(pass.tape, x.input, table, None)
+    model.project(pass.tape, x.input)
 }

@@ -9,8 +9,8 @@ use super::config::Stack;
 use super::sublayer::Pass;
 
 /// Output [T, d] of the encoder over `source`: after the last LayerNorm where the scheme has one.
-pub fn encode(pass: &mut Pass<'_>, model: &Model, table: Var, source: &PackedSide) -> Result<Var> {
-    let x = model.embed(pass, Stack::Encoder, table, &source.index)?;
+pub fn encode(pass: &mut Pass<'_>, model: &Model, source: &PackedSide) -> Result<Var> {
+    let x = model.embed(pass, Stack::Encoder, &source.index)?;
     let mut x = pass.open(Stack::Encoder, x)?;
     for layer in 0..pass.config.encoder_layers {
         let seqs = source.seqs.clone();

@@ -7,13 +7,12 @@
 use crate::error::{Error, Result};
 use crate::ops::attention::Seqs;
 use crate::ops::embed::EmbedIndex;
-use crate::ops::linear::linear;
 use crate::rng::RngState;
 use crate::tensor::Tensor;
 
 use super::Model;
 use super::batch::{PackedSide, seqs};
-use super::config::{EMBED, Stack};
+use super::config::Stack;
 use super::positions::FIRST_POSITION;
 use super::sublayer::Watch;
 
@@ -66,9 +65,8 @@ impl<'m> Incremental<'m> {
         let to_past = seqs(&dev, &vec![1; rows.len()], &vec![self.length + 1; rows.len()])?;
         let to_source = self.source_seqs(rows)?;
         let mut tape = model.tape(RngState::default(), false);
-        let table = model.params.var(&mut tape, EMBED)?;
         let mut pass = model.pass(&mut tape, false, Watch::default());
-        let x = model.embed(&mut pass, Stack::Decoder, table, &index)?;
+        let x = model.embed(&mut pass, Stack::Decoder, &index)?;
         let mut x = pass.open(Stack::Decoder, x)?;
         let mut past = Vec::with_capacity(self.memory.len());
         for layer in 0..self.memory.len() {
@@ -81,7 +79,7 @@ impl<'m> Incremental<'m> {
             x = pass.cross_attention(x, memory, layer, &to_source)?;
             x = pass.feed_forward(x, Stack::Decoder, layer)?;
         }
-        let logits = linear(pass.tape, x.input, table, None)?;
+        let logits = model.project(pass.tape, x.input)?;
         (self.past, self.rows, self.length) = (past, rows.len(), self.length + 1);
         Ok(tape.value(logits).clone())
     }

@@ -2,8 +2,9 @@
 //! "looks linear" form. Each tensor draws from a stream named by (seed, its name), so that values depend neither on
 //! the order of the parameters, nor on which others exist, nor on threads.
 
-use super::config::{EMBED, ModelConfig};
+use super::config::ModelConfig;
 use super::params::{Params, Spec};
+use super::positions::table;
 use crate::config::Init;
 use crate::error::Result;
 use crate::rng::Stream;
@@ -25,7 +26,10 @@ fn initial(spec: &Spec, config: &ModelConfig, seed: u64) -> Vec<f32> {
     let mut stream = Stream::new(seed, stream_of(name));
     let mirrored = config.init == Init::LooksLinear;
     match spec.shape[..] {
-        [_, width] if name == EMBED => embedding(n, width, &mut stream),
+        [_, width] if name.ends_with("embed_tokens.weight") || name == "decoder.output_projection.weight" => {
+            embedding(n, width, &mut stream)
+        }
+        [rows, width] if name.ends_with("embed_positions.weight") => table(rows, width),
         [rows, columns] => {
             let mut w = xavier(rows, columns, &mut stream);
             if mirrored && name.ends_with("fc1.weight") {
@@ -74,6 +78,8 @@ fn stream_of(name: &str) -> u64 {
 mod tests {
     use super::*;
     use crate::config::Residual;
+    use crate::model::Tables;
+    use crate::model::config::EMBED;
 
     fn config(init: Init) -> ModelConfig {
         ModelConfig {
@@ -87,6 +93,8 @@ mod tests {
             residual: Residual::PostLn,
             init,
             omega_frozen: false,
+            keep_first_omega_one: false,
+            tables: Tables::Shared,
             dropout: 0.0,
             attention_dropout: 0.0,
             relu_dropout: 0.0,

@@ -13,7 +13,7 @@ pub mod probe;
 mod sublayer;
 
 pub use batch::{PackedBatch, PackedSide};
-pub use config::{ModelConfig, Part, Stack};
+pub use config::{ModelConfig, Part, Stack, Tables};
 pub use incremental::{Incremental, Row};
 pub use params::Params;
 pub use sublayer::LAYER_NORM_EPS;
@@ -22,12 +22,12 @@ use crate::config::{OmegaSource, Residual};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::ops::embed::{EmbedIndex, embed};
+use crate::ops::linear::linear;
 use crate::rng::RngState;
 use crate::tape::{Tape, Var};
 use crate::tensor::{DType, Tensor};
 
 use admin::{Omegas, Profiler};
-use config::EMBED;
 use probe::Probe;
 use sublayer::{Pass, Watch};
 
@@ -85,9 +85,8 @@ impl Model {
 
     /// The encoder alone: output [T, d], without dropout.
     pub fn encode(&self, t: &mut Tape, source: &PackedSide) -> Result<Var> {
-        let table = self.params.var(t, EMBED)?;
         let mut pass = self.pass(t, false, Watch::default());
-        encoder::encode(&mut pass, self, table, source)
+        encoder::encode(&mut pass, self, source)
     }
 
     /// The forward pass without dropout, seen by `probe`. On a tape that records, the gradients of what it saw can be asked
@@ -98,9 +97,8 @@ impl Model {
 
     /// The encoder alone, seen by `probe`: output [T, d].
     pub fn probe_encoder(&self, t: &mut Tape, source: &PackedSide, probe: &mut Probe) -> Result<Var> {
-        let table = self.params.var(t, EMBED)?;
         let mut pass = self.pass(t, false, Watch { probe: Some(probe), ..Watch::default() });
-        encoder::encode(&mut pass, self, table, source)
+        encoder::encode(&mut pass, self, source)
     }
 
     /// Admin's profiling pass: one forward in training mode over `batch`, which sets each ω as it goes and returns
@@ -121,20 +119,25 @@ impl Model {
         if self.config.residual != Residual::Admin {
             return Ok(Omegas::ones(&self.config));
         }
-        let omegas = match source {
-            OmegaSource::Profile => return self.profile(first, rng),
+        let mut omegas = match source {
+            OmegaSource::Profile => return self.profile(first, rng), // whose first ω are 1
             OmegaSource::Analytic => Omegas::analytic(&self.config),
             OmegaSource::File(path) => Omegas::load(path, &self.config)?,
         };
+        if self.config.keep_first_omega_one {
+            [&mut omegas.encoder, &mut omegas.decoder]
+                .into_iter()
+                .filter_map(|all| all.first_mut())
+                .for_each(|first| *first = 1.0);
+        }
         omegas.apply(&self.params, &self.config)?;
         Ok(omegas)
     }
 
     fn run(&self, t: &mut Tape, batch: &PackedBatch, training: bool, watch: Watch<'_>) -> Result<Output> {
-        let table = self.params.var(t, EMBED)?;
         let mut pass = self.pass(t, training, watch);
-        let encoder = encoder::encode(&mut pass, self, table, &batch.source)?;
-        let logits = decoder::decode(&mut pass, self, table, encoder, &batch.previous, &batch.cross)?;
+        let encoder = encoder::encode(&mut pass, self, &batch.source)?;
+        let logits = decoder::decode(&mut pass, self, encoder, &batch.previous, &batch.cross)?;
         Ok(Output { encoder, logits })
     }
 
@@ -144,13 +147,27 @@ impl Model {
     }
 
     /// Dropout(√d·E[token] + PE[position]) [T, d].
-    fn embed(&self, pass: &mut Pass<'_>, stack: Stack, table: Var, index: &EmbedIndex) -> Result<Var> {
+    fn embed(&self, pass: &mut Pass<'_>, stack: Stack, index: &EmbedIndex) -> Result<Var> {
         let (scale, drop) = ((self.config.d_model as f32).sqrt(), pass.embedding_drop(stack));
-        let of_type = self.positions.iter().find(|table| table.dtype() == pass.tape.dtype());
-        let x = embed(pass.tape, table, index, of_type.unwrap_or(&self.positions[0]), scale, drop)?;
+        let table = self.params.var(pass.tape, self.config.embeddings(stack))?;
+        let positions = match self.config.tables {
+            Tables::Shared => self.sinusoids(pass.tape.dtype()).clone(),
+            Tables::Apart => self.params.operand(pass.tape, stack.positions())?,
+        };
+        let x = embed(pass.tape, table, index, &positions, scale, drop)?;
         if let Some(probe) = &mut pass.watch.probe {
             probe.embeddings.push((stack, pass.tape.value(x).clone()));
         }
         Ok(x)
+    }
+
+    fn sinusoids(&self, dtype: DType) -> &Tensor {
+        self.positions.iter().find(|table| table.dtype() == dtype).unwrap_or(&self.positions[0])
+    }
+
+    /// Logits [T, vocab] of the decoder's output `x` [T, d].
+    fn project(&self, tape: &mut Tape, x: Var) -> Result<Var> {
+        let table = self.params.var(tape, self.config.output())?;
+        linear(tape, x, table, None)
     }
 }

@@ -165,7 +165,7 @@ impl Params {
     }
 
     /// What a kernel on `t` reads as `name`: matrices are of the tape's type, vectors f32.
-    fn operand(&self, t: &Tape, name: &str) -> Result<Tensor> {
+    pub fn operand(&self, t: &Tape, name: &str) -> Result<Tensor> {
         let entry = self.entry(name)?;
         match &self.copy {
             Some(copy) if t.dtype() != DType::F32 && entry.spec.shape.len() > 1 => {

@@ -5,7 +5,7 @@ use super::{Row, Table};
 use crate::config::{Init, Residual};
 use crate::device::Device;
 use crate::error::Result;
-use crate::model::{Model, ModelConfig, PackedBatch};
+use crate::model::{Model, ModelConfig, PackedBatch, Tables};
 use crate::ops::cross_entropy::cross_entropy;
 use crate::rng::{RngState, Stream};
 use crate::tensor::DType;
@@ -30,6 +30,8 @@ fn config() -> ModelConfig {
         residual: Residual::Admin,
         init: Init::Xavier,
         omega_frozen: false,
+        keep_first_omega_one: false,
+        tables: Tables::Shared,
         dropout: 0.1,
         attention_dropout: 0.1,
         relu_dropout: 0.1,

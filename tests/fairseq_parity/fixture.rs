@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use omega::config::{Init, MAX_POSITIONS, Residual};
-use omega::model::ModelConfig;
+use omega::model::{ModelConfig, Tables};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
@@ -136,6 +136,8 @@ pub fn model_config(json: &Value) -> ModelConfig {
         residual,
         init,
         omega_frozen: false,
+        keep_first_omega_one: false,
+        tables: Tables::Shared,
         dropout: 0.0,
         attention_dropout: 0.0,
         relu_dropout: 0.0,
