@@ -7,9 +7,8 @@ use clap::{Args, Parser, Subcommand};
 pub mod analyze;
 pub mod export;
 
-use crate::config::TrainFlags;
+use crate::config::{BleuTokens, TrainFlags};
 use crate::device::DeviceChoice;
-use crate::text::bleu::BleuTokens;
 
 /// Trains deep Transformer translation models with Admin initialisation, on hand-written CUDA kernels.
 #[derive(Debug, Parser)]

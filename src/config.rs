@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-pub use choices::{Arch, Init, LrScheduler, OmegaSource, Optimizer, Residual};
+pub use choices::{Arch, BleuTokens, Init, LrScheduler, OmegaSource, Optimizer, Residual};
 pub use flags::TrainFlags;
 
 use crate::device::DeviceChoice;

@@ -104,7 +104,7 @@ impl PendingFolder {
     }
 
     /// Where files are put meanwhile.
-    pub fn path(&self) -> &Path {
+    pub fn meanwhile(&self) -> &Path {
         &self.temporary
     }
 
@@ -166,11 +166,11 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("new/folder/");
         let folder = PendingFolder::create(&path).unwrap();
-        write_whole(&folder.path().join("a"), b"1").unwrap();
+        write_whole(&folder.meanwhile().join("a"), b"1").unwrap();
         drop(folder);
         assert_eq!(fs::read_dir(place.path().join("new")).unwrap().count(), 0);
         let folder = PendingFolder::create(&path).unwrap();
-        write_whole(&folder.path().join("a"), b"1").unwrap();
+        write_whole(&folder.meanwhile().join("a"), b"1").unwrap();
         folder.publish().unwrap();
         assert_eq!(fs::read(path.join("a")).unwrap(), b"1");
         assert!(PendingFolder::create(&path).err().unwrap().to_string().contains("is there already"));

@@ -23,7 +23,7 @@ const LAYERS: &[(&[&str], &str)] = &[
     (&["optim"], "from gradients to the next update"),
     (&["checkpoint"], "a run on disk"),
     (&["selftest"], "kernels and a model against what they should give"),
-    (&["translate"], "search"),
+    (&["export", "translate"], "models for other programs; search"),
     (&["train"], "the loop, which translates to validate"),
     (&["analyze"], "what initialisation and training do to the branches"),
     (&["lib", "main"], "declarations; parse, run, exit code"),

@@ -90,3 +90,24 @@ impl OmegaSource {
         }
     }
 }
+
+/// How a line becomes words, by sacreBLEU's names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum BleuTokens {
+    /// mteval's, for plain text
+    #[default]
+    #[value(name = "13a")]
+    Mteval13a,
+    /// What stands between spaces, for text that is tokenised already
+    None,
+}
+
+impl BleuTokens {
+    /// As it is typed, and as signatures have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            BleuTokens::Mteval13a => "13a",
+            BleuTokens::None => "none",
+        }
+    }
+}

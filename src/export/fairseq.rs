@@ -110,8 +110,8 @@ pub fn import(args: &ImportArgs) -> Result<()> {
     let state = RunState::new(weights.config.clone(), &source, &target, 0, String::new());
     let text = TextFiles::open(args.folder.clone(), &state)?;
     let folder = PendingFolder::create(&args.out)?;
-    write_run(folder.path(), &weights, &state)?;
-    text.copy(folder.path())?;
+    write_run(folder.meanwhile(), &weights, &state)?;
+    text.copy(folder.meanwhile())?;
     folder.publish()?;
     eprintln!("{}: {}", args.out.display(), weights.config.describe());
     Ok(())

@@ -77,7 +77,7 @@ pub fn export(args: &ExportArgs) -> Result<()> {
         weights = fold(weights)?;
     }
     let folder = PendingFolder::create(&args.out)?;
-    let to = folder.path();
+    let to = folder.meanwhile();
     match args.to {
         Format::Plain => write_run(to, &weights, &checkpoint.state)?,
         Format::Fairseq => fairseq::write(to, &weights, &checkpoint.state)?,

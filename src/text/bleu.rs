@@ -4,10 +4,10 @@
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use clap::ValueEnum;
 use regex::Regex;
 
 use super::{is_space, words};
+pub use crate::config::BleuTokens;
 
 /// Longest n-gram.
 const ORDER: usize = 4;
@@ -36,31 +36,11 @@ pub struct Bleu {
     pub counts: BleuCounts,
 }
 
-/// How a line becomes words, by sacreBLEU's names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum BleuTokens {
-    /// mteval's, for plain text
-    #[default]
-    #[value(name = "13a")]
-    Mteval13a,
-    /// What stands between spaces, for text that is tokenised already
-    None,
-}
-
-impl BleuTokens {
-    /// As it is typed, and as signatures have it.
-    pub fn name(self) -> &'static str {
-        match self {
-            BleuTokens::Mteval13a => "13a",
-            BleuTokens::None => "none",
-        }
-    }
-
-    fn words(self, line: &str) -> Vec<String> {
-        match self {
-            BleuTokens::Mteval13a => tokenize_13a(line),
-            BleuTokens::None => words(line).map(str::to_owned).collect(),
-        }
+/// The words of `line` that n-grams are made of.
+fn split(line: &str, tokens: BleuTokens) -> Vec<String> {
+    match tokens {
+        BleuTokens::Mteval13a => tokenize_13a(line),
+        BleuTokens::None => words(line).map(str::to_owned).collect(),
     }
 }
 
@@ -97,8 +77,8 @@ fn ngrams(tokens: &[String], n: usize) -> HashMap<&[String], u64> {
 impl BleuCounts {
     /// Adds one hypothesis with its references.
     pub fn add(&mut self, hypothesis: &str, references: &[&str], tokens: BleuTokens) {
-        let hypothesis = tokens.words(hypothesis);
-        let references: Vec<Vec<String>> = references.iter().map(|reference| tokens.words(reference)).collect();
+        let hypothesis = split(hypothesis, tokens);
+        let references: Vec<Vec<String>> = references.iter().map(|reference| split(reference, tokens)).collect();
         for n in 1..=ORDER {
             let mut most: HashMap<&[String], u64> = HashMap::new();
             for reference in &references {

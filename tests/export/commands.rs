@@ -1,0 +1,105 @@
+//! `omega export` and `omega import` as people type them.
+
+use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use crate::{Place, program};
+
+fn fails(args: &[&str], code: i32, words: &[&str]) {
+    let output = program(args);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
+    for word in words {
+        assert!(said.contains(word), "{args:?}: no `{word}` in\n{said}");
+    }
+}
+
+fn translated(place: &Place, model: &str) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_omega"));
+    command.args(["translate", &place.at(model), "--beam", "2", "--max-len-b", "20", "--device", "soft"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"Every kernel has a reference.\n\nNobody has timed omega.\n").unwrap();
+    String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+}
+
+#[test]
+fn plain_and_imported_models_translate_alike() {
+    let place = Place::new();
+    place.train("run", "12", &["--residual", "admin"]);
+    let expected = translated(&place, "run");
+    assert_eq!(expected.lines().count(), 3, "{expected}");
+    place.export("run", "plain", "plain", &[]);
+    place.export("run", "fairseq", "fork", &["--keep-omega"]);
+    place.export("run", "fairseq", "fairseq", &[]);
+    for (from, to) in [("fork", "back"), ("fairseq", "back-plain")] {
+        crate::omega(&["import", &place.at(from), "--out", &place.at(to)]);
+    }
+    for run in ["plain", "back", "back-plain"] {
+        assert_eq!(translated(&place, run), expected, "{run}");
+    }
+    // There and back is the same to the bit.
+    let tensors = |run: &str| {
+        let path = place.path(run).join("checkpoint_best.safetensors");
+        omega::checkpoint::Checkpoint::open(&path).unwrap().parameters().unwrap()
+    };
+    assert_eq!(tensors("back"), tensors("run"));
+    assert_eq!(tensors("back-plain"), tensors("plain"));
+    bad_input(&place);
+}
+
+fn bad_input(place: &Place) {
+    let (run, out) = (place.at("run"), place.at("new/out"));
+    let export = |flags: &[&'static str]| -> Vec<String> {
+        ["export", &run, "--out", &out].iter().chain(flags).map(|word| (*word).to_owned()).collect()
+    };
+    let fails_with = |flags: &[&'static str], code, words: &[&str]| {
+        let args = export(flags);
+        fails(&args.iter().map(String::as_str).collect::<Vec<_>>(), code, words);
+        assert!(!place.path("new/out").exists() && !place.path("new/out.tmp").exists(), "{flags:?}: half written");
+    };
+    fails_with(&["--to", "plain", "--dtype", "f16"], 2, &["--dtype", "--to hf"]);
+    fails_with(&["--to", "hf", "--keep-omega"], 2, &["--keep-omega", "--to fairseq"]);
+    fails_with(&["--to", "hf", "--data", "none"], 1, &["dict.en.txt"]);
+    fails(&["export", &place.at("none"), "--to", "hf", "--out", &out], 1, &["none"]);
+    fails(&["export", &run, "--to", "hf", "--out", &place.at("plain")], 1, &["is there already"]);
+    fails(&["import", &place.at("none"), "--out", &out], 1, &["args.json"]);
+    // A model that is not what its settings say, one that is cut off, and settings that omega has no model for.
+    let (args, model) = (place.path("fork/args.json"), place.path("fork/model.safetensors"));
+    let (text, bytes) = (fs::read_to_string(&args).unwrap(), fs::read(&model).unwrap());
+    let import = ["import", &place.at("fork"), "--out", &out];
+    for (from, to, words) in [
+        ("\"encoder_layers\": 2", "\"encoder_layers\": 3", ["no tensor", "encoder.layers.2."]),
+        ("\"encoder_layers\": 2", "\"encoder_layers\": 1", ["encoder.layers.1.", "none of this model's"]),
+        ("\"encoder_ffn_embed_dim\": 96", "\"encoder_ffn_embed_dim\": 64", ["args.json", "differ in ffn"]),
+        ("\"adaptive\"", "\"other\"", ["init_type", "other"]),
+    ] {
+        assert!(text.contains(from));
+        fs::write(&args, text.replace(from, to)).unwrap();
+        fails(&import, 1, &words);
+    }
+    fs::write(&args, &text).unwrap();
+    fs::write(&model, &bytes[..bytes.len() / 2]).unwrap();
+    fails(&import, 1, &["model.safetensors", "not a whole file"]);
+    assert!(!place.path("new/out").exists());
+}
+
+#[test]
+fn small_omegas_are_named() {
+    let place = Place::new();
+    place.train("run", "1", &["--residual", "admin", "--omega-frozen"]);
+    let path = place.path("run/checkpoint_best.safetensors");
+    let checkpoint = omega::checkpoint::Checkpoint::open(&path).unwrap();
+    let mut tensors = checkpoint.parameters().unwrap();
+    let omega = tensors.iter_mut().find(|t| t.name == "encoder.layers.1.fc_ratio_change").unwrap();
+    omega.data[0] = -5e-4;
+    omega::checkpoint::write(&path, &tensors, &checkpoint.state).unwrap();
+    let said = String::from_utf8(place.export("run", "ctranslate2", "f32", &[]).stderr).unwrap();
+    assert!(said.contains("warning: |ω| is 5e-4 at encoder layer 1, feed-forward"), "{said}");
+    let (run, out) = (place.at("run"), place.at("f16"));
+    let export = ["export", &run, "--to", "ctranslate2", "--out", &out, "--dtype", "f16"];
+    fails(&export, 1, &["encoder layer 1, feed-forward", "f16 needs at least"]);
+    place.export("run", "ctranslate2", "bf16", &["--dtype", "bf16"]);
+    let size = |folder: &str| fs::metadata(place.path(folder).join("model.bin")).unwrap().len();
+    assert!(size("bf16") < size("f32") * 6 / 10);
+}
