@@ -3,6 +3,10 @@
 //! The state stands in the file's metadata, so that one renaming puts a whole checkpoint in force; `*.json` beside it is
 //! a copy for people and tools. Two runs that did the same updates write the same bytes.
 
+pub mod average;
+pub mod inspect;
+pub mod names;
+
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,6 +15,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
+use crate::config::BestMetric;
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::model::params::Spec;
@@ -41,8 +46,18 @@ pub struct RunState {
     pub micro_batch: u32,
     /// The update after which was validated last.
     pub validated: u64,
-    /// Lowest validation loss so far, base 2.
-    pub best_loss: Option<f64>,
+    /// Score of the best validation so far: losses in bits per token, or BLEU.
+    #[serde(alias = "best_loss")]
+    pub best: Option<f64>,
+    /// What that score is.
+    #[serde(default)]
+    pub best_metric: BestMetric,
+    /// Updates and scores of the validations that are kept (`--keep-best`), the best first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept_best: Vec<(u64, f64)>,
+    /// The checkpoints that this one is the mean of, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub averaged: Vec<String>,
     /// Validations since then.
     #[serde(default)]
     pub stale: u64,
@@ -84,7 +99,10 @@ impl RunState {
             batch: 0,
             micro_batch: 0,
             validated: 0,
-            best_loss: None,
+            best: None,
+            best_metric: BestMetric::default(),
+            kept_best: Vec::new(),
+            averaged: Vec::new(),
             stale: 0,
             window: Window::default(),
             scaler: None,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub mod analyze;
+pub mod checkpoints;
 pub mod export;
 
 use crate::config::{BleuTokens, TrainFlags};
@@ -39,6 +40,10 @@ pub enum Command {
     Selftest(SelftestArgs),
     /// What initialisation and training do to the residual branches: numbers and pictures
     Analyze(analyze::AnalyzeArgs),
+    /// Average the parameters of checkpoints
+    Average(checkpoints::AverageArgs),
+    /// Say what a run is: model, ω, data, scores, checkpoints
+    Inspect(checkpoints::InspectArgs),
     /// Write a model as a plain Transformer for another program: Transformers, CTranslate2, fairseq
     Export(export::ExportArgs),
     /// Make a run folder of a fairseq model

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-pub use choices::{Arch, BleuTokens, Init, LrScheduler, OmegaSource, Optimizer, Residual};
+pub use choices::{Arch, BestMetric, BleuTokens, Init, LrScheduler, OmegaSource, Optimizer, Residual};
 pub use flags::TrainFlags;
 
 use crate::device::DeviceChoice;
@@ -64,6 +64,11 @@ pub struct TrainConfig {
     pub log_interval: u64,
     pub validate_interval_updates: u64,
     pub save_interval_updates: u64,
+    pub keep_interval_updates: u64,
+    pub keep_last_epochs: u64,
+    pub keep_best: usize,
+    pub best_metric: BestMetric,
+    pub tensorboard: bool,
     pub bleu_sentences: usize,
     pub samples: usize,
 }
@@ -127,6 +132,11 @@ impl TrainFlags {
             log_interval: self.log_interval.unwrap_or(50),
             validate_interval_updates: self.validate_interval_updates.unwrap_or(0),
             save_interval_updates: self.save_interval_updates.unwrap_or(0),
+            keep_interval_updates: self.keep_interval_updates.unwrap_or(0),
+            keep_last_epochs: self.keep_last_epochs.unwrap_or(0),
+            keep_best: self.keep_best.unwrap_or(0),
+            best_metric: self.best_metric.unwrap_or_default(),
+            tensorboard: self.tensorboard.unwrap_or(false),
             bleu_sentences: self.bleu_sentences.unwrap_or(200),
             samples: self.samples.unwrap_or(3),
         };
@@ -266,6 +276,12 @@ impl TrainConfig {
         if matches!(self.lr_scheduler, LrScheduler::Linear | LrScheduler::Poly) && self.max_update.is_none() {
             return Err(Error::usage("this --lr-scheduler needs --max-update: it ends there"));
         }
+        if self.best_metric == BestMetric::Bleu && self.bleu_sentences == 0 {
+            return Err(Error::usage("--best-metric bleu with --bleu-sentences 0: there is no BLEU to go by"));
+        }
+        if self.keep_interval_updates > 0 && self.save_interval_updates == 0 {
+            return Err(Error::usage("--keep-interval-updates needs --save-interval-updates"));
+        }
         for (flag, on) in [("omega-frozen", self.omega_frozen), ("keep-first-omega-one", self.keep_first_omega_one)] {
             if on && self.residual != Residual::Admin {
                 return Err(Error::usage(format!("--{flag} needs --residual admin")));
@@ -332,6 +348,11 @@ impl TrainConfig {
             log_interval: Some(self.log_interval),
             validate_interval_updates: Some(self.validate_interval_updates),
             save_interval_updates: Some(self.save_interval_updates),
+            keep_interval_updates: Some(self.keep_interval_updates),
+            keep_last_epochs: Some(self.keep_last_epochs),
+            keep_best: Some(self.keep_best),
+            best_metric: Some(self.best_metric),
+            tensorboard: Some(self.tensorboard),
             bleu_sentences: Some(self.bleu_sentences),
             samples: Some(self.samples),
         }

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use clap::Parser;
 use omega::analyze::analyze;
 use omega::bench::bench;
+use omega::checkpoint::average::average;
+use omega::checkpoint::inspect::inspect;
 use omega::cli::{Cli, Command};
 use omega::error::Result;
 use omega::export::{export, import};
@@ -28,9 +30,11 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<()> {
     match command {
         Command::Analyze(args) => analyze(&args),
+        Command::Average(args) => average(&args),
         Command::Bench(args) => bench(&args),
         Command::Devices => print(&(omega::device::describe() + "\n")).map(drop),
         Command::Export(args) => export(&args),
+        Command::Inspect(args) => inspect(&args),
         Command::Import(args) => import(&args),
         Command::Prepare(args) => prepare(&args),
         Command::Score(args) => score(&args, std::io::stdin().lock()),

@@ -111,3 +111,32 @@ impl BleuTokens {
         }
     }
 }
+
+/// What a validation is judged by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BestMetric {
+    /// The lowest label-smoothed loss, as fairseq
+    #[default]
+    Loss,
+    /// The lowest negative log-likelihood
+    Nll,
+    /// The highest BLEU of the first --bleu-sentences pairs
+    Bleu,
+}
+
+impl BestMetric {
+    /// Whether score `a` is better than `b`; equal ones are not.
+    pub fn is_better(self, a: f64, b: f64) -> bool {
+        if self == BestMetric::Bleu { a > b } else { a < b }
+    }
+
+    /// For people: "validation loss".
+    pub fn title(self) -> &'static str {
+        match self {
+            BestMetric::Loss => "validation loss",
+            BestMetric::Nll => "validation nll",
+            BestMetric::Bleu => "BLEU",
+        }
+    }
+}

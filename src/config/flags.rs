@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::choices::{Arch, Init, LrScheduler, Optimizer, Residual};
+use super::choices::{Arch, BestMetric, Init, LrScheduler, Optimizer, Residual};
 use crate::error::{Error, Result};
 
 /// The flags as given, on the command line or in `--config`.
@@ -151,6 +151,21 @@ pub struct TrainFlags {
     /// Updates between writes of checkpoint_last; 0 is at each validation [default: 0]
     #[arg(long, value_name = "N")]
     pub save_interval_updates: Option<u64>,
+    /// Keep the last N of those as checkpoint_EPOCH_UPDATE too [default: 0]
+    #[arg(long, value_name = "N")]
+    pub keep_interval_updates: Option<u64>,
+    /// Write checkpointEPOCH after each epoch, and keep the last N, for `omega average` [default: 0]
+    #[arg(long, value_name = "N")]
+    pub keep_last_epochs: Option<u64>,
+    /// Keep the N best validations as checkpoint_best_UPDATE [default: 0]
+    #[arg(long, value_name = "N")]
+    pub keep_best: Option<usize>,
+    /// What is best, for checkpoint_best, --keep-best and --patience [default: loss]
+    #[arg(long)]
+    pub best_metric: Option<BestMetric>,
+    /// Write TensorBoard's event files to the run folder too
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub tensorboard: Option<bool>,
     /// Validation sentences that are translated for BLEU; 0 is none [default: 200]
     #[arg(long, value_name = "N")]
     pub bleu_sentences: Option<usize>,
@@ -224,6 +239,11 @@ impl TrainFlags {
             log_interval,
             validate_interval_updates,
             save_interval_updates,
+            keep_interval_updates,
+            keep_last_epochs,
+            keep_best,
+            best_metric,
+            tensorboard,
             bleu_sentences,
             samples,
         )

@@ -1,4 +1,4 @@
-//! What a run says: JSON lines in its folder, plain lines on stderr, and a progress bar where stderr is a terminal.
+//! What a run says: JSON lines and TensorBoard's events in its folder, plain lines on stderr, and a progress bar where stderr is a terminal.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{IsTerminal, Write};
@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::tensorboard::Events;
 use crate::checkpoint::RunState;
 use crate::error::{Error, Result};
 use crate::files::write_whole;
@@ -46,7 +47,7 @@ pub struct ValidRecord {
     pub valid_ppl: f64,
     /// Of the greedy translations of the first `--bleu-sentences` pairs; none where that is 0.
     pub valid_bleu: Option<f64>,
-    /// Whether `valid_loss` is the lowest so far.
+    /// Whether it is the best so far, by `--best-metric`.
     pub best: bool,
 }
 
@@ -54,13 +55,14 @@ pub struct ValidRecord {
 pub struct Log {
     path: PathBuf,
     file: File,
+    events: Option<Events>,
     bar: Option<ProgressBar>,
 }
 
 impl Log {
     /// Continues the log of a run that stands at `state`: records of updates and validations that are still to come, as
-    /// they were not saved, are dropped. `last` is the number of the last update.
-    pub fn open(folder: &Path, state: &RunState, last: Option<u64>) -> Result<Log> {
+    /// they were not saved, are dropped. `last` is the number of the last update; `events` asks for TensorBoard's files too.
+    pub fn open(folder: &Path, state: &RunState, last: Option<u64>, events: bool) -> Result<Log> {
         let path = folder.join("log.jsonl");
         if path.exists() {
             let text = fs::read_to_string(&path).map_err(|error| Error::io(&path, "read", error))?;
@@ -72,7 +74,8 @@ impl Log {
         let file = OpenOptions::new().create(true).append(true).open(&path);
         let file = file.map_err(|error| Error::io(&path, "write", error))?;
         let bar = std::io::stderr().is_terminal().then(|| bar(state.update, last));
-        Ok(Log { path, file, bar })
+        let events = events.then(|| Events::create(folder, state.update + 1)).transpose()?;
+        Ok(Log { path, file, events, bar })
     }
 
     /// A line for people.
@@ -98,6 +101,20 @@ impl Log {
 
     pub fn train(&mut self, record: &TrainRecord) -> Result<()> {
         self.write(record)?;
+        if let Some(events) = &mut self.events {
+            let scalars = [
+                ("train/loss", Some(record.loss)),
+                ("train/nll", Some(record.nll)),
+                ("train/ppl", Some(record.ppl)),
+                ("train/lr", Some(record.lr)),
+                ("train/grad_norm", Some(record.grad_norm)),
+                ("train/loss_scale", record.loss_scale.map(f64::from)),
+                ("train/overflows", record.overflows.map(|n| n as f64)),
+                ("train/src_tokens_per_s", Some(record.src_tokens_per_s)),
+                ("train/tgt_tokens_per_s", Some(record.tgt_tokens_per_s)),
+            ];
+            events.scalars(record.update, &scalars)?;
+        }
         let TrainRecord { update, epoch, loss, ppl, lr, grad_norm, src_tokens_per_s, tgt_tokens_per_s, .. } = record;
         let scaler = match (record.loss_scale, record.overflows) {
             (Some(scale), Some(0) | None) => format!("loss_scale {scale}  "),
@@ -113,6 +130,15 @@ impl Log {
 
     pub fn valid(&mut self, record: &ValidRecord) -> Result<()> {
         self.write(record)?;
+        if let Some(events) = &mut self.events {
+            let scalars = [
+                ("valid/loss", Some(record.valid_loss)),
+                ("valid/nll", Some(record.valid_nll)),
+                ("valid/ppl", Some(record.valid_ppl)),
+                ("valid/bleu", record.valid_bleu),
+            ];
+            events.scalars(record.update, &scalars)?;
+        }
         let ValidRecord { update, valid_loss, valid_ppl, best, .. } = record;
         let bleu = record.valid_bleu.map_or(String::new(), |bleu| format!("  BLEU {bleu:.2}"));
         let best = if *best { "  best so far" } else { "" };
@@ -177,7 +203,7 @@ mod tests {
         let config = TrainFlags::default().resolve().unwrap();
         let state = RunState::new(ModelConfig::of_run(&config, 5), "de", "en", 1, String::new());
         let state = RunState { update: 20, validated: 10, ..state };
-        drop(Log::open(folder.path(), &state, None).unwrap());
+        drop(Log::open(folder.path(), &state, None, false).unwrap());
         assert_eq!(fs::read_to_string(&path).unwrap(), kept);
     }
 }

@@ -11,6 +11,7 @@ mod profile;
 mod run;
 pub(crate) mod setup;
 mod stats;
+mod tensorboard;
 mod validate;
 
 use crate::cli::TrainArgs;
@@ -26,14 +27,14 @@ pub fn train(args: &TrainArgs) -> Result<()> {
     }
     let stopped = interrupt::watch()?;
     let mut run = setup::open(args)?;
-    if run.finished() && !run.validation_due() {
+    if run.finished() && !run.validation_due() && !run.epoch_save_due() {
         run.say(&format!("nothing left to do: {} updates are done", run.state.update));
         return Ok(());
     }
     if args.kernel_times {
         run.dev().take_times();
     }
-    while !run.finished() || run.validation_due() {
+    while !run.finished() || run.validation_due() || run.epoch_save_due() {
         if stopped() {
             run.save_last()?;
             run.say(&format!(
@@ -49,12 +50,16 @@ pub fn train(args: &TrainArgs) -> Result<()> {
             run.validate()?;
             continue;
         }
+        if run.epoch_save_due() {
+            run.save_epoch()?;
+            continue;
+        }
         run.update()?;
         if run.log_due() {
             run.log()?;
         }
-        if run.save_due() && !run.validation_due() {
-            run.save_last()?;
+        if run.save_due() {
+            run.save_interval()?;
         }
     }
     run.say_end();

@@ -10,8 +10,9 @@ use super::overflow::underflow;
 use super::setup::pack;
 use super::stats::Stats;
 use super::validate::{Sample, Validation};
+use crate::checkpoint::names::{self, Kind};
 use crate::checkpoint::{RunState, Window, save};
-use crate::config::TrainConfig;
+use crate::config::{BestMetric, TrainConfig};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::{Model, PackedBatch};
@@ -151,7 +152,7 @@ impl Run {
         intervals.iter().any(|interval| *interval > 0 && most.is_multiple_of(*interval))
             || config.max_update.is_some_and(|last| most >= last)
             || config.max_epoch.is_some_and(|last| state.epoch > last)
-            || config.validate_interval_updates == 0 && state.batch == 0
+            || (config.validate_interval_updates == 0 || config.keep_last_epochs > 0) && state.batch == 0
             || self.stats.pending() >= underflow
     }
 
@@ -193,6 +194,13 @@ impl Run {
 
     pub fn save_due(&self) -> bool {
         self.arrived && self.every(self.config.save_interval_updates)
+    }
+
+    /// Whether an epoch has just ended whose checkpoint is to be kept and is not there yet.
+    pub fn epoch_save_due(&self) -> bool {
+        let done = self.state.epoch - 1;
+        let due = self.config.keep_last_epochs > 0 && self.state.batch == 0 && done > 0;
+        due && !self.folder.join(names::of_epoch(done)).exists()
     }
 
     /// Tries one update: `--update-freq` micro-batches, fewer at the end of an epoch.
@@ -285,13 +293,18 @@ impl Run {
         if self.state.batch == 0 { self.state.epoch - 1 } else { self.state.epoch }
     }
 
-    /// Validates, shows sample translations, and saves `checkpoint_last`, and `checkpoint_best` if it is the best.
+    /// Validates, shows sample translations, and saves `checkpoint_last`, and what is kept of the best ones.
     pub fn validate(&mut self) -> Result<()> {
         let began = Instant::now();
         self.look()?;
         let losses = self.validation.losses(&self.model, self.config.label_smoothing)?;
         let (valid_bleu, samples) = self.validation.bleu(&self.model, &self.coder)?;
-        let best = self.state.best_loss.is_none_or(|least| losses.loss < least);
+        let score = match self.config.best_metric {
+            BestMetric::Loss => losses.loss,
+            BestMetric::Nll => losses.nll,
+            BestMetric::Bleu => valid_bleu.unwrap_or(0.0),
+        };
+        let best = self.judge(score);
         let record = ValidRecord {
             update: self.state.update,
             epoch: self.epoch_of_last(),
@@ -302,19 +315,76 @@ impl Run {
             best,
         };
         self.state.validated = self.state.update;
-        self.state.stale = if best { 0 } else { self.state.stale + 1 };
         if best {
-            self.state.best_loss = Some(losses.loss);
-            self.state.scaler = self.updater.scaler(&self.model.params)?;
-            save(&self.folder.join("checkpoint_best.safetensors"), &self.model, None, &self.state)?;
+            self.write_model("checkpoint_best.safetensors")?;
+        }
+        if self.state.kept_best.iter().any(|(update, _)| *update == self.state.update) {
+            self.write_model(&names::of_best(self.state.update))?;
         }
         self.log.valid(&record)?;
         for Sample { source, reference, hypothesis } in samples {
             self.log.say(&format!("  source      {source}\n  reference   {reference}\n  hypothesis  {hypothesis}\n"));
         }
         self.write_last()?;
+        // What is no longer among the best goes only when the state that says so is on the disk.
+        let kept: Vec<u64> = self.state.kept_best.iter().map(|(update, _)| *update).collect();
+        if self.config.keep_best > 0 {
+            names::remove(&self.folder, |kind| matches!(kind, Kind::KeptBest { update } if !kept.contains(&update)))?;
+        }
         self.meter.since += began.elapsed();
         Ok(())
+    }
+
+    /// Puts the score of a validation in its place among those so far; whether it is the best.
+    fn judge(&mut self, score: f64) -> bool {
+        let (metric, state) = (self.config.best_metric, &mut self.state);
+        if state.best_metric != metric {
+            // Scores of another kind say nothing of this one.
+            (state.best_metric, state.best, state.stale) = (metric, None, 0);
+            state.kept_best.clear();
+        }
+        let best = state.best.is_none_or(|least| metric.is_better(score, least));
+        state.stale = if best { 0 } else { state.stale + 1 };
+        if best {
+            state.best = Some(score);
+        }
+        state.kept_best.retain(|(update, _)| *update != state.update);
+        let place = state.kept_best.partition_point(|(_, other)| !metric.is_better(score, *other));
+        state.kept_best.insert(place, (state.update, score));
+        state.kept_best.truncate(self.config.keep_best);
+        best
+    }
+
+    /// Writes the model under `name`, without the optimiser's state.
+    fn write_model(&mut self, name: &str) -> Result<()> {
+        self.state.scaler = self.updater.scaler(&self.model.params)?;
+        save(&self.folder.join(name), &self.model, None, &self.state)
+    }
+
+    /// Saves the model of the epoch that ended, and drops the oldest that are not to be kept.
+    pub fn save_epoch(&mut self) -> Result<()> {
+        let began = Instant::now();
+        self.look()?;
+        let done = self.state.epoch - 1;
+        self.write_model(&names::of_epoch(done))?;
+        let oldest = (done + 1).saturating_sub(self.config.keep_last_epochs);
+        names::remove(&self.folder, |kind| matches!(kind, Kind::Epoch { epoch } if epoch < oldest))?;
+        self.meter.since += began.elapsed();
+        Ok(())
+    }
+
+    /// Saves `checkpoint_last` by `--save-interval-updates`, unless a validation is about to, and the model where
+    /// `--keep-interval-updates` asks for it.
+    pub fn save_interval(&mut self) -> Result<()> {
+        let keep = self.config.keep_interval_updates;
+        if keep > 0 {
+            self.look()?;
+            let (update, every) = (self.state.update, self.config.save_interval_updates);
+            self.write_model(&names::of_interval(self.epoch_of_last(), update))?;
+            let oldest = update.saturating_sub((keep - 1).saturating_mul(every));
+            names::remove(&self.folder, |kind| matches!(kind, Kind::Interval { update, .. } if update < oldest))?;
+        }
+        if self.validation_due() { Ok(()) } else { self.save_last() }
     }
 
     /// Saves `checkpoint_last`.
@@ -335,13 +405,11 @@ impl Run {
 
     /// Where everything is.
     pub fn say_end(&self) {
-        let best = self.state.best_loss.map_or(String::new(), |loss| format!(", best validation loss {loss:.3}"));
+        let title = self.state.best_metric.title();
+        let best = self.state.best.map_or(String::new(), |score| format!(", best {title} {score:.3}"));
         let folder = self.folder.display();
         if self.out_of_patience() {
-            self.say(&format!(
-                "no lower validation loss in {} validations: --patience is at its end",
-                self.state.stale
-            ));
+            self.say(&format!("no better {title} in {} validations: --patience is at its end", self.state.stale));
         }
         let memory = mebibytes(self.dev().memory_use().peak_bytes);
         self.say(&format!("memory at the highest point: {memory}"));

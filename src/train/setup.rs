@@ -137,7 +137,7 @@ pub fn open(args: &TrainArgs) -> Result<Run> {
         omegas.save(&folder.join("profile.ratio.init"))?;
     }
     write_whole(&folder.join("config.toml"), prepared.config.to_toml()?.as_bytes())?;
-    let log = Log::open(&folder, &state, prepared.config.max_update)?;
+    let log = Log::open(&folder, &state, prepared.config.max_update, prepared.config.tensorboard)?;
     let stats = Stats::new(&dev, prepared.config.update_freq)?;
     let Prepared { config, pairs, batches, .. } = prepared;
     Ok(Run::new(state, config, folder, model, updater, (pairs, batches), validation, coder, stats, log))

@@ -43,8 +43,8 @@ fn plain_and_imported_models_translate_alike() {
         let path = place.path(run).join("checkpoint_best.safetensors");
         omega::checkpoint::Checkpoint::open(&path).unwrap().parameters().unwrap()
     };
-    assert_eq!(tensors("back"), tensors("run"));
-    assert_eq!(tensors("back-plain"), tensors("plain"));
+    assert!(tensors("back") == tensors("run"));
+    assert!(tensors("back-plain") == tensors("plain"));
     bad_input(&place);
 }
 

@@ -98,7 +98,7 @@ fn a_folded_model_is_the_same_function() {
         println!("{}: {error:e}", residual.name());
         assert!(error <= BOUND, "{}: {error:e}", residual.name());
         let again = fold(folded.clone()).unwrap();
-        assert_eq!(again.tensors().unwrap(), folded.tensors().unwrap(), "there is nothing left to fold");
+        assert!(again.tensors().unwrap() == folded.tensors().unwrap(), "there is nothing left to fold");
     }
 }
 

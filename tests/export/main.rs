@@ -4,6 +4,8 @@
 mod commands;
 mod folding;
 mod programs;
+#[path = "../common/pypi.rs"]
+mod pypi;
 
 use std::fs;
 use std::path::{Path, PathBuf};

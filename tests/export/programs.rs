@@ -1,11 +1,10 @@
 //! Exported models in Transformers and CTranslate2, which come from PyPI into the build folder, once (6 GB: PyPI's
 //! PyTorch brings CUDA). Where they cannot be installed, the test says so and is skipped.
 
-use std::env;
 use std::fmt::Write;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 
 use omega::checkpoint::Checkpoint;
 use omega::device::{Allocation, Device};
@@ -14,31 +13,11 @@ use omega::text::{Coder, Dictionary};
 use omega::translate::search::Search;
 use omega::translate::translate_ids;
 
+use crate::pypi::python;
 use crate::{Place, sentences};
 
 const PACKAGES: [&str; 3] = ["transformers==5.24.0", "torch==2.15.0", "ctranslate2==4.8.5"];
 const SENTENCES: usize = 200;
-
-/// A Python with the packages, or why there is none.
-fn python() -> Result<PathBuf, String> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("transformers");
-    let (python, ready) = (folder.join("bin/python"), folder.join("ready"));
-    if fs::read_to_string(&ready).is_ok_and(|packages| packages == PACKAGES.join(" ")) {
-        return Ok(python);
-    }
-    let run = |command: &mut Command| {
-        let output = command.stdin(Stdio::null()).output().map_err(|error| error.to_string())?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
-        if output.status.success() { Ok(()) } else { Err(last.to_owned()) }
-    };
-    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
-    let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "install", "--quiet", "--no-cache-dir", "--disable-pip-version-check", "--timeout", "10"]);
-    run(pip.args(["--retries", "1"]).args(PACKAGES))?;
-    fs::write(&ready, PACKAGES.join(" ")).map_err(|error| error.to_string())?;
-    Ok(python)
-}
 
 /// What omega makes of `lines` by greedy search: per line, source ids | output ids | log-probabilities.
 fn expected(place: &Place, run: &str, lines: &[String]) -> String {
@@ -63,7 +42,7 @@ fn expected(place: &Place, run: &str, lines: &[String]) -> String {
 
 #[test]
 fn other_programs_translate_alike() {
-    let python = match python() {
+    let python = match python("transformers", &PACKAGES) {
         Ok(python) => python,
         Err(reason) => {
             eprintln!("skipped: Transformers and CTranslate2 cannot be installed here: {reason}");

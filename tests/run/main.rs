@@ -4,6 +4,7 @@
 mod analyze;
 mod bad_input;
 mod bench;
+mod checkpoints;
 mod memory;
 mod prepare;
 mod recipes;

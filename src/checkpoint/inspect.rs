@@ -1,0 +1,173 @@
+//! `omega inspect`: what a run or a checkpoint is.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::names::{self, Kind};
+use super::{Checkpoint, NamedTensor, RunState};
+use crate::cli::checkpoints::InspectArgs;
+use crate::error::{Error, Result};
+use crate::files::print;
+use crate::model::{ModelConfig, Stack};
+
+/// ω of one stack over all sublayers and channels.
+#[derive(Serialize)]
+struct OmegaSummary {
+    stack: &'static str,
+    sublayers: usize,
+    min: f32,
+    median: f32,
+    max: f32,
+    /// Means of the sublayers, in the order they run.
+    means: Vec<f32>,
+}
+
+/// One checkpoint file.
+#[derive(Serialize)]
+struct Listed {
+    file: String,
+    epoch: u64,
+    update: u64,
+    mebibytes: f64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    averaged: Vec<String>,
+}
+
+/// What is printed.
+#[derive(Serialize)]
+struct Report {
+    shown: PathBuf,
+    model: ModelConfig,
+    parameters: usize,
+    omega: Vec<OmegaSummary>,
+    languages: [String; 2],
+    data: String,
+    seed: u64,
+    epoch: u64,
+    update: u64,
+    best: Option<f64>,
+    best_metric: &'static str,
+    best_updates: Vec<(u64, f64)>,
+    checkpoints: Vec<Listed>,
+}
+
+/// Runs the command.
+pub fn inspect(args: &InspectArgs) -> Result<()> {
+    let last = args.run.join("checkpoint_last.safetensors");
+    let path = if last.exists() { last } else { Checkpoint::find(&args.run)? };
+    let checkpoint = Checkpoint::open(&path)?;
+    let tensors = checkpoint.parameters()?;
+    let state = checkpoint.state;
+    let report = Report {
+        parameters: tensors.iter().map(|tensor| tensor.data.len()).sum(),
+        omega: [Stack::Encoder, Stack::Decoder].into_iter().filter_map(|s| summary(s, &tensors)).collect(),
+        languages: [state.source.clone(), state.target.clone()],
+        data: state.plan.clone(),
+        seed: state.seed,
+        epoch: state.epoch,
+        update: state.update,
+        best: state.best,
+        best_metric: state.best_metric.title(),
+        best_updates: state.kept_best.clone(),
+        checkpoints: if args.run.is_dir() { listed(&args.run)? } else { vec![one(&path, &state)?] },
+        model: state.model,
+        shown: path,
+    };
+    let text = if args.json {
+        serde_json::to_string_pretty(&report).map_err(|error| Error::data(format!("JSON: {error}")))? + "\n"
+    } else {
+        table(&report)
+    };
+    print(&text).map(drop)
+}
+
+fn summary(stack: Stack, tensors: &[NamedTensor]) -> Option<OmegaSummary> {
+    let of_stack = |t: &&NamedTensor| t.name.starts_with(stack.name()) && t.name.ends_with("ratio_change");
+    let omegas: Vec<&NamedTensor> = tensors.iter().filter(of_stack).collect();
+    let mut all: Vec<f32> = omegas.iter().flat_map(|omega| omega.data.iter().copied()).collect();
+    all.sort_by(f32::total_cmp);
+    let mean = |data: &[f32]| (data.iter().map(|x| f64::from(*x)).sum::<f64>() / data.len().max(1) as f64) as f32;
+    Some(OmegaSummary {
+        stack: stack.name(),
+        sublayers: omegas.len(),
+        min: *all.first()?,
+        median: all[all.len() / 2],
+        max: *all.last()?,
+        means: omegas.iter().map(|omega| mean(&omega.data)).collect(),
+    })
+}
+
+fn listed(folder: &Path) -> Result<Vec<Listed>> {
+    let all = names::list(folder)?;
+    all.iter().map(|(_, path)| one(path, &Checkpoint::open(path)?.state)).collect()
+}
+
+fn one(path: &Path, state: &RunState) -> Result<Listed> {
+    let bytes = path.metadata().map_err(|error| Error::io(path, "read", error))?.len();
+    let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    // At an epoch's end the state says which batch comes next: the first of the next epoch.
+    let epoch = if state.batch == 0 && state.update > 0 { state.epoch - 1 } else { state.epoch };
+    let averaged = state.averaged.clone();
+    Ok(Listed { file, epoch, update: state.update, mebibytes: bytes as f64 / (1u64 << 20) as f64, averaged })
+}
+
+/// The report for people, within 80 columns but for long names.
+fn table(report: &Report) -> String {
+    let (model, mut text) = (&report.model, String::new());
+    let mut line = |label: &str, value: String| text.push_str(&format!("{label:<12}{value}\n"));
+    line("shown", report.shown.display().to_string());
+    line("model", model.describe());
+    line(
+        "parameters",
+        format!("{} ({:.1} MiB in f32)", grouped(report.parameters), report.parameters as f64 / (1 << 18) as f64),
+    );
+    let drops = [model.dropout, model.attention_dropout, model.relu_dropout];
+    line("dropout", format!("{}, of attention {}, of ReLU {}", drops[0], drops[1], drops[2]));
+    for omega in &report.omega {
+        let OmegaSummary { stack, sublayers, min, median, max, .. } = omega;
+        line("ω", format!("{stack}: {min:.3} to {max:.3}, median {median:.3}, {sublayers} sublayers"));
+    }
+    let [source, target] = &report.languages;
+    line("languages", format!("{source} to {target}"));
+    if !report.data.is_empty() {
+        line("data", report.data.clone());
+    }
+    line(
+        "training",
+        format!("{} updates, epoch {}, seed {}", grouped(report.update as usize), report.epoch, report.seed),
+    );
+    if let Some(best) = report.best {
+        line("best", format!("{} {best:.3}", report.best_metric));
+    }
+    let widest = report.checkpoints.iter().map(|listed| listed.file.len()).max().unwrap_or(0).max(10);
+    let _ = writeln!(text, "\n{:<widest$}  {:>6}  {:>9}  {:>9}  score", "checkpoint", "epoch", "update", "MiB");
+    for listed in &report.checkpoints {
+        let score = report.best_updates.iter().find(
+            |(update, _)| matches!(names::kind(&listed.file), Some(Kind::KeptBest { update: own }) if own == *update),
+        );
+        let note = match score {
+            Some((_, score)) => format!("{score:.3}"),
+            None if !listed.averaged.is_empty() => format!("mean of {}", listed.averaged.len()),
+            None => String::new(),
+        };
+        let Listed { file, epoch, update, mebibytes, .. } = listed;
+        let row = format!("{file:<widest$}  {epoch:>6}  {update:>9}  {mebibytes:>9.1}  {note}");
+        let _ = writeln!(text, "{}", row.trim_end());
+    }
+    text
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(n: usize) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}

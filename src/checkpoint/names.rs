@@ -1,0 +1,104 @@
+//! Which checkpoints lie in a run folder, by their names, which are fairseq's with another ending.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// What a checkpoint is, as its name says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// `checkpoint_last`: the newest, which training goes on from.
+    Last,
+    /// `checkpoint_best`.
+    Best,
+    /// `checkpoint12`: after epoch 12.
+    Epoch { epoch: u64 },
+    /// `checkpoint_12_34000`: after update 34000, in epoch 12.
+    Interval { epoch: u64, update: u64 },
+    /// `checkpoint_best_34000`: one of the best, after update 34000.
+    KeptBest { update: u64 },
+    /// Any other, as `omega average` writes.
+    Other,
+}
+
+pub fn of_epoch(epoch: u64) -> String {
+    format!("checkpoint{epoch}.safetensors")
+}
+
+pub fn of_interval(epoch: u64, update: u64) -> String {
+    format!("checkpoint_{epoch}_{update}.safetensors")
+}
+
+pub fn of_best(update: u64) -> String {
+    format!("checkpoint_best_{update}.safetensors")
+}
+
+/// What the file called `name` is; none if it is no checkpoint.
+pub fn kind(name: &str) -> Option<Kind> {
+    let name = name.strip_suffix(".safetensors")?.strip_prefix("checkpoint")?;
+    let number = |text: &str| text.parse::<u64>().ok().filter(|n| n.to_string() == text);
+    let parts: Vec<&str> = name.split('_').collect();
+    Some(match parts[..] {
+        ["", "last"] => Kind::Last,
+        ["", "best"] => Kind::Best,
+        ["", "best", update] => number(update).map_or(Kind::Other, |update| Kind::KeptBest { update }),
+        ["", epoch, update] => match (number(epoch), number(update)) {
+            (Some(epoch), Some(update)) => Kind::Interval { epoch, update },
+            _ => Kind::Other,
+        },
+        [epoch] => number(epoch).map_or(Kind::Other, |epoch| Kind::Epoch { epoch }),
+        _ => Kind::Other,
+    })
+}
+
+/// The checkpoints in `folder`, in the order of [`Kind`] and then of their names.
+pub fn list(folder: &Path) -> Result<Vec<(Kind, PathBuf)>> {
+    let failed = |error| Error::io(folder, "read", error);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if let Some(kind) = path.file_name().and_then(|name| kind(&name.to_string_lossy())) {
+            found.push((kind, path));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Removes the checkpoints in `folder` that `which` picks, and what stands beside them.
+pub fn remove(folder: &Path, which: impl Fn(Kind) -> bool) -> Result<()> {
+    for (_, path) in list(folder)?.into_iter().filter(|(kind, _)| which(*kind)) {
+        for path in [path.with_extension("json"), path] {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io(&path, "remove", error));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_say_what_a_checkpoint_is() {
+        let names = [of_epoch(12), of_interval(3, 4500), of_best(77)].map(|name| kind(&name).unwrap());
+        assert_eq!(
+            names,
+            [Kind::Epoch { epoch: 12 }, Kind::Interval { epoch: 3, update: 4500 }, Kind::KeptBest { update: 77 }]
+        );
+        let of = |stem: &str| kind(&format!("{stem}.safetensors"));
+        assert_eq!(of("checkpoint_last"), Some(Kind::Last));
+        assert_eq!(of("checkpoint_best"), Some(Kind::Best));
+        for other in ["checkpoint_average", "checkpoint_best_x", "checkpoint012", "checkpoint", "checkpoint_1_2_3"] {
+            assert_eq!(of(other), Some(Kind::Other), "{other}");
+        }
+        assert_eq!(of("model"), None);
+        assert_eq!(kind("checkpoint12.json"), None);
+    }
+}

@@ -1,0 +1,172 @@
+//! Which checkpoints a run keeps, their mean, and what `omega inspect` says of them.
+
+use std::path::Path;
+
+use omega::checkpoint::Checkpoint;
+use serde_json::Value;
+
+use crate::bad_input::fail;
+use crate::{Workplace, names, omega, succeed, text};
+
+fn models(place: &Workplace, run: &str) -> Vec<String> {
+    let found = names(&place.path(run)).into_iter();
+    found.filter_map(|name| name.strip_suffix(".safetensors").map(str::to_owned)).collect()
+}
+
+/// An epoch of the test's text has 18 updates at these sizes.
+const KEEP: &[&str] = &[
+    "--max-epoch",
+    "4",
+    "--keep-last-epochs",
+    "2",
+    "--keep-best",
+    "2",
+    "--save-interval-updates",
+    "10",
+    "--keep-interval-updates",
+    "3",
+    "--best-metric",
+    "nll",
+    "--lr",
+    "0.01",
+    "--warmup-updates",
+    "10",
+];
+
+#[test]
+fn a_run_keeps_what_is_asked_for_also_when_it_was_stopped() {
+    let place = Workplace::prepared();
+    succeed(&mut place.train("run", KEEP));
+    let kept = models(&place, "run");
+    let updates = place.log("run").iter().filter_map(|r| r["update"].as_u64()).max().unwrap();
+    let per_epoch = updates / 4;
+    assert_eq!(updates % 4, 0, "four epochs of the same length");
+    let interval = |back: u64| {
+        let update = updates / 10 * 10 - 10 * back;
+        format!("checkpoint_{}_{update}", update.div_ceil(per_epoch))
+    };
+    let mut expected = vec!["checkpoint3".to_owned(), "checkpoint4".to_owned(), interval(0), interval(1), interval(2)];
+    expected.extend(["checkpoint_best".to_owned(), "checkpoint_last".to_owned()]);
+    // The two validations with the lowest nll.
+    let mut scores: Vec<(f64, u64)> =
+        place.log("run").iter().filter_map(|r| Some((r["valid_nll"].as_f64()?, r["update"].as_u64()?))).collect();
+    assert_eq!(scores.len(), 4);
+    scores.sort_by(|a, b| a.0.total_cmp(&b.0));
+    expected.extend(scores[..2].iter().map(|(_, update)| format!("checkpoint_best_{update}")));
+    expected.sort();
+    assert_eq!(kept, expected);
+    let jsons =
+        names(&place.path("run")).into_iter().filter(|name| name.starts_with("checkpoint") && name.ends_with(".json"));
+    assert_eq!(jsons.count(), kept.len(), "no .json without its checkpoint");
+    // Stopped after each epoch and in the middle, it leaves the same files with the same bytes.
+    for (limit, value) in [("--max-epoch", "1"), ("--max-update", "25"), ("--max-epoch", "3")] {
+        let mut flags = KEEP.to_vec();
+        if limit == "--max-epoch" {
+            flags[1] = value;
+        } else {
+            flags.extend([limit, value]);
+        }
+        succeed(&mut place.train("parts", &flags));
+    }
+    let mut flags = KEEP.to_vec();
+    let most = updates.to_string();
+    flags.extend(["--max-update", &most]);
+    succeed(&mut place.train("parts", &flags));
+    for name in ["checkpoint4", "checkpoint_last"] {
+        let open = |run: &str| Checkpoint::open(&place.path(&format!("{run}/{name}.safetensors"))).unwrap();
+        assert!(open("parts").parameters().unwrap() == open("run").parameters().unwrap(), "{name}");
+    }
+    average_is_the_mean(&place, &kept);
+    inspection(&place, updates);
+}
+
+fn average_is_the_mean(place: &Workplace, kept: &[String]) {
+    let run = place.path("run").to_string_lossy().into_owned();
+    let parameters = |name: &str| Checkpoint::open(&place.path("run").join(name)).unwrap().parameters().unwrap();
+    succeed(&mut omega(&["average", &run, "--last", "2"]));
+    let (a, b) = (parameters("checkpoint3.safetensors"), parameters("checkpoint4.safetensors"));
+    for ((mean, a), b) in parameters("checkpoint_average.safetensors").iter().zip(&a).zip(&b) {
+        for ((mean, a), b) in mean.data.iter().zip(&a.data).zip(&b.data) {
+            assert_eq!(*mean, ((f64::from(*a) + f64::from(*b)) / 2.0) as f32);
+        }
+    }
+    let out = place.path("mean.safetensors").to_string_lossy().into_owned();
+    for flags in [&["--last", "1", "--upper-epoch", "3"][..], &["--best", "2"], &["--last-updates", "3"]] {
+        let said = text(&succeed(omega(&["average", &run, "--out", &out]).args(flags)).stderr);
+        let count = said.lines().filter(|line| line.starts_with("  ")).count();
+        assert_eq!(count, flags[1].parse::<usize>().unwrap(), "{said}");
+        assert!(said.contains("checkpoint3") == flags.contains(&"--upper-epoch"), "{said}");
+    }
+    // One checkpoint is its own mean.
+    let one = place.path("run/checkpoint4.safetensors").to_string_lossy().into_owned();
+    succeed(&mut omega(&["average", &one, &one, "--out", &out]));
+    assert!(Checkpoint::open(Path::new(&out)).unwrap().parameters().unwrap() == b);
+    succeed(&mut omega(&[
+        "translate",
+        &place.path("run/checkpoint_average.safetensors").to_string_lossy(),
+        "--device",
+        "soft",
+    ]));
+    // What cannot be averaged.
+    assert!(kept.len() > 5);
+    fail(&mut omega(&["average", &run]), 2, &["--last N"]);
+    fail(&mut omega(&["average", &run, "--last", "3"]), 1, &["--last 3, and there are 2"]);
+    fail(&mut omega(&["average", &run, "--best", "9"]), 1, &["--best 9, and there are 2"]);
+    fail(&mut omega(&["average", &run, "--last", "1", "--best", "1"]), 2, &["--last", "--best"]);
+    fail(&mut omega(&["average", &run, "--last", "2", "--out", "x.bin"]), 2, &["x.bin", ".safetensors"]);
+    fail(&mut omega(&["average", &one]), 2, &["--out"]);
+    fail(&mut omega(&["average", "none", "--out", "x.safetensors"]), 1, &["none"]);
+    succeed(&mut place.train("wide", &["--max-update", "1", "--ffn", "40"]));
+    let wide = place.path("wide/checkpoint_last.safetensors").to_string_lossy().into_owned();
+    fail(&mut omega(&["average", &one, &wide, "--out", &out]), 1, &["wide/checkpoint_last", "another shape"]);
+}
+
+fn inspection(place: &Workplace, updates: u64) {
+    let run = place.path("run").to_string_lossy().into_owned();
+    let said = text(&succeed(&mut omega(&["inspect", &run])).stdout);
+    for words in ["admin, 1+1 layers", "de to en", "encoder: ", "validation nll", "checkpoint_average", "mean of 2"] {
+        assert!(said.contains(words), "no `{words}` in\n{said}");
+    }
+    let long: Vec<&str> = said.lines().filter(|line| line.chars().count() > 80 && !line.starts_with("shown")).collect();
+    assert!(long.iter().all(|line| line.starts_with("data")), "{long:?}");
+    let json = text(&succeed(&mut omega(&["inspect", &run, "--json"])).stdout);
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["update"].as_u64(), Some(updates));
+    assert_eq!(json["omega"][0]["means"].as_array().map(Vec::len), Some(2));
+    assert!(json["checkpoints"].as_array().is_some_and(|all| all.len() == 10), "{json}");
+    let file = place.path("run/checkpoint3.safetensors").to_string_lossy().into_owned();
+    assert!(text(&succeed(&mut omega(&["inspect", &file])).stdout).contains("checkpoint3.safetensors"));
+    fail(&mut omega(&["inspect", &place.path("data").to_string_lossy()]), 1, &["no checkpoint_best"]);
+    fail(&mut omega(&["inspect", "none"]), 1, &["none"]);
+}
+
+#[test]
+fn what_is_best_can_be_chosen() {
+    let place = Workplace::prepared();
+    let flags = [
+        "--max-update",
+        "40",
+        "--validate-interval-updates",
+        "10",
+        "--lr",
+        "0.01",
+        "--best-metric",
+        "bleu",
+        "--keep-best",
+        "1",
+    ];
+    succeed(&mut place.train("run", &flags));
+    let best = Checkpoint::open(&place.path("run/checkpoint_best.safetensors")).unwrap().state;
+    let log = place.log("run");
+    let scores: Vec<(u64, f64)> =
+        log.iter().filter_map(|r| Some((r["update"].as_u64()?, r["valid_bleu"].as_f64()?))).collect();
+    let most = scores.iter().fold((0, -1.0), |best, score| if score.1 > best.1 { *score } else { best });
+    assert_eq!((best.update, best.best), (most.0, Some(most.1)));
+    assert!(place.path(&format!("run/checkpoint_best_{}.safetensors", most.0)).exists());
+    fail(
+        &mut place.train("none", &["--best-metric", "bleu", "--bleu-sentences", "0"]),
+        2,
+        &["--best-metric bleu", "--bleu-sentences"],
+    );
+    fail(&mut place.train("none", &["--keep-interval-updates", "2"]), 2, &["--save-interval-updates"]);
+}
