@@ -50,6 +50,14 @@ pub fn page(e: &Experiment, corpus: &Corpus, outcomes: &[Outcome]) -> Result<Pag
         let losses = list(losses.iter().map(|loss| format!("{loss:.3}")));
         writeln!(out, "| {} | {losses} | all {side} {bound:.3} | {verdict} |", rule.scheme)?;
     }
+    if let Some((above, below, wanted)) = e.margin {
+        let lasts = |scheme| outcomes.iter().filter(move |o| o.scheme == scheme).map(Outcome::last);
+        let found = lasts(above).fold(f64::INFINITY, f64::min) - lasts(below).fold(f64::NEG_INFINITY, f64::max);
+        let holds = found > wanted;
+        passed &= holds;
+        let verdict = if holds { "pass" } else { "**fail**" };
+        writeln!(out, "| {above} − {below} | {found:.3}, best seed to worst | > {wanted:.3} | {verdict} |")?;
+    }
     writeln!(out)?;
     Ok(Page { markdown: out, svg: curves(e, corpus, outcomes)?, passed })
 }

@@ -27,6 +27,8 @@ pub struct Experiment {
     pub valid_pairs: usize,
     pub seeds: &'static [u64],
     pub rules: &'static [Rule],
+    /// The first scheme's best seed is to end so far above the second's worst: [nats per token].
+    pub margin: Option<(&'static str, &'static str, f64)>,
 }
 
 /// A criterion on one scheme's last validation loss, in every seed. Losses in nats per token; `on_multi30k` is absolute,
@@ -73,6 +75,7 @@ const SHORT: Experiment = Experiment {
     valid_pairs: 100,
     seeds: &[1, 2, 3],
     rules: &[],
+    margin: None,
 };
 
 pub const EXPERIMENTS: [Experiment; 5] = [
@@ -83,6 +86,7 @@ pub const EXPERIMENTS: [Experiment; 5] = [
         warmup: 100,
         first_lr: 2e-3,
         rules: &[stuck("post-ln", 5.6), learns("admin", 5.35), learns("pre-ln", 5.35)],
+        margin: Some(("post-ln", "admin", 0.4)),
         ..SHORT
     },
     Experiment {
