@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 pub mod analyze;
 pub mod checkpoints;
 pub mod export;
+pub mod shell;
 
 use crate::config::{BleuTokens, TrainFlags};
 use crate::device::DeviceChoice;
@@ -17,6 +18,12 @@ use crate::device::DeviceChoice;
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
+    /// Say errors and warnings only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more: which files are read, how long things take
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -49,7 +56,12 @@ pub enum Command {
     /// Make a run folder of a fairseq model
     Import(export::ImportArgs),
     /// List the devices and say which one `--device auto` takes
+    #[command(after_help = "Example: omega devices")]
     Devices,
+    /// Print a shell's completions of omega's flags
+    Completions(shell::CompletionsArgs),
+    /// Print the manual page, or write one per command
+    Man(shell::ManArgs),
 }
 
 #[derive(Debug, Args)]
@@ -157,6 +169,18 @@ pub struct TranslateArgs {
     /// Print the N best translations of each line, one per line
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub nbest: usize,
+    /// Print `LINE ||| TRANSLATION ||| SCORE`, lines counted from 0, as Marian; a score is a log-probability per token
+    #[arg(long)]
+    pub scores: bool,
+    /// Type a sentence, see its translation, the next best ones and their scores
+    #[arg(short, long)]
+    pub interactive: bool,
+    /// Draw where the decoder looked at each line's source: FILE.svg, and FILE-2.svg, FILE-3.svg, … for the next lines
+    #[arg(long, value_name = "FILE.svg")]
+    pub attention: Option<PathBuf>,
+    /// The decoder layer to draw, counted from 1 [default: the last]
+    #[arg(long, value_name = "N", requires = "attention")]
+    pub attention_layer: Option<usize>,
     /// Rank by the plain sum of log-probabilities
     #[arg(long)]
     pub unnormalized: bool,

@@ -12,16 +12,24 @@ use omega::error::Result;
 use omega::export::{export, import};
 use omega::files::print;
 use omega::selftest::selftest;
+use omega::shell::{completions, man};
+use omega::terminal::{self, Level};
 use omega::text::prepare::prepare;
 use omega::text::score::score;
 use omega::train::{profile, train};
 use omega::translate::translate;
 
 fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    let cli = Cli::parse();
+    terminal::set_level(match (cli.quiet, cli.verbose) {
+        (true, _) => Level::Quiet,
+        (_, true) => Level::Verbose,
+        _ => Level::Normal,
+    });
+    match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            terminal::error(&error);
             ExitCode::from(error.exit_code())
         }
     }
@@ -32,6 +40,8 @@ fn run(command: Command) -> Result<()> {
         Command::Analyze(args) => analyze(&args),
         Command::Average(args) => average(&args),
         Command::Bench(args) => bench(&args),
+        Command::Completions(args) => completions(&args),
+        Command::Man(args) => man(&args),
         Command::Devices => print(&(omega::device::describe() + "\n")).map(drop),
         Command::Export(args) => export(&args),
         Command::Inspect(args) => inspect(&args),

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// start nothing, and each command takes its own arguments. `text` knows no model, and no model reads text.
 const LAYERS: &[(&[&str], &str)] = &[
     (&["error"], "the one error type"),
-    (&["files", "reference", "rng"], "whole files; the ops in f64 loops; random numbers"),
+    (&["files", "reference", "rng", "terminal"], "whole files; ops in f64 loops; random numbers; what people are told"),
     (&["device", "tensor"], "memory, launches, products; this row only is one box: a tensor holds device memory"),
     (&["tape"], "values and gradients"),
     (&["ops"], "check, launch, push"),
@@ -23,7 +23,7 @@ const LAYERS: &[(&[&str], &str)] = &[
     (&["optim"], "from gradients to the next update"),
     (&["checkpoint"], "a run on disk"),
     (&["selftest"], "kernels and a model against what they should give"),
-    (&["export", "translate"], "models for other programs; search"),
+    (&["export", "shell", "translate"], "models for other programs; completions and manual; search"),
     (&["train"], "the loop, which translates to validate"),
     (&["analyze"], "what initialisation and training do to the branches"),
     (&["lib", "main"], "declarations; parse, run, exit code"),

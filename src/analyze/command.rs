@@ -1,6 +1,5 @@
 //! `omega analyze`: from arguments to a model and its batch, and from numbers to JSON and SVG.
 
-use indicatif::ProgressBar;
 use serde_json::{Value, json};
 
 use super::depth::{self, Scheme};
@@ -19,6 +18,7 @@ use crate::model::admin::{Omegas, omega_name};
 use crate::model::probe::Probe;
 use crate::model::{Model, PackedBatch, Stack};
 use crate::rng::RngState;
+use crate::terminal::Progress;
 use crate::train::setup::{Prepared, resolve};
 
 const STACKS: [Stack; 2] = [Stack::Encoder, Stack::Decoder];
@@ -159,13 +159,15 @@ fn depth(args: &DepthArgs) -> Result<()> {
         drop(Pending::create(path)?);
     }
     let dev = Device::open(args.device)?;
-    let bar = ProgressBar::new(schemes.len() as u64 * args.seeds);
+    let total = schemes.len() as u64 * args.seeds;
+    let (mut progress, mut done) = (Progress::new("depth", Some(total)), 0);
     let (mut table, mut series) = (serde_json::Map::new(), Vec::new());
     for scheme in schemes {
         let mut all = Vec::new();
         for seed in 1..=args.seeds {
             all.push(depth::values(&dev, scheme, max, seed)?);
-            bar.inc(1);
+            done += 1;
+            progress.show(done, &format!("{done} of {total} stacks"));
         }
         let points = depth::geometric_mean(&all);
         let fit = |x: fn(f64) -> f64| {
@@ -179,7 +181,7 @@ fn depth(args: &DepthArgs) -> Result<()> {
             curves: vec![points.iter().map(|(n, v)| (*n as f64, *v)).collect()],
         });
     }
-    bar.finish_and_clear();
+    drop(progress);
     let value = json!({ "seeds": args.seeds, "mean": "geometric", "statistic": "|ΔF|²/d", "schemes": table });
     put(&args.output, &value, || {
         plot::lines(

@@ -6,6 +6,7 @@ use super::names::{self, Kind};
 use super::{Checkpoint, NamedTensor, RunState, write};
 use crate::cli::checkpoints::AverageArgs;
 use crate::error::{Error, Result};
+use crate::terminal::say;
 
 /// Runs the command.
 pub fn average(args: &AverageArgs) -> Result<()> {
@@ -21,9 +22,9 @@ pub fn average(args: &AverageArgs) -> Result<()> {
     let (tensors, state) = mean(&inputs)?;
     write(&out, &tensors, &state)?;
     for path in &inputs {
-        eprintln!("  {}", path.display());
+        say(format!("  {}", path.display()));
     }
-    eprintln!("{}: the mean of {} checkpoints; translate with `omega translate {0}`", out.display(), inputs.len());
+    say(format!("{}: the mean of {} checkpoints; translate with `omega translate {0}`", out.display(), inputs.len()));
     Ok(())
 }
 

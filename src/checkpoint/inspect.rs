@@ -11,6 +11,7 @@ use crate::cli::checkpoints::InspectArgs;
 use crate::error::{Error, Result};
 use crate::files::print;
 use crate::model::{ModelConfig, Stack};
+use crate::terminal::grouped;
 
 /// ω of one stack over all sublayers and channels.
 #[derive(Serialize)]
@@ -121,7 +122,11 @@ fn table(report: &Report) -> String {
     line("model", model.describe());
     line(
         "parameters",
-        format!("{} ({:.1} MiB in f32)", grouped(report.parameters), report.parameters as f64 / (1 << 18) as f64),
+        format!(
+            "{} ({:.1} MiB in f32)",
+            grouped(report.parameters as u64),
+            report.parameters as f64 / (1 << 18) as f64
+        ),
     );
     let drops = [model.dropout, model.attention_dropout, model.relu_dropout];
     line("dropout", format!("{}, of attention {}, of ReLU {}", drops[0], drops[1], drops[2]));
@@ -134,10 +139,7 @@ fn table(report: &Report) -> String {
     if !report.data.is_empty() {
         line("data", report.data.clone());
     }
-    line(
-        "training",
-        format!("{} updates, epoch {}, seed {}", grouped(report.update as usize), report.epoch, report.seed),
-    );
+    line("training", format!("{} updates, epoch {}, seed {}", grouped(report.update), report.epoch, report.seed));
     if let Some(best) = report.best {
         line("best", format!("{} {best:.3}", report.best_metric));
     }
@@ -155,19 +157,6 @@ fn table(report: &Report) -> String {
         let Listed { file, epoch, update, mebibytes, .. } = listed;
         let row = format!("{file:<widest$}  {epoch:>6}  {update:>9}  {mebibytes:>9.1}  {note}");
         let _ = writeln!(text, "{}", row.trim_end());
-    }
-    text
-}
-
-/// `1234567` as `1,234,567`.
-fn grouped(n: usize) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
     }
     text
 }

@@ -28,6 +28,7 @@ use softgpu::counters::Counters;
 
 use crate::error::{Error, Result};
 use crate::tensor::{DType, Element, Tensor};
+use crate::terminal::say;
 use buffer::Arena;
 use timing::Timing;
 
@@ -112,7 +113,7 @@ impl Device {
             DeviceChoice::Auto => match cuda::probe() {
                 Ok(_) => Device::cuda(0, Allocation::Arena),
                 Err(reason) => {
-                    eprintln!("device: {reason}; running on softgpu, the GPU in software");
+                    say(format!("device: {reason}; running on softgpu, the GPU in software"));
                     Ok(Device::soft(Allocation::Arena))
                 }
             },

@@ -17,6 +17,8 @@ use crate::error::{Error, Result};
 use crate::files::{PendingFolder, write_whole};
 use crate::model::{ModelConfig, Stack, Tables};
 
+use crate::terminal::say;
+
 use super::fold::Weights;
 use super::{TextFiles, write_run};
 
@@ -113,7 +115,7 @@ pub fn import(args: &ImportArgs) -> Result<()> {
     write_run(folder.meanwhile(), &weights, &state)?;
     text.copy(folder.meanwhile())?;
     folder.publish()?;
-    eprintln!("{}: {}", args.out.display(), weights.config.describe());
+    say(format!("{}: {}", args.out.display(), weights.config.describe()));
     Ok(())
 }
 

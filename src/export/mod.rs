@@ -14,6 +14,7 @@ use crate::checkpoint::{self, Checkpoint, RunState};
 use crate::cli::export::{ExportArgs, ExportType, Format};
 use crate::error::{Error, Result};
 use crate::files::{PendingFolder, write_whole};
+use crate::terminal::{self, say};
 use crate::text::Dictionary;
 
 pub use fairseq::import;
@@ -91,7 +92,7 @@ pub fn export(args: &ExportArgs) -> Result<()> {
     }
     folder.publish()?;
     let parameters: usize = weights.tensors()?.iter().map(|tensor| tensor.data.len()).sum();
-    eprintln!("{}: {}, {parameters} parameters", args.out.display(), weights.config.describe());
+    say(format!("{}: {}, {parameters} parameters", args.out.display(), weights.config.describe()));
     Ok(())
 }
 
@@ -115,7 +116,7 @@ fn warn(weights: &Weights, dtype: ExportType) -> Result<()> {
         return Err(Error::data(message).hint("export in f32 or bf16"));
     }
     if least < SMALL_OMEGA {
-        eprintln!("warning: |ω| is {least:e} at {place}: folded, it makes small sums of large numbers there");
+        terminal::warn(format!("|ω| is {least:e} at {place}: folded, it makes small sums of large numbers there"));
     }
     Ok(())
 }

@@ -50,6 +50,17 @@ impl Shape<'_> {
         rows
     }
 
+    /// P of one sentence, the mean over the heads `[Tq, Tk]`, without dropout.
+    pub fn mean_probabilities(&self, q: &[f64], k: &[f64]) -> Vec<f64> {
+        let keys = k.len() / self.width;
+        let mut mean = vec![0.0; q.len() / self.width * keys];
+        for r in self.rows(q, k) {
+            let row = &mut mean[r.query * keys + r.first_key..];
+            row.iter_mut().zip(&r.p).for_each(|(sum, p)| *sum += p / self.heads as f64);
+        }
+        mean
+    }
+
     /// O `[Tq, d]`.
     pub fn forward(&self, q: &[f64], k: &[f64], v: &[f64]) -> Vec<f64> {
         let mut o = vec![0.0; q.len()];

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::read::MultiGzDecoder;
 
@@ -11,6 +13,9 @@ use crate::error::{Error, Result};
 /// The lines of a UTF-8 file without their ends (`\n` or `\r\n`); a byte order mark at the start is skipped.
 pub struct Lines {
     path: PathBuf,
+    /// Bytes of the file that were read, and that there are.
+    read: Arc<AtomicU64>,
+    bytes: u64,
     reader: BufReader<Box<dyn Read + Send>>,
     number: usize,
 }
@@ -19,9 +24,12 @@ impl Lines {
     /// Opens `path`, unpacking it if it ends in `.gz`.
     pub fn open(path: &Path) -> Result<Lines> {
         let file = File::open(path).map_err(|error| Error::io(path, "read", error))?;
+        let bytes = file.metadata().map_or(0, |metadata| metadata.len());
+        let read = Arc::new(AtomicU64::new(0));
+        let file = Counted { file, read: Arc::clone(&read) };
         let packed = path.extension().is_some_and(|ending| ending == "gz");
         let reader: Box<dyn Read + Send> = if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
-        Ok(Lines { path: path.to_owned(), reader: BufReader::with_capacity(1 << 16, reader), number: 0 })
+        Ok(Lines { path: path.to_owned(), read, bytes, reader: BufReader::with_capacity(1 << 16, reader), number: 0 })
     }
 
     /// Opens `PREFIX.LANG`, or `PREFIX.LANG.gz` if only that exists.
@@ -43,9 +51,28 @@ impl Lines {
         self.number
     }
 
+    /// How far the file was read, and how long it is [bytes].
+    pub fn position(&self) -> (u64, u64) {
+        (self.read.load(Ordering::Relaxed), self.bytes)
+    }
+
     /// All lines; for files that are known to be small.
     pub fn all(self) -> Result<Vec<String>> {
         self.collect()
+    }
+}
+
+/// A file that counts what is read of it.
+struct Counted {
+    file: File,
+    read: Arc<AtomicU64>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.file.read(buffer)?;
+        self.read.fetch_add(n as u64, Ordering::Relaxed);
+        Ok(n)
     }
 }
 
@@ -112,6 +139,12 @@ impl PairedLines {
     /// Number of the last pair, counted from 1.
     pub fn number(&self) -> usize {
         self.source.number()
+    }
+
+    /// How far both files were read, and how long they are [bytes].
+    pub fn position(&self) -> (u64, u64) {
+        let (source, target) = (self.source.position(), self.target.position());
+        (source.0 + target.0, source.1 + target.1)
     }
 
     fn unequal(&mut self) -> Error {

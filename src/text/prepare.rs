@@ -16,6 +16,7 @@ use crate::cli::PrepareArgs;
 use crate::config::MAX_POSITIONS;
 use crate::error::{Error, Result};
 use crate::files::{Complete, Pending, create_folder};
+use crate::terminal::{Progress, say};
 
 /// Pairs that are encoded at a time, in parallel.
 const CHUNK: usize = 8192;
@@ -100,8 +101,14 @@ fn train_tokenizer(args: &PrepareArgs) -> Result<Tokenizer> {
     // The library takes lines, not results: the first error ends the lines and waits here.
     let failed = Arc::new(Mutex::new(None));
     let slot = Arc::clone(&failed);
-    let lines = pairs.map_while(move |pair| match pair {
-        Ok(pair) => Some(pair),
+    // It learns when it has all lines: from then on the bar shows that it works, and no more.
+    let mut progress = Progress::new("BPE", Some(pairs.position().1));
+    let mut pairs = pairs;
+    let lines = std::iter::from_fn(move || match pairs.next()? {
+        Ok(pair) => {
+            progress.count(pairs.position().0, pairs.number() as u64, "pairs");
+            Some(pair)
+        }
         Err(error) => {
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
             None
@@ -121,8 +128,11 @@ fn train_tokenizer(args: &PrepareArgs) -> Result<Tokenizer> {
 /// alphabet; filled up to a multiple of [`PADDING_FACTOR`] as there. Pairs that will be dropped do not count.
 fn symbols_of_text(args: &PrepareArgs) -> Result<Vec<String>> {
     let (mut counts, mut dropped) = (HashMap::<String, u64>::new(), Counts::default());
-    for pair in PairedLines::open(&args.train, &args.source, &args.target)? {
+    let mut pairs = PairedLines::open(&args.train, &args.source, &args.target)?;
+    let mut progress = Progress::new("symbols", Some(pairs.position().1));
+    while let Some(pair) = pairs.next() {
         let (source, target) = pair?;
+        progress.count(pairs.position().0, pairs.number() as u64, "pairs");
         if keep(args, words(&source).count(), words(&target).count(), &mut dropped) {
             for word in words(&source).chain(words(&target)).filter(|word| !SPECIAL.contains(word)) {
                 match counts.get_mut(word) {
@@ -158,8 +168,10 @@ fn binarise(
     let (mut source, mut target) = (writer(&args.source)?, writer(&args.target)?);
     let mut pairs = PairedLines::open(prefix, &args.source, &args.target)?;
     let mut counts = Counts::default();
+    let mut progress = Progress::new(split, Some(pairs.position().1));
     loop {
         let first = pairs.number();
+        progress.count(pairs.position().0, first as u64, "pairs");
         let chunk: Vec<(String, String)> = pairs.by_ref().take(CHUNK).collect::<Result<_>>()?;
         if chunk.is_empty() {
             break;
@@ -185,7 +197,8 @@ fn binarise(
     if counts.kept == 0 {
         return Err(Error::data(format!("{file}: no pair is left ({})", counts.dropped())));
     }
-    eprintln!("{split}: {}", counts.line());
+    drop(progress);
+    say(format!("{split}: {}", counts.line()));
     Ok(source.complete()?.into_iter().chain(target.complete()?).collect())
 }
 

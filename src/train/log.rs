@@ -1,11 +1,9 @@
 //! What a run says: JSON lines and TensorBoard's events in its folder, plain lines on stderr, and a progress bar where stderr is a terminal.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -13,6 +11,7 @@ use super::tensorboard::Events;
 use crate::checkpoint::RunState;
 use crate::error::{Error, Result};
 use crate::files::write_whole;
+use crate::terminal::{Progress, say};
 
 /// Updates since the last record.
 #[derive(Clone, Debug, Serialize)]
@@ -56,7 +55,7 @@ pub struct Log {
     path: PathBuf,
     file: File,
     events: Option<Events>,
-    bar: Option<ProgressBar>,
+    progress: Progress,
 }
 
 impl Log {
@@ -73,30 +72,25 @@ impl Log {
         }
         let file = OpenOptions::new().create(true).append(true).open(&path);
         let file = file.map_err(|error| Error::io(&path, "write", error))?;
-        let bar = std::io::stderr().is_terminal().then(|| bar(state.update, last));
+        let progress = Progress::new("train", last);
+        progress.start_at(state.update);
         let events = events.then(|| Events::create(folder, state.update + 1)).transpose()?;
-        Ok(Log { path, file, events, bar })
+        Ok(Log { path, file, events, progress })
     }
 
     /// A line for people.
     pub fn say(&self, line: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{line}")),
-            None => eprintln!("{line}"),
-        }
+        say(line);
     }
 
     /// Moves the progress bar.
-    pub fn show(&self, update: u64, message: String) {
-        if let Some(bar) = &self.bar {
-            bar.set_position(update);
-            bar.set_message(message);
-        }
+    pub fn show(&mut self, update: u64, message: String) {
+        self.progress.show(update, &message);
     }
 
     /// Whether anybody watches the bar.
     pub fn is_watched(&self) -> bool {
-        self.bar.is_some()
+        self.progress.is_watched()
     }
 
     pub fn train(&mut self, record: &TrainRecord) -> Result<()> {
@@ -151,19 +145,6 @@ impl Log {
         // One call, so that a line is never mixed with another writer's.
         self.file.write_all((text + "\n").as_bytes()).map_err(|error| Error::io(&self.path, "write", error))
     }
-
-    /// Takes the bar off the terminal.
-    pub fn close(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
-}
-
-impl Drop for Log {
-    fn drop(&mut self) {
-        self.close();
-    }
 }
 
 /// Whether `line` is a record of what `state` has done. A line that was cut off is of nothing.
@@ -173,18 +154,6 @@ fn is_of(line: &str, state: &RunState) -> bool {
         let done = if record.get("valid_loss").is_some() { state.validated } else { state.update };
         record["update"].as_u64().is_some_and(|number| number <= done)
     })
-}
-
-fn bar(update: u64, last: Option<u64>) -> ProgressBar {
-    let (bar, template) = match last {
-        Some(last) => (ProgressBar::new(last), "{bar:12} {pos}/{len}  {eta} left  {wide_msg}"),
-        None => (ProgressBar::no_length(), "{spinner} {pos}  {elapsed}  {wide_msg}"),
-    };
-    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
-    bar.set_position(update);
-    bar.reset_eta();
-    bar.enable_steady_tick(Duration::from_millis(500));
-    bar
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use crate::model::admin::Omegas;
 use crate::model::{Model, ModelConfig, PackedBatch};
 use crate::optim::{Settings, Updater};
 use crate::rng::RngState;
+use crate::terminal::say;
 use crate::text::batch::Limits;
 use crate::text::{Batches, DataFolder, Pairs};
 
@@ -125,7 +126,7 @@ pub fn open(args: &TrainArgs) -> Result<Run> {
         checkpoint.expect_model(&prepared.model)?;
     }
     let dev = Device::open(prepared.config.device)?;
-    eprintln!("device: {}\n{}", dev.name(), summary(&prepared));
+    say(format!("device: {}\n{}", dev.name(), summary(&prepared)));
     // All that can be refused has been by now: the folder is touched only from here on.
     let (model, updater, state, omegas) = match checkpoint {
         Some(checkpoint) => resume(&prepared, &dev, &checkpoint)?,
@@ -189,7 +190,7 @@ fn fresh(prepared: &Prepared, dev: &Device) -> Result<Start> {
     let (model, omegas) = prepared.initialise(dev)?;
     let omegas = (config.residual == Residual::Admin).then_some(omegas);
     if let Some(omegas) = &omegas {
-        eprintln!("ω, {}:\n{}", config.omega.describe(), omegas.table().trim_end());
+        say(format!("ω, {}:\n{}", config.omega.describe(), omegas.table().trim_end()));
     }
     let updater = Updater::new(Settings::of(config), &model.params)?;
     let state = RunState::new(prepared.model.clone(), &data.source, &data.target, config.seed, prepared.plan());
@@ -203,9 +204,9 @@ fn resume(prepared: &Prepared, dev: &Device, checkpoint: &Checkpoint) -> Result<
     updater.resume(&model.params, checkpoint.state.update, checkpoint.state.scaler)?;
     // Rates of dropout may change from one start to the next; the shape has been compared.
     let mut state = RunState { model: prepared.model.clone(), ..checkpoint.state.clone() };
-    eprintln!("resumed after update {}, epoch {}", state.update, state.epoch);
+    say(format!("resumed after update {}, epoch {}", state.update, state.epoch));
     if state.plan != prepared.plan() {
-        eprintln!("the data, --max-tokens, --max-sentences or --seed changed: the epoch starts again");
+        say("the data, --max-tokens, --max-sentences or --seed changed: the epoch starts again");
         (state.plan, state.batch, state.seed) = (prepared.plan(), 0, prepared.config.seed);
     }
     Ok((model, updater, state, None))

@@ -1,17 +1,22 @@
 //! `omega translate`: lines on stdin → batches → beam search → lines on stdout, in the order they came.
 
+pub mod attention;
+mod interactive;
 pub mod search;
 
+use std::fmt::Write as _;
 use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use crate::checkpoint::Checkpoint;
 use crate::cli::TranslateArgs;
 use crate::config::dtype;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::files::print;
+use crate::files::{Pending, print, write_whole};
 use crate::model::Model;
+use crate::terminal::{self, Progress, detail};
 use crate::text::batch::Limits;
 use crate::text::lines::{Unreadable, next_line};
 use crate::text::{Batches, Coder, Dictionary};
@@ -28,6 +33,16 @@ pub struct Translator {
     coder: Coder,
     settings: Search,
     max_tokens: usize,
+}
+
+/// A translation of a line.
+#[derive(Clone, Debug)]
+pub struct Translation {
+    pub text: String,
+    /// By which translations are ranked: the log-probability per token, by `--lenpen` and `--unnormalized`.
+    pub score: f32,
+    /// Its symbols; the last one ends it.
+    pub tokens: Vec<u32>,
 }
 
 /// Where dictionary and tokenizer are: `data` if given, else beside the checkpoint, where training put copies.
@@ -50,17 +65,19 @@ impl Translator {
     pub fn load(args: &TranslateArgs) -> Result<Translator> {
         let settings = settings(args)?;
         let path = Checkpoint::find(&args.model)?;
-        let checkpoint = Checkpoint::open(&path)?;
+        let (checkpoint, began) = (Checkpoint::open(&path)?, Instant::now());
         let config = checkpoint.state.model.clone();
         let coder = coder(args.data.as_deref(), &path, &checkpoint.state.target, config.vocab)?;
         let dev = Device::open(args.device)?;
         let model = Model::of_dtype(&dev, config, dtype(args.fp16, args.bf16)?)?;
         checkpoint.restore(&model, None)?;
+        detail(format!("{}: {}", path.display(), model.config.describe()));
+        detail(format!("on {}, ready in {:.1} s", dev.name(), began.elapsed().as_secs_f64()));
         Ok(Translator { dev, model, coder, settings, max_tokens: args.max_tokens })
     }
 
-    /// Up to `beam` texts of each line, the best first. Errors name the line, counted from `first`.
-    pub fn translate(&self, lines: &[String], first: usize) -> Result<Vec<Vec<String>>> {
+    /// Up to `beam` translations of each line, the best first. Errors name the line, counted from `first`.
+    pub fn translate(&self, lines: &[String], first: usize) -> Result<Vec<Vec<Translation>>> {
         let mut sources = Vec::with_capacity(lines.len());
         let most = self.model.config.max_positions;
         for (number, line) in lines.iter().enumerate() {
@@ -74,9 +91,24 @@ impl Translator {
         }
         let mut texts = vec![Vec::new(); lines.len()];
         for (number, hypotheses) in translate_ids(&self.dev, &self.model, &sources, &self.settings, self.max_tokens)? {
-            texts[number] = hypotheses.iter().map(|h| self.coder.decode(&h.tokens)).collect::<Result<_>>()?;
+            let translation = |h: Hypothesis| {
+                Ok(Translation { text: self.coder.decode(&h.tokens)?, score: h.score, tokens: h.tokens })
+            };
+            texts[number] = hypotheses.into_iter().map(translation).collect::<Result<_>>()?;
         }
         Ok(texts)
+    }
+
+    /// The picture of where decoder layer `layer` (from 1; the last without it) looked in `line` for `translation`.
+    pub fn attention(&self, line: &str, translation: &Translation, layer: Option<usize>) -> Result<String> {
+        let (source, layers) = (self.coder.encode(line)?, self.model.config.decoder_layers);
+        let layer = layer.unwrap_or(layers);
+        if layer == 0 || layer > layers {
+            return Err(Error::usage(format!("--attention-layer {layer}: the decoder has layers 1 to {layers}")));
+        }
+        let p = attention::cross_attention(&self.dev, &self.model, &source, &translation.tokens, layer - 1)?;
+        let names = |ids: &[u32]| ids.iter().map(|id| self.coder.dictionary().symbol(*id)).collect::<Vec<_>>();
+        Ok(attention::heat_map(&names(&source), &names(&translation.tokens), &p))
     }
 }
 
@@ -133,27 +165,78 @@ fn settings(args: &TranslateArgs) -> Result<Search> {
 
 /// Runs the command from stdin to stdout.
 pub fn translate(args: &TranslateArgs) -> Result<()> {
+    if let Some(path) = &args.attention {
+        // Hours of work must not end at a folder that is not there.
+        drop(Pending::create(path)?);
+    }
     let translator = Translator::load(args)?;
+    if args.interactive {
+        return interactive::converse(&translator, args);
+    }
     let stdin = std::io::stdin();
-    let buffer = if stdin.is_terminal() { 1 } else { BUFFER };
-    let (mut input, mut done) = (stdin.lock(), 0);
+    // To whom types, each line is answered at once.
+    let typed = stdin.is_terminal();
+    let buffer = if typed { 1 } else { BUFFER };
+    let mut progress = (!typed).then(|| Progress::new("translate", stdin_bytes()));
+    let (mut input, mut done, mut bytes) = (stdin.lock(), 0, 0);
     loop {
         let lines = some_lines(&mut input, buffer, done)?;
         if lines.is_empty() {
             return Ok(());
         }
-        let mut text = String::new();
-        for texts in translator.translate(&lines, done + 1)? {
-            for rank in 0..args.nbest {
-                text.push_str(texts.get(rank).map_or("", String::as_str));
-                text.push('\n');
-            }
+        let all = translator.translate(&lines, done + 1)?;
+        for (number, (line, translations)) in lines.iter().zip(&all).enumerate() {
+            draw(&translator, args, done + number, line, translations)?;
         }
-        if !print(&text)? {
+        let text = printed(args, done, &all);
+        if !terminal::around_bar(|| print(&text))? {
             return Ok(());
         }
         done += lines.len();
+        bytes += lines.iter().map(|line| line.len() as u64 + 1).sum::<u64>();
+        if let Some(progress) = &mut progress {
+            progress.count(bytes, done as u64, "lines");
+        }
     }
+}
+
+/// The lines of stdout for the lines of stdin from number `first` on.
+fn printed(args: &TranslateArgs, first: usize, all: &[Vec<Translation>]) -> String {
+    let mut text = String::new();
+    for (number, translations) in all.iter().enumerate() {
+        for rank in 0..args.nbest {
+            let found = translations.get(rank);
+            let shown = found.map_or("", |translation| translation.text.as_str());
+            let _ = match (args.scores, found) {
+                (false, _) => writeln!(text, "{shown}"),
+                (true, Some(found)) => writeln!(text, "{} ||| {shown} ||| {:.6}", first + number, found.score),
+                // An empty line has an empty translation, for certain; of others there may be fewer than asked for.
+                (true, None) if translations.is_empty() && rank == 0 => writeln!(text, "{} |||  ||| 0", first + number),
+                (true, None) => Ok(()),
+            };
+        }
+    }
+    text
+}
+
+/// Writes the picture of line `number`, counted from 0, if pictures are asked for.
+fn draw(translator: &Translator, args: &TranslateArgs, number: usize, line: &str, all: &[Translation]) -> Result<()> {
+    let (Some(path), Some(best)) = (&args.attention, all.first()) else { return Ok(()) };
+    let svg = translator.attention(line, best, args.attention_layer)?;
+    let path = if number == 0 {
+        path.clone()
+    } else {
+        let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let ending = path.extension().map(|ending| format!(".{}", ending.to_string_lossy())).unwrap_or_default();
+        path.with_file_name(format!("{stem}-{}{ending}", number + 1))
+    };
+    write_whole(&path, svg.as_bytes())
+}
+
+/// Length of stdin, where it is a file.
+fn stdin_bytes() -> Option<u64> {
+    let metadata = std::fs::metadata("/dev/stdin").ok()?;
+    metadata.is_file().then_some(metadata.len())
 }
 
 /// Up to `most` lines; `done` came before.

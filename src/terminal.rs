@@ -1,0 +1,210 @@
+//! What the program says to people, on stderr: lines, coloured where a terminal shows colours, and progress.
+//!
+//! Colours go by [`anstream`]: none on a pipe, none under `NO_COLOR`, forced by `CLICOLOR_FORCE`. `--quiet` leaves errors and
+//! warnings; `-v` adds details. On a terminal one line moves, a bar; elsewhere a plain line comes every half minute.
+
+use std::fmt::Display;
+use std::io::IsTerminal;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::error::Error;
+
+/// Between two lines of progress where there is no terminal.
+const RARELY: Duration = Duration::from_secs(30);
+/// Between two movements of a bar.
+const OFTEN: Duration = Duration::from_millis(100);
+
+/// How much is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Errors and warnings.
+    Quiet,
+    Normal,
+    /// Also which files are read, and how long things took.
+    Verbose,
+}
+
+static LEVEL: AtomicU8 = AtomicU8::new(Level::Normal as u8);
+/// The bar on the terminal, which lines have to go around.
+static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// Sets how much is said from here on.
+pub fn set_level(level: Level) {
+    LEVEL.store(level as u8, Ordering::Relaxed);
+}
+
+fn at_least(level: Level) -> bool {
+    LEVEL.load(Ordering::Relaxed) >= level as u8
+}
+
+fn line(text: &str) {
+    match &*BAR.lock().unwrap_or_else(PoisonError::into_inner) {
+        Some(bar) => bar.suspend(|| anstream::eprintln!("{text}")),
+        None => anstream::eprintln!("{text}"),
+    }
+}
+
+/// A line of information.
+pub fn say(text: impl Display) {
+    if at_least(Level::Normal) {
+        line(&text.to_string());
+    }
+}
+
+/// A line for those who asked for more.
+pub fn detail(text: impl Display) {
+    if at_least(Level::Verbose) {
+        line(&format!("\x1b[2m{text}\x1b[0m"));
+    }
+}
+
+/// A line on what may go wrong.
+pub fn warn(text: impl Display) {
+    line(&format!("\x1b[1;33mwarning:\x1b[0m {text}"));
+}
+
+/// What went wrong, and what to do.
+pub fn error(error: &Error) {
+    let text = error.to_string().replacen("\n\nhint:", "\n\n\x1b[1;36mhint:\x1b[0m", 1);
+    line(&format!("\x1b[1;31merror:\x1b[0m {text}"));
+}
+
+/// Runs `print`, which writes to stdout, around the bar.
+pub fn around_bar<T>(print: impl FnOnce() -> T) -> T {
+    let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match bar {
+        Some(bar) => bar.suspend(print),
+        None => print(),
+    }
+}
+
+/// Work whose end is known or not, with rate and remaining time. Gone from the terminal when it is dropped.
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    /// Of the plain lines; none where nothing is to be said.
+    what: Option<String>,
+    total: Option<u64>,
+    began: Instant,
+    said: Instant,
+}
+
+impl Progress {
+    /// Progress of `what` up to `total` units of any kind.
+    pub fn new(what: &str, total: Option<u64>) -> Progress {
+        let (watched, wanted) = (std::io::stderr().is_terminal(), at_least(Level::Normal));
+        let bar = (watched && wanted).then(|| bar(what, total));
+        if let Some(bar) = &bar {
+            *BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
+        }
+        let what = (wanted && !watched).then(|| what.to_owned());
+        Progress { bar, what, total, began: Instant::now(), said: Instant::now() }
+    }
+
+    /// Whether anybody watches a bar.
+    pub fn is_watched(&self) -> bool {
+        self.bar.is_some()
+    }
+
+    /// Puts the bar to `position` where it starts: what was done in an earlier run counts for no rate.
+    pub fn start_at(&self, position: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(position);
+            bar.reset_eta();
+        }
+    }
+
+    /// Shows `position` of the total and `message`.
+    pub fn show(&mut self, position: u64, message: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(position);
+            bar.set_message(message.to_owned());
+        } else if let Some(what) = self.what.as_ref().filter(|_| self.said.elapsed() > RARELY) {
+            line(&format!("{what}: {message}{}", self.left(position)));
+            self.said = Instant::now();
+        }
+    }
+
+    /// The same with `count` of `unit` done, and their rate.
+    pub fn count(&mut self, position: u64, count: u64, unit: &str) {
+        let due = if self.bar.is_some() { OFTEN } else { RARELY };
+        if self.bar.is_some() && self.said.elapsed() > due {
+            self.said = Instant::now();
+        } else if self.what.is_none() || self.said.elapsed() <= due {
+            return;
+        }
+        let rate = count as f64 / self.began.elapsed().as_secs_f64().max(1e-9);
+        self.show(position, &format!("{} {unit}, {} a second", grouped(count), grouped(rate as u64)));
+    }
+
+    fn left(&self, position: u64) -> String {
+        let elapsed = self.began.elapsed().as_secs_f64();
+        match self.total {
+            Some(total) if position > 0 && total > position => {
+                let seconds = elapsed * (total - position) as f64 / position as f64;
+                format!(", {} left", seconds_in_words(seconds))
+            }
+            _ => String::new(),
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+            *BAR.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+}
+
+fn bar(what: &str, total: Option<u64>) -> ProgressBar {
+    let (bar, template) = match total {
+        Some(total) => (ProgressBar::new(total), "{prefix} {bar:12} {percent:>3} %  {eta} left  {wide_msg}"),
+        None => (ProgressBar::no_length(), "{prefix} {spinner} {elapsed}  {wide_msg}"),
+    };
+    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_prefix(what.to_owned());
+    bar.enable_steady_tick(Duration::from_millis(500));
+    bar
+}
+
+fn seconds_in_words(seconds: f64) -> String {
+    let seconds = seconds.round() as u64;
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds.div_ceil(60)),
+        _ => format!("{:.1} h", seconds as f64 / 3600.0),
+    }
+}
+
+/// `1234567` as `1,234,567`.
+pub fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_times_for_people() {
+        assert_eq!(
+            ["0", "999", "1,000", "1,234,567"],
+            [0, 999, 1000, 1_234_567].map(grouped).each_ref().map(String::as_str)
+        );
+        let words = [4.4, 119.0, 121.0, 9000.0].map(seconds_in_words);
+        assert_eq!(words, ["4 s", "119 s", "3 min", "2.5 h"]);
+    }
+}
