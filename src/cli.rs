@@ -14,15 +14,21 @@ use crate::device::DeviceChoice;
 
 /// Trains deep Transformer translation models with Admin initialisation, on hand-written CUDA kernels.
 #[derive(Debug, Parser)]
-#[command(name = "omega", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "omega",
+    version,
+    max_term_width = 100,
+    after_help = "Example: omega train data-bin/de-en --save-dir runs/de-en\n\
+    `omega COMMAND --help` says more of each."
+)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
     /// Say errors and warnings only
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, conflicts_with = "verbose", display_order = 1000)]
     pub quiet: bool,
     /// Say more: which files are read, how long things take
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 1001)]
     pub verbose: bool,
 }
 
@@ -65,6 +71,10 @@ pub enum Command {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example: omega prepare --source de --target en --train my/train --valid my/valid --out my/bin")]
+#[command(
+    override_usage = "omega prepare --source LANG --target LANG --train PREFIX --valid PREFIX --out DIR [OPTIONS]"
+)]
 pub struct PrepareArgs {
     /// Source language: the ending of its files
     #[arg(long, value_name = "LANG")]
@@ -105,26 +115,32 @@ pub struct PrepareArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example: omega train data-bin/de-en --save-dir runs/deep --encoder-layers 18 --decoder-layers 18\n\
+    -h shows the flags used most, --help all of them; each is a key of --config too."
+)]
 pub struct TrainArgs {
-    /// data-bin folder, from `omega prepare` or from fairseq; without it the run folder's config.toml says which
+    /// data-bin folder, of `omega prepare` or fairseq; of a run that goes on, the one it had
     pub data: Option<PathBuf>,
-    /// Run folder for checkpoints, config.toml and log.jsonl; training resumes from its checkpoint_last
+    /// Run folder, for all that is written; a run that stopped goes on from here
     #[arg(long, value_name = "RUN")]
     pub save_dir: Option<PathBuf>,
     /// Read flags from a TOML file (`max-tokens = 4096`); flags typed here win
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Check flags and data, print parameters, memory and the largest --max-tokens for it, and end
+    /// Check flags and data, print parameters, memory and what fits, and end
     #[arg(long)]
     pub dry_run: bool,
     /// Print where the device's time went up to the first validation; each kernel then waits for the one before
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub kernel_times: bool,
     #[command(flatten)]
     pub flags: TrainFlags,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example: omega profile data-bin/de-en --encoder-layers 18 --out profile.ratio.init\n\
+    -h shows the flags used most, --help all of them.")]
 pub struct ProfileArgs {
     /// data-bin folder
     pub data: Option<PathBuf>,
@@ -139,6 +155,9 @@ pub struct ProfileArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example: omega translate runs/de-en --beam 5 < test.de > test.hyp\nomega translate runs/de-en -i"
+)]
 pub struct TranslateArgs {
     /// Run folder (its checkpoint_best, else checkpoint_last) or a checkpoint file
     pub model: PathBuf,
@@ -227,6 +246,7 @@ pub struct BenchArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example: omega selftest --device cuda")]
 pub struct SelftestArgs {
     /// auto, cuda, cuda:N, soft, or soft:checked (softgpu's checkers watch every kernel)
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
@@ -234,6 +254,7 @@ pub struct SelftestArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example: omega score --reference test.en < test.hyp")]
 pub struct ScoreArgs {
     /// Reference file; give several for several references
     #[arg(long, value_name = "FILE", required = true)]

@@ -8,6 +8,7 @@ use crate::config::{Arch, Residual};
 use crate::device::DeviceChoice;
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example: omega analyze omega runs/demo --svg omega.svg")]
 pub struct AnalyzeArgs {
     #[command(subcommand)]
     pub what: Analysis,
@@ -16,8 +17,8 @@ pub struct AnalyzeArgs {
 #[derive(Debug, Subcommand)]
 pub enum Analysis {
     /// Share of each residual branch in each sublayer's output, as a triangle (the original's plot_variance)
-    #[command(after_help = "Examples: omega analyze dependency data-bin/demo --encoder-layers 18 --svg shares.svg\n\
-        \u{20}         omega analyze dependency runs/demo")]
+    #[command(after_help = "Example: omega analyze dependency data-bin/demo --encoder-layers 18 --svg shares.svg\n\
+        omega analyze dependency runs/demo")]
     Dependency(DependencyArgs),
     /// Norm of the loss's gradient at each sublayer's output (plot_gradient)
     #[command(after_help = "Example: omega analyze gradients data-bin/demo --residual post-ln --svg gradients.svg")]

@@ -1,0 +1,104 @@
+//! What people see before anything runs: help that fits a screen, completions, manual pages, colours.
+
+use std::fs;
+use std::process::Command;
+
+use clap::CommandFactory;
+use omega::cli::Cli;
+
+use crate::bad_input::fail;
+use crate::{names, omega, succeed, text};
+
+/// Lines of a screen, and its width: `-h` of every command fits.
+const SCREEN: (usize, usize) = (55, 100);
+/// Lines that `--help` may have, but for `train` and `profile`, which have a flag for everything.
+const LONG: usize = 60;
+
+/// Every command with the words that call it.
+fn commands() -> Vec<Vec<String>> {
+    fn walk(command: &clap::Command, words: &[String], all: &mut Vec<Vec<String>>) {
+        all.push(words.to_vec());
+        for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+            walk(sub, &[words, &[sub.get_name().to_owned()]].concat(), all);
+        }
+    }
+    let mut all = Vec::new();
+    walk(&Cli::command(), &[], &mut all);
+    all
+}
+
+#[test]
+fn every_help_fits_a_screen_and_has_an_example() {
+    let all = commands();
+    assert!(all.len() >= 19, "{all:?}");
+    for words in all {
+        let help = |flag: &str| text(&succeed(omega(&words).arg(flag)).stdout);
+        let (short, long) = (help("-h"), help("--help"));
+        assert!(short.contains("Example: omega ") && long.contains("Example: omega "), "{words:?} has no example");
+        for (help, most) in [(&short, SCREEN.0), (&long, LONG)] {
+            let widest = help.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+            assert!(widest <= SCREEN.1, "{words:?}: {widest} columns\n{help}");
+            let everything = ["train", "profile"].map(String::from).contains(words.first().unwrap_or(&String::new()));
+            let lines = help.lines().count();
+            assert!(lines <= most || everything && most == LONG, "{words:?}: {lines} lines\n{help}");
+        }
+    }
+}
+
+/// The commands that examples show are commands, with flags that exist.
+#[test]
+fn examples_can_be_typed() {
+    for words in commands() {
+        let help = text(&succeed(omega(&words).arg("--help")).stdout);
+        let from = help.find("Example: ").unwrap() + "Example: ".len();
+        for line in help[from..].lines().filter(|line| line.starts_with("omega ") && !line.contains("COMMAND")) {
+            let line = line.split(['<', '>', '|']).next().unwrap();
+            let parsed = Cli::command().try_get_matches_from(line.split_whitespace());
+            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
+    }
+}
+
+#[test]
+fn completions_and_manual_pages_know_every_command() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let said = text(&succeed(&mut omega(&["completions", shell])).stdout);
+        assert!(said.contains("translate") && said.contains("keep-last-epochs"), "{shell}");
+    }
+    fail(&mut omega(&["completions", "csh"]), 2, &["csh"]);
+    let page = text(&succeed(&mut omega(&["man"])).stdout);
+    assert!(page.contains(".TH omega 1") && page.contains("omega\\-train"), "{page}");
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("man1").to_string_lossy().into_owned();
+    succeed(&mut omega(&["man", "--out", &out]));
+    let pages = names(&folder.path().join("man1"));
+    assert_eq!(pages.len(), commands().len(), "{pages:?}");
+    assert!(pages.contains(&"omega-analyze-depth.1".to_owned()), "{pages:?}");
+    assert!(fs::read_to_string(format!("{out}/omega-train.1")).unwrap().contains("warmup"));
+    fail(&mut omega(&["man", "--out", "/proc/none"]), 1, &["/proc/none"]);
+}
+
+/// On a pipe there is no colour; on a terminal there is, unless NO_COLOR says no. `script` makes the terminal.
+#[test]
+fn colours_are_for_terminals() {
+    let plain = text(&omega(&["score", "--reference", "none"]).output().unwrap().stderr);
+    assert!(plain.starts_with("error: ") && !plain.contains('\x1b'), "{plain:?}");
+    let forced = omega(&["score", "--reference", "none"]).env("CLICOLOR_FORCE", "1").output().unwrap();
+    assert!(text(&forced.stderr).contains("\x1b[1;31merror:"), "{:?}", text(&forced.stderr));
+    let command = format!("{} score --reference none", env!("CARGO_BIN_EXE_omega"));
+    let terminal = |no_color: &str| {
+        let mut script = Command::new("script");
+        script.args(["-qec", &command, "/dev/null"]).env("TERM", "xterm").env_remove("NO_COLOR");
+        if !no_color.is_empty() {
+            script.env("NO_COLOR", no_color);
+        }
+        script.output().ok().map(|output| text(&output.stdout))
+    };
+    let Some(shown) = terminal("") else {
+        eprintln!("skipped: there is no `script` to make a terminal with");
+        return;
+    };
+    assert!(shown.contains("\x1b[1;31merror:"), "{shown:?}");
+    let shown = terminal("1").unwrap();
+    assert!(shown.contains("error: ") && !shown.contains("\x1b[1;31m"), "{shown:?}");
+}
