@@ -82,3 +82,101 @@ fn tokenised_text_is_scored_as_it_stands() {
         assert!(said.starts_with(score) && said.contains(&format!("|tok:{tokens}|")), "{said}");
     }
 }
+
+/// A run that was trained a little, and its path.
+fn trained(place: &Workplace) -> String {
+    succeed(&mut place.train("run", &["--max-update", "30", "--lr", "0.01"]));
+    place.path("run").to_string_lossy().into_owned()
+}
+
+#[test]
+fn scores_alternatives_and_a_prompt() {
+    let place = Workplace::prepared();
+    let run = trained(&place);
+    let translate = |flags: &[&str], input: &str| {
+        let output =
+            feed(omega(&["translate", &run, "--device", "soft", "--max-len-b", "12"]).args(flags), input.as_bytes());
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        (text(&output.stdout), text(&output.stderr))
+    };
+    let input = "ein Hund bellt .\n\ndie große Straße .\n";
+    let (plain, _) = translate(&["--nbest", "2"], input);
+    let (scored, _) = translate(&["--nbest", "2", "--scores"], input);
+    let rows: Vec<Vec<&str>> = scored.lines().map(|line| line.split(" ||| ").collect()).collect();
+    assert_eq!(rows.iter().map(|row| row[0]).collect::<Vec<_>>(), ["0", "0", "1", "2", "2"], "{scored}");
+    let texts: Vec<&str> = rows.iter().map(|row| row[1]).filter(|text| !text.is_empty()).collect();
+    assert_eq!(texts, plain.lines().filter(|line| !line.is_empty()).collect::<Vec<_>>());
+    let score = |row: usize| rows[row][2].parse::<f64>().unwrap();
+    assert!(score(0) >= score(1) && score(1) < 0.0 && score(2) == 0.0 && score(3) >= score(4), "{scored}");
+    // A prompt says the same, also without a terminal; an empty line is nothing to translate.
+    let (said, _) = translate(&["--interactive", "--nbest", "2"], input);
+    let words: Vec<&str> = said.lines().map(|line| line[14..].trim()).collect();
+    assert_eq!(words, texts, "{said}");
+    // Quiet is quiet, and -v says which checkpoint it is.
+    let (_, quiet) = translate(&["--quiet"], input);
+    let (_, verbose) = translate(&["-v"], input);
+    assert!(quiet.is_empty() && verbose.contains("checkpoint_best.safetensors: admin"), "{quiet:?} {verbose}");
+}
+
+#[test]
+fn attention_is_drawn_line_by_line() {
+    let place = Workplace::prepared();
+    let run = trained(&place);
+    let file = place.path("look.svg").to_string_lossy().into_owned();
+    let mut command = omega(&["translate", &run, "--device", "soft", "--max-len-b", "9", "--attention", &file]);
+    assert!(feed(&mut command, "ein Hund .\n\n<&> Straße .\n".as_bytes()).status.success());
+    let names: Vec<String> = crate::names(&place.path("")).into_iter().filter(|name| name.contains("look")).collect();
+    assert_eq!(names, ["look-3.svg", "look.svg"], "the second line is empty");
+    assert!(text(&place.read("look.svg")).contains("▁Hund"));
+    let flags = ["translate", &run, "--device", "soft", "--attention", &file, "--attention-layer"];
+    let output = feed(omega(&flags).arg("2"), b"ein Hund .\n");
+    assert!(output.status.code() == Some(2) && text(&output.stderr).contains("layers 1 to 1"), "{output:?}");
+    let nowhere = place.path("none/look.svg").to_string_lossy().into_owned();
+    let output = feed(&mut omega(&["translate", &run, "--device", "soft", "--attention", &nowhere]), b"ein\n");
+    assert!(output.status.code() == Some(1) && text(&output.stderr).contains("none/look.svg"), "{output:?}");
+}
+
+/// The probabilities that are drawn give, with the values and the output matrix, the branch that the kernel computed.
+#[test]
+fn attention_is_the_kernels() {
+    use omega::device::{Allocation, Device};
+    use omega::model::probe::Probe;
+    use omega::model::{Model, PackedBatch, Part, Stack};
+    use omega::reference::linear;
+    use omega::rng::RngState;
+
+    let place = Workplace::prepared();
+    trained(&place);
+    let dev = Device::soft(Allocation::Arena);
+    let checkpoint = omega::checkpoint::Checkpoint::open(&place.path("run/checkpoint_last.safetensors")).unwrap();
+    // One head, so that the mean over heads is the head.
+    let config = omega::model::ModelConfig { heads: 1, ..checkpoint.state.model.clone() };
+    let (model, d) = (Model::new(&dev, config.clone()).unwrap(), config.d_model);
+    checkpoint.restore(&model, None).unwrap();
+    let (source, target): (&[u32], &[u32]) = (&[5, 9, 30, 12, 7, 2], &[8, 14, 21, 2]);
+    let p = omega::translate::attention::cross_attention(&dev, &model, source, target, 0).unwrap();
+    for row in p.chunks(source.len()) {
+        assert!((row.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+    }
+    let batch = PackedBatch::new(&dev, &[(source, target)], config.max_positions).unwrap();
+    let (mut tape, mut probe) = (model.tape(RngState::default(), false), Probe::default());
+    let output = model.probe(&mut tape, &batch, &mut probe).unwrap();
+    let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<f64>>();
+    let memory = wide(dev.read(tape.value(output.encoder)).unwrap());
+    let param = |name: &str| wide(model.params.read(&format!("decoder.layers.0.encoder_attn.{name}")).unwrap());
+    let (w, b) = (param("in_proj_weight"), param("in_proj_bias"));
+    let v = linear::forward(&memory, &w[2 * d * d..], &b[2 * d..], d);
+    let heads: Vec<f64> = p
+        .chunks(source.len())
+        .flat_map(|row| {
+            (0..d).map(|c| row.iter().enumerate().map(|(j, p)| p * v[j * d + c]).sum::<f64>()).collect::<Vec<_>>()
+        })
+        .collect();
+    let branch = linear::forward(&heads, &param("out_proj.weight"), &vec![0.0; d], d);
+    let seen = probe.of(Stack::Decoder).find(|seen| seen.part == Part::CrossAttention).unwrap();
+    let most = branch.iter().fold(0.0, |most: f64, x| most.max(x.abs()));
+    for (got, want) in dev.read::<f32>(&seen.branch).unwrap().into_iter().zip(&branch) {
+        // Measured 2.4e-7 of the largest.
+        assert!((f64::from(got) - want).abs() < 1e-6 * most, "{got} for {want}");
+    }
+}
