@@ -21,7 +21,9 @@ fn the_guide_can_be_typed() {
     let output = Command::new("sh").args(["-euxc", &script]).current_dir(&folder).env("PATH", path).output().unwrap();
     let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}\n{errors}");
-    for file in ["omega.svg", "look.svg", "look-3.svg", "hf/config.json", "ctranslate2/model.bin", "imported/dict.en.txt"] {
+    for file in
+        ["omega.svg", "look.svg", "look-3.svg", "hf/config.json", "ctranslate2/model.bin", "imported/dict.en.txt"]
+    {
         assert!(folder.path().join("guide").join(file).exists(), "{file}\n{errors}");
     }
     assert!(said.contains("BLEU = "), "{said}");

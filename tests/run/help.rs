@@ -1,6 +1,7 @@
 //! What people see before anything runs: help that fits a screen, completions, manual pages, colours.
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use clap::CommandFactory;
@@ -52,11 +53,43 @@ fn examples_can_be_typed() {
         let help = text(&succeed(omega(&words).arg("--help")).stdout);
         let from = help.find("Example: ").unwrap() + "Example: ".len();
         for line in help[from..].lines().filter(|line| line.starts_with("omega ") && !line.contains("COMMAND")) {
-            let line = line.split(['<', '>', '|']).next().unwrap();
-            let parsed = Cli::command().try_get_matches_from(line.split_whitespace());
-            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+            parses(line);
         }
     }
+}
+
+/// `line`, up to what a shell takes for itself, is a command of omega.
+fn parses(line: &str) {
+    let line = line.split(['<', '>', '|', '#', '`', ';']).next().unwrap().replace('\\', " ");
+    let parsed = Cli::command().try_get_matches_from(line.split_whitespace());
+    assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+}
+
+/// What README, the pages and the recipes tell people to type is understood. `tests/guide.rs` runs the guide's commands.
+#[test]
+fn commands_on_the_pages_can_be_typed() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &Path| fs::read_to_string(path).unwrap().replace("\\\n#  ", "").replace("\\\n   ", "");
+    let mut seen = 0;
+    for page in ["README.md", "data/README.md", "docs/admin.md", "docs/performance.md"] {
+        let text = read(&root.join(page));
+        let blocks =
+            text.lines().filter_map(|line| line.strip_prefix("    ")).filter(|line| line.starts_with("omega "));
+        blocks.for_each(|line| {
+            parses(line);
+            seen += 1;
+        });
+    }
+    for recipe in fs::read_dir(root.join("recipes")).unwrap() {
+        let text = read(&recipe.unwrap().path());
+        text.lines().filter_map(|line| line.strip_prefix("#   ")).filter(|line| line.starts_with("omega ")).for_each(
+            |line| {
+                parses(line);
+                seen += 1;
+            },
+        );
+    }
+    assert!(seen >= 14 + 3 * 25, "only {seen} commands were found");
 }
 
 #[test]
