@@ -137,7 +137,8 @@ impl Progress {
             return;
         }
         let rate = count as f64 / self.began.elapsed().as_secs_f64().max(1e-9);
-        self.show(position, &format!("{} {unit}, {} a second", grouped(count), grouped(rate as u64)));
+        let rate = if rate < 10.0 { format!("{rate:.1}") } else { grouped(rate as u64) };
+        self.show(position, &format!("{} {unit}, {rate} a second", grouped(count)));
     }
 
     fn left(&self, position: u64) -> String {
@@ -163,7 +164,7 @@ impl Drop for Progress {
 
 fn bar(what: &str, total: Option<u64>) -> ProgressBar {
     let (bar, template) = match total {
-        Some(total) => (ProgressBar::new(total), "{prefix} {bar:12} {percent:>3} %  {eta} left  {wide_msg}"),
+        Some(total) => (ProgressBar::new(total), "{prefix} {bar:6} {percent:>3} %  {eta} left  {wide_msg}"),
         None => (ProgressBar::no_length(), "{prefix} {spinner} {elapsed}  {wide_msg}"),
     };
     bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));

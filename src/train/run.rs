@@ -254,7 +254,8 @@ impl Run {
             return Ok(());
         }
         let nats = window.loss / window.target_tokens as f64;
-        let message = format!("loss {:.2}  {tokens:.0} tokens/s  epoch {}", nats / LN_2, self.state.epoch);
+        let (update, epoch) = (self.state.update, self.state.epoch);
+        let message = format!("loss {:.2}  {tokens:.0} tokens/s  update {update}, epoch {epoch}", nats / LN_2);
         self.log.show(self.state.update, message);
         self.shown = Instant::now();
         Ok(())

@@ -8,7 +8,7 @@ mod programs;
 mod pypi;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
@@ -24,22 +24,10 @@ fn program(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_omega")).args(args).output().unwrap()
 }
 
-/// A text of real sentences: the lines of prose in the project's own pages.
+/// Real sentences: lines of prose from this project's pages, as they once were. They stay as they are, so that what the
+/// small models learn of them does too.
 fn sentences() -> Vec<String> {
-    let mut lines = Vec::new();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for folder in [".", "docs", "docs/decisions", "softgpu"] {
-        let mut pages: Vec<PathBuf> =
-            fs::read_dir(root.join(folder)).unwrap().map(|page| page.unwrap().path()).collect();
-        pages.retain(|page| page.extension().is_some_and(|ending| ending == "md"));
-        pages.sort();
-        for page in pages {
-            let text = fs::read_to_string(page).unwrap();
-            let prose = text.lines().filter(|line| line.starts_with(char::is_alphabetic));
-            lines.extend(prose.filter(|line| (5..=25).contains(&line.split(' ').count())).map(str::to_owned));
-        }
-    }
-    lines
+    include_str!("sentences.txt").lines().map(str::to_owned).collect()
 }
 
 /// A folder with runs: `text/`, `data/`, and what tests train.

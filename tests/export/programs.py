@@ -44,7 +44,7 @@ for at in range(0, len(lines), BATCH):
         for ours, theirs in zip(scores, score.log_probs):
             worst[1] = max(worst[1], abs(theirs - float(ours)))
 assert max(worst) <= BOUND, worst
-assert len(kinds) > len(lines) // 2, f"only {len(kinds)} different translations: the model learnt too little to tell"
+assert len(kinds) > len(lines) // 3, f"only {len(kinds)} different translations: the model learnt too little to tell"
 text = tokenizer.decode([int(id) for id in expected[0][1]], skip_special_tokens=True)
 print(f"{len(lines)} sentences, {len(kinds)} different translations, the same tokens in all three; "
       f"log-probabilities within {worst[0]:.1e} (Transformers), {worst[1]:.1e} (CTranslate2); the first: {text}")
