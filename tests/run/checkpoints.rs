@@ -1,11 +1,13 @@
 //! Which checkpoints a run keeps, their mean, and what `omega inspect` says of them.
 
 use std::path::Path;
+use std::process::Stdio;
 
 use omega::checkpoint::Checkpoint;
 use serde_json::Value;
 
 use crate::bad_input::fail;
+use crate::resume::{log, wait_for};
 use crate::{Workplace, names, omega, succeed, text};
 
 fn models(place: &Workplace, run: &str) -> Vec<String> {
@@ -138,6 +140,31 @@ fn inspection(place: &Workplace, updates: u64) {
     assert!(text(&succeed(&mut omega(&["inspect", &file])).stdout).contains("checkpoint3.safetensors"));
     fail(&mut omega(&["inspect", &place.path("data").to_string_lossy()]), 1, &["no checkpoint_best"]);
     fail(&mut omega(&["inspect", "none"]), 1, &["none"]);
+}
+
+/// Killed between updates again and again, a run leaves the same files with the same bytes, also where validations are at
+/// other times than the epochs' ends.
+#[test]
+fn a_killed_run_keeps_the_same_files() {
+    let place = Workplace::prepared();
+    for (run, more) in [("at-ends", &[][..]), ("between", &["--validate-interval-updates", "7"])] {
+        let flags = [KEEP, more, &["--log-interval", "5"]].concat();
+        let killed = format!("{run}-killed");
+        succeed(&mut place.train(run, &flags));
+        for update in [15, 30, 45, 55] {
+            let mut child = place.train(&killed, &flags).stderr(Stdio::null()).spawn().unwrap();
+            wait_for(&place, &killed, update, &mut child);
+            child.kill().unwrap(); // SIGKILL
+            child.wait().unwrap();
+        }
+        succeed(&mut place.train(&killed, &flags));
+        assert_eq!(models(&place, run), models(&place, &killed));
+        for name in models(&place, run) {
+            let of = |run: &str| place.read(&format!("{run}/{name}.safetensors"));
+            assert!(of(run) == of(&killed), "{run}: {name}");
+        }
+        assert_eq!(log(&place, run), log(&place, &killed));
+    }
 }
 
 #[test]
