@@ -387,6 +387,16 @@ impl Planner<'_> {
         self.places.push(inst.place);
     }
 
+    /// The handlers of a shuffle whose operands are constants, if it is a step of a reduction over the whole warp.
+    fn step(&self, inst: &Inst, mode: &str) -> Option<[Handler; 3]> {
+        let constant = |field: usize| match self.ir.registers[inst.s[field] as usize].init {
+            Some(Init::Bits(value)) => Some(value as u32),
+            _ => None,
+        };
+        let [b, c, members] = [constant(2)?, constant(3)?, constant(4)?];
+        if members == u32::MAX { warp::step_handlers(mode, b, c) } else { None }
+    }
+
     /// The operands of an instruction that has them in `more`; `first` before its own constants.
     fn list<const N: usize>(&mut self, inst: &Inst, first: [i64; N], run: WideFn) -> u32 {
         let (mut regs, mut imms) = (Vec::new(), first.to_vec());
@@ -500,7 +510,7 @@ impl Planner<'_> {
             Code::Store(access) => (mem::store_handlers(access, self.form(access, inst)), inst.imm),
             Code::Shuffle(mode) => {
                 let p = if inst.imm == 0 { 0 } else { self.vectors[inst.imm as usize - 1] + 1 };
-                (warp::shuffle_handlers(mode), p)
+                (self.step(inst, mode).unwrap_or_else(|| warp::shuffle_handlers(mode)), p)
             }
             Code::Vote(mode) => (collective::vote_handlers(mode), inst.imm),
             Code::Lop3 => (warp::lop3_handlers(), inst.imm),

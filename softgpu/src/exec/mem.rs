@@ -4,7 +4,7 @@
 
 use super::alu::{Source, put};
 use super::stray::stray;
-use super::{Handler, LANES, List, NEXT, Op, SLOW, Warp, go_on, three_levels, transpose};
+use super::{Handler, LANES, Level, List, NEXT, Op, SLOW, Warp, go_on, three_levels, transpose};
 use crate::ir::Access;
 use crate::isa::{Kind, Lane};
 use crate::memory::{CONST_WINDOW, LOCAL_WINDOW, OFFSET_BITS, PARAM_WINDOW, SHARED_WINDOW, locate};
@@ -250,6 +250,7 @@ unsafe fn load<T: Lane, const V: usize, const SPACE: u8, const WIDE: bool, const
     w: &mut Warp,
     op: &Op,
     r: *mut u8,
+    level: Level,
 ) -> u32 {
     // SAFETY: `range` has checked every byte; unaligned reads make no assumption on the host address.
     unsafe {
@@ -268,7 +269,7 @@ unsafe fn load<T: Lane, const V: usize, const SPACE: u8, const WIDE: bool, const
             }
             Some(Range::Row(p)) if V == 4 && BYTES == 16 => {
                 ask_ahead::<SPACE, BYTES>(p);
-                let parts = transpose::load(p as *const [u32; 4]);
+                let parts = transpose::load(level, p as *const [u32; 4]);
                 for (part, at) in parts.iter().zip(values(op)) {
                     put::<u32>(w, r, at, part);
                 }
@@ -339,6 +340,7 @@ unsafe fn store<T: Lane, const V: usize, const SPACE: u8, const WIDE: bool, cons
     w: &mut Warp,
     op: &Op,
     r: *mut u8,
+    level: Level,
 ) -> u32 {
     // SAFETY: as in `load`.
     unsafe {
@@ -347,7 +349,7 @@ unsafe fn store<T: Lane, const V: usize, const SPACE: u8, const WIDE: bool, cons
                 ask_ahead::<SPACE, BYTES>(p);
                 if V == 4 && BYTES == 16 {
                     let part = |v: usize| r.add(values(op)[v] as usize) as *const [u32; LANES];
-                    transpose::store(p as *mut [u32; 4], [part(0), part(1), part(2), part(3)]);
+                    transpose::store(level, p as *mut [u32; 4], [part(0), part(1), part(2), part(3)]);
                     return NEXT;
                 }
                 let mut all = [[T::default(); V]; LANES];
@@ -483,11 +485,11 @@ macro_rules! table {
     };
     (@space $op:ident, $slow:ident, $generic:ident, $access:expr, $t:ty, $v:literal, $bytes:expr) => {
         match ($access.space, $access.wide) {
-            (GLOBAL, _) => three_levels!(slow [$slow::<$t, $v, GLOBAL, true, $bytes, VECTOR>] $op::<$t, $v, GLOBAL, true, $bytes, VECTOR>),
-            (SHARED, true) => three_levels!(slow [$slow::<$t, $v, SHARED, true, $bytes, VECTOR>] $op::<$t, $v, SHARED, true, $bytes, VECTOR>),
-            (SHARED, false) => three_levels!(slow [$slow::<$t, $v, SHARED, false, $bytes, VECTOR>] $op::<$t, $v, SHARED, false, $bytes, VECTOR>),
-            (LOCAL, _) => three_levels!(slow [$slow::<$t, $v, LOCAL, true, $bytes, VECTOR>] $op::<$t, $v, LOCAL, true, $bytes, VECTOR>),
-            _ => three_levels!(slow [$slow::<$t, $v, $generic, true, $bytes, VECTOR>] $op::<$t, $v, $generic, true, $bytes, VECTOR>),
+            (GLOBAL, _) => three_levels!(leveled slow [$slow::<$t, $v, GLOBAL, true, $bytes, VECTOR>] $op::<$t, $v, GLOBAL, true, $bytes, VECTOR>),
+            (SHARED, true) => three_levels!(leveled slow [$slow::<$t, $v, SHARED, true, $bytes, VECTOR>] $op::<$t, $v, SHARED, true, $bytes, VECTOR>),
+            (SHARED, false) => three_levels!(leveled slow [$slow::<$t, $v, SHARED, false, $bytes, VECTOR>] $op::<$t, $v, SHARED, false, $bytes, VECTOR>),
+            (LOCAL, _) => three_levels!(leveled slow [$slow::<$t, $v, LOCAL, true, $bytes, VECTOR>] $op::<$t, $v, LOCAL, true, $bytes, VECTOR>),
+            _ => three_levels!(leveled slow [$slow::<$t, $v, $generic, true, $bytes, VECTOR>] $op::<$t, $v, $generic, true, $bytes, VECTOR>),
         }
     };
 }
@@ -512,7 +514,7 @@ macro_rules! plain {
     };
     (@levels $op:ident, $slow:ident, $t:ty, $v:literal, $space:expr, $wide:literal, $bytes:literal, $form:expr) => {
         three_levels!(
-            slow [$slow::<$t, $v, { $space }, $wide, $bytes, { $form }>]
+            leveled slow [$slow::<$t, $v, { $space }, $wide, $bytes, { $form }>]
             $op::<$t, $v, { $space }, $wide, $bytes, { $form }>
         )
     };

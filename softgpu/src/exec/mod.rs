@@ -307,13 +307,15 @@ impl Level {
 
 /// The baseline, AVX2 and AVX-512 copies of an `#[inline(always)]` handler body: `fn(&mut Warp, &Op, *mut u8) -> u32`.
 /// With `slow [handler]`, of one that may return [`SLOW`]: then that handler, a generic function, runs the op.
+/// With `leveled`, of one that also takes its [`Level`], a constant in each copy.
 macro_rules! three_levels {
-    (slow [$($slow:tt)+] $($body:tt)+) => {{
+    // The brackets hold what each copy passes to the body beside the three.
+    (@copies [$($slow:tt)+] [$($first:tt)*] [$($second:tt)*] [$($third:tt)*] $($body:tt)+) => {{
         use $crate::exec::{Handler, NEXT, Op, SLOW, Warp, next};
         unsafe fn baseline(w: &mut Warp, op: *const Op, r: *mut u8) -> u32 {
             // SAFETY: handlers run only on operands that the decoder has checked.
             unsafe {
-                match $($body)+(w, &*op, r) {
+                match $($body)+(w, &*op, r $($first)*) {
                     NEXT => next(w, op, r),
                     SLOW => $($slow)+(w, op, r),
                     event => { w.at = op; event }
@@ -325,7 +327,7 @@ macro_rules! three_levels {
         unsafe fn avx2(w: &mut Warp, op: *const Op, r: *mut u8) -> u32 {
             // SAFETY: as above; `level` has found the features.
             unsafe {
-                match $($body)+(w, &*op, r) {
+                match $($body)+(w, &*op, r $($second)*) {
                     NEXT => next(w, op, r),
                     SLOW => $($slow)+(w, op, r),
                     event => { w.at = op; event }
@@ -337,7 +339,7 @@ macro_rules! three_levels {
         unsafe fn avx512(w: &mut Warp, op: *const Op, r: *mut u8) -> u32 {
             // SAFETY: as above; `level` has found the features.
             unsafe {
-                match $($body)+(w, &*op, r) {
+                match $($body)+(w, &*op, r $($third)*) {
                     NEXT => next(w, op, r),
                     SLOW => $($slow)+(w, op, r),
                     event => { w.at = op; event }
@@ -349,6 +351,13 @@ macro_rules! three_levels {
         #[cfg(not(target_arch = "x86_64"))]
         { [baseline as Handler; 3] }
     }};
+    (leveled slow [$($slow:tt)+] $($body:tt)+) => {{
+        use $crate::exec::Level;
+        $crate::exec::three_levels!(
+            @copies [$($slow)+] [, Level::Baseline] [, Level::Avx2] [, Level::Avx512] $($body)+
+        )
+    }};
+    (slow [$($slow:tt)+] $($body:tt)+) => { $crate::exec::three_levels!(@copies [$($slow)+] [] [] [] $($body)+) };
     ($($body:tt)+) => { $crate::exec::three_levels!(slow [$crate::exec::no_slow] $($body)+) };
 }
 pub(crate) use three_levels;

@@ -2,7 +2,7 @@
 
 use super::alu::{Source, put, put_mask, vector3};
 use super::collective::teams;
-use super::{BARRIER, DIVERGED, EXIT, Handler, LANES, List, NEXT, Op, Warp, one_level, three_levels};
+use super::{BARRIER, DIVERGED, EXIT, Handler, LANES, List, NEXT, Op, SLOW, Warp, go_on, one_level, three_levels};
 
 /// `bra`: to `imm`; GUARD = 0 always, 1 where predicate `a` holds, 2 where it does not. The pc after it is `e`.
 #[inline(always)]
@@ -227,14 +227,8 @@ fn fixed<const MODE: u8>(a: &[u32; LANES], b: &[u32; LANES], c: &[u32; LANES]) -
     for i in 0..LANES {
         differ |= (b[i] ^ b[0]) | (c[i] ^ c[0]);
     }
-    let (b, clamp, segment) = (b[0] & 31, c[0] & 31, c[0] >> 8 & 31);
-    // Any width is as good as the whole warp for a butterfly that does not leave it.
-    let whole = match MODE {
-        UP => clamp == 0 && segment == 0,
-        BFLY => clamp == 31 && segment & b == 0,
-        _ => clamp == 31 && segment == 0,
-    };
-    if differ != 0 || !whole {
+    let b = b[0] & 31;
+    if differ != 0 || !fits::<MODE>(b, c[0]) {
         return None;
     }
     if MODE == IDX {
@@ -247,6 +241,18 @@ fn fixed<const MODE: u8>(a: &[u32; LANES], b: &[u32; LANES], c: &[u32; LANES]) -
         8 => Some(step::<MODE, 8>(a)),
         16 => Some(step::<MODE, 16>(a)),
         _ => None,
+    }
+}
+
+/// Whether the clamp `c` lets a shuffle by `b` read across the whole warp. Any width is as good as the whole warp for a
+/// butterfly that does not leave it.
+#[inline(always)]
+fn fits<const MODE: u8>(b: u32, c: u32) -> bool {
+    let (clamp, segment) = (c & 31, c >> 8 & 31);
+    match MODE {
+        UP => clamp == 0 && segment == 0,
+        BFLY => clamp == 31 && segment & b == 0,
+        _ => clamp == 31 && segment == 0,
     }
 }
 
@@ -266,6 +272,48 @@ fn step<const MODE: u8, const B: usize>(a: &[u32; LANES]) -> ([u32; LANES], u32)
         _ => u32::MAX,
     };
     (out, inside)
+}
+
+/// A [`step`] of a whole warp, known when the kernel was planned: nothing to find out but that all lanes are here.
+#[inline(always)]
+unsafe fn step_of_all<const MODE: u8, const B: usize>(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
+    if w.mask != u32::MAX {
+        return SLOW;
+    }
+    // SAFETY: the decoder has checked the slots.
+    unsafe {
+        let (out, inside) = step::<MODE, B>(&*(r.add(op.a as usize) as *const [u32; LANES]));
+        put(w, r, op.d, &out);
+        if op.imm != 0 {
+            put_mask(w, r, op.imm - 1, inside);
+        }
+    }
+    NEXT
+}
+
+/// The slow twin of [`step_of_all`].
+unsafe fn step_of_some<const MODE: u8>(w: &mut Warp, op: *const Op, r: *mut u8) -> u32 {
+    // SAFETY: as in `shuffle`, whose operands the op has.
+    unsafe { go_on(shuffle::<MODE>(w, &*op, r), w, op, r) }
+}
+
+/// The handlers of a shuffle that names all lanes, by `b` with the clamp `c`, if they are constants for which there is a
+/// [`step`]. As [`shuffle_handlers`] otherwise.
+pub fn step_handlers(mode: &str, b: u32, c: u32) -> Option<[Handler; 3]> {
+    macro_rules! steps {
+        ($mode:ident: $($b:literal)+) => {
+            match b {
+                $($b => Some(three_levels!(slow [step_of_some::<$mode>] step_of_all::<$mode, $b>)),)+
+                _ => None,
+            }
+        };
+    }
+    match mode {
+        "up" if fits::<UP>(b, c) => steps!(UP: 1 2 4 8 16),
+        "down" if fits::<DOWN>(b, c) => steps!(DOWN: 1 2 4 8 16),
+        "bfly" if fits::<BFLY>(b, c) => steps!(BFLY: 1 2 4 8 16),
+        _ => None,
+    }
 }
 
 /// The modes of `shfl.sync`; `None` for an unknown one.
