@@ -396,6 +396,7 @@ fn members_that_are_missing_stop() {
     let says = |body: &str| run(Level::Avx2, 32, &[], 1, body).unwrap_err();
     for op in [
         "shfl.sync.idx.b32 %o0, %l, 0, 31, %r1;",
+        "shfl.sync.bfly.b32 %o0, %l, 16, 31, %r1;",
         "vote.sync.ballot.b32 %o0, %p1, %r1;",
         "match.any.sync.b32 %o0, %l, %r1;",
         "match.all.sync.b32 %o0|%p2, %l, %r1;",
@@ -405,7 +406,7 @@ fn members_that_are_missing_stop() {
     ] {
         let name = op.split_once(' ').unwrap().0;
         let name =
-            name.trim_end_matches(".b32").trim_end_matches(".idx").trim_end_matches(".ballot").trim_end_matches(".or");
+            [".b32", ".idx", ".bfly", ".ballot", ".or"].iter().fold(name, |name, end| name.trim_end_matches(end));
         // Lane 4 executes, and is no member.
         let message = says(&format!("setp.eq.u32 %p1, %l, 4; mov.u32 %r1, 0xffffffef; {op}"));
         assert!(message.contains(&format!("{name}: member mask 0xffffffef, executing lanes 0xffffffff")), "{message}");
