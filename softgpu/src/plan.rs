@@ -2,7 +2,8 @@
 
 use crate::decode::{Decoded, Init, Special};
 use crate::exec::mem::{self, Form};
-use crate::exec::{Handler, Level, List, Op, WideFn, call, collective, compare_handlers, expand_handlers, warp};
+use crate::exec::{Handler, Level, List, Op, WideFn, call, collective, warp};
+use crate::exec::{compare_handlers, expand_handlers, product_handlers};
 use crate::flow::{Class, Flow, UNIFORM};
 use crate::ir::{Access, Code, Inst, Ir, Reg, VALUES};
 use crate::isa::Kind;
@@ -209,6 +210,19 @@ impl Planner<'_> {
         operands.all(|r| self.kind(r) == Kind::P || self.stride(r).is_some() && !self.loaded[r as usize])
     }
 
+    /// The operand, of the two that a product multiplies, that is the same for all lanes while the other is not: read
+    /// from its cell, it need not be written as a vector, as the inner loops of matrix products and attention would.
+    fn factor(&self, inst: &Inst) -> Option<(usize, [Handler; 3])> {
+        let Code::Row(row) = inst.code else { return None };
+        let handlers = product_handlers(row.names[0])?;
+        let same = |&field: &usize| {
+            let r = inst.s[field];
+            self.scalar[r as usize] && self.stride(r) == Some(0)
+        };
+        let field = [2, 1].into_iter().find(same)?;
+        if self.is_scalar(inst) { None } else { Some((field, handlers)) }
+    }
+
     fn form(&self, access: Access, inst: &Inst) -> Form {
         match self.stride(inst.s[1]) {
             _ if self.watched || !access.is_plain() => Form::Vector,
@@ -223,7 +237,10 @@ impl Planner<'_> {
     fn reads_cell(&self, inst: &Inst, field: usize) -> bool {
         match inst.code {
             Code::Load(access) | Code::Store(access) => field == 1 && self.form(access, inst) != Form::Vector,
-            _ => self.is_scalar(inst) || self.compares(inst).is_some(),
+            _ => {
+                let factor = self.factor(inst).is_some_and(|(factor, _)| factor == field);
+                factor || self.is_scalar(inst) || self.compares(inst).is_some()
+            }
         }
     }
 
@@ -501,6 +518,10 @@ impl Planner<'_> {
         if let Some(handlers) = self.compares(inst) {
             let [of_a, of_b] = [1, 2].map(|field| self.stride(inst.s[field]).unwrap_or(0) as u32);
             return self.push(inst, handlers, [s[0], s[1], s[2], 0, of_b], of_a);
+        }
+        if let Some((field, handlers)) = self.factor(inst) {
+            let [factor, other] = [s[field], s[3 - field]];
+            return self.push(inst, handlers, [s[0], other, factor, s[3], 0], 0);
         }
         let (handlers, imm) = match inst.code {
             Code::Row(row) if scalar => (row.scalar, 0),

@@ -290,6 +290,34 @@ fn shuffles_by_one_distance() {
     }
 }
 
+/// Products by a value that all lanes share, a literal or loaded from one address, in either place: read from a cell. Lanes
+/// that do not execute keep what they had.
+#[test]
+fn products_by_a_value_that_all_lanes_share() {
+    let special = [0.0f32, -0.0, 1.0, -2.5, 1e-42, -3e38, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, 3.1415927];
+    let lanes = |shift: usize| (0..32).map(|i| special[(i * 7 + shift) % special.len()].to_bits()).collect::<Vec<_>>();
+    let plain = |x: f32| if x.is_nan() { 0x7fff_ffff } else { x.to_bits() };
+    for level in LEVELS {
+        for (k, shared) in special.into_iter().enumerate() {
+            let inputs = [lanes(k), lanes(3 * k + 1), vec![shared.to_bits(); 32]];
+            let (literal, loaded) = (format!("0f{:08x}", shared.to_bits()), "ld.global.u32 %r1, [%b+256];");
+            for factor in [literal.as_str(), "%r1"] {
+                let body = format!(
+                    "{loaded} setp.gt.u32 %p1, %l, 11; fma.rn.f32 %o0, %i0, {factor}, %i1; fma.rn.f32 %o1, {factor}, %i0, %i1;
+                     mul.f32 %o2, %i0, {factor}; mul.f32 %o3, {factor}, %i0; mov.u32 %o4, %l;
+                     @%p1 mul.f32 %o4, %i0, {factor}; fma.rn.f32 %o5, {factor}, {factor}, %i1;"
+                );
+                check(level, &inputs, &body, &|lane| {
+                    let [a, c] = [0, 1].map(|k| f32::from_bits(inputs[k][lane]));
+                    let (sum, product) = (plain(a.mul_add(shared, c)), plain(a * shared));
+                    let last = if lane > 11 { product } else { lane as u32 };
+                    vec![sum, sum, product, product, last, plain(shared.mul_add(shared, c))]
+                });
+            }
+        }
+    }
+}
+
 /// An index compared with a bound: lane 0's and lane 31's stand for all, unless one between them wraps.
 #[test]
 fn comparisons_of_indices_that_wrap() {

@@ -4,7 +4,7 @@
 //! instructions. Results are collected before they are written, since a destination may be a source.
 
 use super::{Handler, LANES, NEXT, Op, SLOW, Warp, next, three_levels};
-use crate::isa::{Kind, Lane};
+use crate::isa::{Kind, Lane, math::plain};
 
 /// A register's lanes: words in memory, or the bits of a predicate.
 pub struct Source<T: Lane> {
@@ -186,6 +186,33 @@ shapes! {
     vector2 scalar2 (A a, B b);
     vector3 scalar3 (A a, B b, C c);
     vector4 scalar4 (A a, B b, C c, E e);
+}
+
+/// Vector `a` times cell `b`, and plus vector `c` if ADD: the rows `mul.f32` and `fma.rn.f32`, where `b` is the same for
+/// all lanes.
+#[inline(always)]
+unsafe fn product<const ADD: bool>(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
+    // SAFETY: the plan has chosen a cell and vectors of words.
+    unsafe {
+        let b = cell::<f32>(r, op.b);
+        let a = Source::<f32>::new(r, op.a);
+        let c = Source::<f32>::new(r, if ADD { op.c } else { op.a });
+        let mut out = [0.0; LANES];
+        for (i, out) in out.iter_mut().enumerate() {
+            *out = plain(if ADD { a.lane(i).mul_add(b, c.lane(i)) } else { a.lane(i) * b });
+        }
+        put(w, r, op.d, &out);
+    }
+    NEXT
+}
+
+/// The handlers of a product by a cell, by its name in the table.
+pub fn product_handlers(name: &str) -> Option<[Handler; 3]> {
+    match name {
+        "mul.f32" => Some(three_levels!(product::<false>)),
+        "fma.rn.f32" => Some(three_levels!(product::<true>)),
+        _ => None,
+    }
 }
 
 /// A vector from a scalar: lane i is cell `a` + i · stride `imm`.

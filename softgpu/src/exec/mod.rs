@@ -29,7 +29,7 @@ mod transpose;
 pub mod warp;
 pub mod wmma;
 
-pub use alu::{compare_handlers, expand_handlers};
+pub use alu::{compare_handlers, expand_handlers, product_handlers};
 pub use launch::{Launch, Sink, launch, launch_with};
 pub use warp::clock;
 
