@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
 """Target tokens per second of the same training in PyTorch eager, for the ratio that docs/performance.md quotes.
 
-    OMP_NUM_THREADS=2 python3 benches/pytorch_step.py DATA_BIN SOURCE-TARGET [UPDATES]
+    OMP_NUM_THREADS=2 python3 benches/pytorch_step.py DATA_BIN SOURCE-TARGET [UPDATES] [--d-model 512 --layers 6 …]
 
 Reads the data folder that omega trains on and makes batches of the same size: sorted by length, longest side times
 sentences at most 4,096, padded. Model: d 256, 3+3 layers, ffn 1,024, 4 heads, Post-LN, shared embeddings, dropout 0.1,
 label smoothing 0.1, Adam. Needs torch and numpy.
 """
 
+import argparse
 import math
 import random
 import struct
-import sys
 import time
 
 import numpy
@@ -19,7 +19,19 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-WIDTH, LAYERS, FFN, HEADS, MAX_TOKENS, DROPOUT, SMOOTHING, PAD = 256, 3, 1024, 4, 4096, 0.1, 0.1, 1
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("data", help="a data folder of omega's")
+parser.add_argument("pair", help="its languages, such as de-en")
+parser.add_argument("updates", type=int, nargs="?", default=10)
+parser.add_argument("--d-model", type=int, default=256)
+parser.add_argument("--layers", type=int, default=3, help="of the encoder, and of the decoder")
+parser.add_argument("--ffn", type=int, default=1024)
+parser.add_argument("--heads", type=int, default=4)
+parser.add_argument("--max-tokens", type=int, default=4096)
+parser.add_argument("--dropout", type=float, default=0.1)
+options = parser.parse_args()
+WIDTH, LAYERS, FFN, HEADS = options.d_model, options.layers, options.ffn, options.heads
+MAX_TOKENS, DROPOUT, SMOOTHING, PAD = options.max_tokens, options.dropout, 0.1, 1
 
 
 def corpus(prefix):
@@ -108,8 +120,7 @@ class Model(nn.Module):
 
 
 def main():
-    folder, pair = sys.argv[1:3]
-    updates = int(sys.argv[3]) if len(sys.argv) > 3 else 10
+    folder, pair, updates = options.data, options.pair, options.updates
     source, target = [corpus(f"{folder}/train.{pair}.{language}") for language in pair.split("-")]
     with open(f"{folder}/dict.{pair.split('-')[1]}.txt", encoding="utf-8") as file:
         vocab = 4 + sum(1 for _ in file)

@@ -120,8 +120,7 @@ fn training_and_translation_are_the_same_to_the_bit() {
         let train = |device: &str| {
             let run = path(folder.path(), &format!("{name}-{device}"));
             let args = [&["train", &data, "--save-dir", &run, "--device", device], &base[..], &flags[..]].concat();
-            // In f32 epilogues change no bit either, as long as the software cublasLt sums as `linear_bwd` does; no need to.
-            succeed(omega(device == "cuda", &args).env("OMEGA_EPILOGUES", "0"));
+            succeed(&mut omega(device == "cuda", &args));
             run
         };
         let (soft, cuda) = (train("soft"), train("cuda"));
@@ -192,6 +191,22 @@ fn training_with_and_without_epilogues_agrees() {
             assert!(with.0.contains(word) && !without.0.contains(word), "{dtype}{word}: {}\n{}", with.0, without.0);
         }
         assert!(train("again", "--recompute", "1").2 == with.2, "{dtype}: recomputing changed the parameters");
+    }
+}
+
+/// Biases and ReLU within products, on both arms; gradients of biases are added to others too.
+#[test]
+fn training_in_halves_is_the_same_to_the_bit() {
+    let (folder, libraries) = (prepared(), libraries());
+    for dtype in ["--fp16", "--bf16"] {
+        let flags = [dtype, "--update-freq", "2", "--kernel-times"];
+        let cuda = train_even(&folder, &format!("cuda{dtype}"), &flags, &libraries, "1");
+        let (data, run) = (path(folder.path(), "data"), path(folder.path(), &format!("soft{dtype}")));
+        let base = ["train", &data, "--save-dir", &run, "--device", "soft", "--max-update", "20", "--lr", "0.005"];
+        let said = text(&succeed(&mut omega(false, &[&base[..], &EVEN, &flags].concat())).stderr);
+        assert!(said.contains(", bias, relu ") && cuda.0.contains(", bias, relu "), "{said}\n{}", cuda.0);
+        let soft = fs::read(Path::new(&run).join("checkpoint_last.safetensors")).unwrap();
+        assert!(soft == cuda.2, "{dtype}: the arms differ");
     }
 }
 

@@ -178,7 +178,7 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
         let (name, extents) = (op.name, op.extents);
         return Err(Error::usage(format!("--shape {}: {name} takes small, model, or {extents}", args.shape)));
     }
-    let dev = Device::open(args.device)?;
+    let dev = kernels_of(Device::open(args.device)?);
     // The page has no times of softgpu: they differ from run to run.
     let want = Want { times: !args.markdown || dev.is_gpu(), counters: true, once: shape == Shape::Small };
     let rows = rows(&dev, &ops, &shape, &dtypes, want)?;
@@ -188,6 +188,11 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
         _ => report::table(&dev, &rows),
     };
     print(&text).map(drop)
+}
+
+/// The device without products that take biases and ReLU with them: what is timed here is the kernels that they replace.
+fn kernels_of(dev: Device) -> Device {
+    dev.with_epilogues(false)
 }
 
 fn rows(dev: &Device, ops: &[Op], shape: &Shape, dtypes: &[DType], want: Want) -> Result<Vec<Row>> {
@@ -227,7 +232,7 @@ pub fn cargo_bench(ops: &[Op]) -> ExitCode {
             Ok("") | Err(_) => Shape::Model,
             Ok(other) => return Err(Error::usage(format!("OMEGA_BENCH is `{other}`; it can be `small`"))),
         };
-        let dev = Device::open(DeviceChoice::Auto)?;
+        let dev = kernels_of(Device::open(DeviceChoice::Auto)?);
         let want = Want { times: true, counters: false, once: shape == Shape::Small };
         let rows = rows(&dev, ops, &shape, &[DType::F32, DType::F16, DType::BF16], want)?;
         print(&report::times(&dev, &rows)).map(drop)

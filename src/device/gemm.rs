@@ -1,6 +1,6 @@
 //! Matrix products: cuBLAS on NVIDIA's devices, `softgpu-blas` on the software device; and what a product may do besides.
 
-use softgpu_blas::{Matrix, Type};
+use softgpu_blas::{Matrix, Relu, Type};
 
 use crate::error::{Error, Result};
 use crate::tensor::{DType, Tensor};
@@ -153,19 +153,65 @@ fn blas_type(dtype: DType) -> Type {
     }
 }
 
+/// A vector and a mask of an epilogue on the host; without a mask, null.
+#[derive(Clone, Copy)]
+pub(crate) struct HostExtras {
+    pub vector: *mut u8,
+    pub mask: *mut u8,
+}
+
 impl HostOperands {
     /// Computes the product described by `g`, of whose tensors only the types are looked at.
     ///
     /// # Safety
     /// The pointers cover the extents in `g`, C overlaps neither A nor B, and nobody else touches them meanwhile.
     pub unsafe fn run(&self, g: &Gemm<'_>) {
+        // SAFETY: the caller's promise.
+        unsafe { self.product(g, &softgpu_blas::Epilogue::default(), |_| ()) }
+    }
+
+    /// As [`HostOperands::run`], with an epilogue: what cublasLt does on a GPU, gradients of biases rounded before they
+    /// are added.
+    ///
+    /// # Safety
+    /// As there; `extras` covers what `e` has passed [`Epilogue::check`] with.
+    pub unsafe fn run_with(&self, g: &Gemm<'_>, e: &Epilogue<'_>, extras: HostExtras) {
+        let ((vector, length), ty) = (e.vector(g), blas_type(g.c.dtype()));
+        let at = Matrix { data: extras.vector, row: length, col: 1 };
+        let mask = softgpu_blas::Mask { data: extras.mask, stride: mask_stride(g.n) };
+        debug_assert!(vector.dtype() == g.c.dtype());
+        // SAFETY: the caller's promise.
+        unsafe {
+            let bias = || softgpu_blas::by_rows(ty, at, [1, length]);
+            let put = |sums: &[f32], add| softgpu_blas::put_vector(ty, extras.vector, sums, add);
+            let after = |bias, relu| softgpu_blas::Epilogue { bias, relu };
+            match *e {
+                Epilogue::Bias { .. } => self.product(g, &after(Some(&bias()), Relu::None), |_| ()),
+                Epilogue::BiasRelu { .. } => self.product(g, &after(Some(&bias()), Relu::Keep(mask)), |_| ()),
+                Epilogue::ReluGrad { accumulate, .. } => self.product(g, &after(None, Relu::Gradient(mask)), |sums| {
+                    put(&softgpu_blas::sums_of_columns(sums, g.n), accumulate);
+                }),
+                Epilogue::BiasGrad { accumulate, .. } => {
+                    self.product(g, &after(None, Relu::None), |_| ());
+                    let (row, col) = if g.ta { (g.m, 1) } else { (1, g.k) };
+                    let a = Matrix { data: self.a, row, col };
+                    put(&softgpu_blas::sums_of_columns_of(ty, a, [g.k, g.m]), accumulate);
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`HostOperands::run`].
+    unsafe fn product(&self, g: &Gemm<'_>, after: &softgpu_blas::Epilogue<'_>, see: impl FnOnce(&[f32])) {
         let strides = |transposed: bool, rows: usize, cols: usize| if transposed { (1, rows) } else { (cols, 1) };
         let ((a_row, a_col), (b_row, b_col)) = (strides(g.ta, g.m, g.k), strides(g.tb, g.k, g.n));
         let a = Matrix { data: self.a, row: a_row, col: a_col };
         let b = Matrix { data: self.b, row: b_row, col: b_col };
         let c = Matrix { data: self.c, row: g.n, col: 1 };
         let (a, b) = ((blas_type(g.a.dtype()), a), (blas_type(g.b.dtype()), b));
+        let c = (blas_type(g.c.dtype()), c);
         // SAFETY: the caller's promise.
-        unsafe { softgpu_blas::gemm([g.m, g.n, g.k], 1.0, a, b, g.beta, (blas_type(g.c.dtype()), c)) };
+        unsafe { softgpu_blas::gemm_with([g.m, g.n, g.k], 1.0, a, b, g.beta, c, after, see) };
     }
 }

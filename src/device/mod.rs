@@ -107,14 +107,17 @@ impl Device {
     /// Opens what `choice` says; tensors share an arena.
     pub fn open(choice: DeviceChoice) -> Result<Device> {
         match choice {
-            DeviceChoice::Soft => Ok(Device::soft(Allocation::Arena)),
-            DeviceChoice::Checked(seed) => Ok(Device::soft_watched(Tools { seed, ..Tools::checks() })),
+            DeviceChoice::Soft => Ok(Device::soft(Allocation::Arena).with_epilogues(epilogues_of_environment()?)),
+            DeviceChoice::Checked(seed) => {
+                let device = Device::soft_watched(Tools { seed, ..Tools::checks() });
+                Ok(device.with_epilogues(epilogues_of_environment()?))
+            }
             DeviceChoice::Cuda(number) => Device::cuda(number, Allocation::Arena),
             DeviceChoice::Auto => match cuda::probe() {
                 Ok(_) => Device::cuda(0, Allocation::Arena),
                 Err(reason) => {
                     say(format!("device: {reason}; running on softgpu, the GPU in software"));
-                    Ok(Device::soft(Allocation::Arena))
+                    Device::open(DeviceChoice::Soft)
                 }
             },
         }
@@ -157,7 +160,7 @@ impl Device {
             DeviceChoice::Auto => cuda::probe().is_ok(),
             DeviceChoice::Cuda(_) => true,
         };
-        Ok(dry.with_epilogues(gpu && epilogues_of_environment()? && cuda_lt::is_present()))
+        Ok(dry.with_epilogues(epilogues_of_environment()? && (!gpu || cuda_lt::is_present())))
     }
 
     /// The NVIDIA GPU of this number. An error says why there is none.
@@ -333,16 +336,14 @@ impl Device {
         if !self.epilogues || !e.fits(&g) {
             return Ok(false);
         }
-        let cuda = match &self.arm {
-            Arm::Cuda(cuda) => cuda,
-            Arm::Soft(_) => return Ok(false),
-            Arm::Dry => return Ok(true),
-        };
-        if !cuda.does(&g, &e)? {
-            return Ok(false);
-        }
         let name = || format!("{}, {}", g.name(), e.name());
-        self.timing.measure(self, name, || cuda.gemm_with(&g, &e)).map(|()| true)
+        match &self.arm {
+            Arm::Cuda(cuda) if !cuda.does(&g, &e)? => return Ok(false),
+            Arm::Cuda(cuda) => self.timing.measure(self, name, || cuda.gemm_with(&g, &e))?,
+            Arm::Soft(soft) => self.timing.measure(self, name, || soft.gemm_with(&g, &e))?,
+            Arm::Dry => {}
+        }
+        Ok(true)
     }
 
     /// Memory for which of the `[m, n]` elements of a product are above 0 (see [`Epilogue`]), for `purpose`; none if the
@@ -350,8 +351,7 @@ impl Device {
     pub fn relu_mask(&self, purpose: Purpose, m: usize, n: usize) -> Result<Option<Tensor>> {
         let wanted = match &self.arm {
             Arm::Cuda(cuda) => self.epilogues && cuda.has_epilogues(),
-            Arm::Dry => self.epilogues,
-            Arm::Soft(_) => false,
+            Arm::Dry | Arm::Soft(_) => self.epilogues,
         };
         wanted.then(|| self.tensor_for(purpose, &gemm::mask_shape(m, n), DType::I32)).transpose()
     }
@@ -391,7 +391,7 @@ fn epilogues_of_environment() -> Result<bool> {
         Some(value) if value == "1" => Ok(true),
         Some(value) if value == "0" => Ok(false),
         Some(value) => Err(Error::usage(format!("{EPILOGUES} is `{}`, expected 0 or 1", value.display())).hint(
-            "0 keeps matrix products apart from biases and ReLU; without it they go together where cublasLt can",
+            "0 keeps matrix products apart from biases and ReLU; without it they go together where the device can",
         )),
     }
 }

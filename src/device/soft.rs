@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::buffer::RawMemory;
-use super::gemm::{Gemm, HostOperands};
+use super::gemm::{Epilogue, Gemm, HostExtras, HostOperands};
 use super::kernels::{MODULES, module_of};
 use super::launch::{Arg, Grid};
 use crate::error::{Error, Result};
@@ -93,19 +93,53 @@ impl SoftDevice {
     }
 
     pub(crate) fn gemm(&self, g: &Gemm<'_>) -> Result<()> {
-        // SAFETY: the range is checked; `Gemm::check` has compared extents and sizes, and launches and products of one
+        let operands = self.operands(g)?;
+        // SAFETY: the ranges are checked; `Gemm::check` has compared extents and sizes, and launches and products of one
         // device come one after another.
-        let host = |t: &Tensor| unsafe { self.memory.host_slice(t.ptr(), t.bytes()) }.map_err(Error::device);
-        let operands = HostOperands { a: host(g.a)? as *const u8, b: host(g.b)? as *const u8, c: host(g.c)? };
-        let read = [("a", g.a), ("b", g.b), ("c", g.c)];
-        for (name, tensor) in read.into_iter().take(if g.beta == 0.0 { 2 } else { 3 }) {
-            if self.memory.unwritten(tensor.ptr(), tensor.bytes()).map_err(Error::device)?.is_some() {
-                return Err(Error::device(format!("initcheck: gemm reads what nobody has written of `{name}`")));
-            }
-        }
-        // SAFETY: as above.
         unsafe { operands.run(g) };
         self.memory.mark_written(g.c.ptr(), g.c.bytes()).map_err(Error::device)
+    }
+
+    /// A product with its epilogue, as the GPU's library would do it.
+    pub(crate) fn gemm_with(&self, g: &Gemm<'_>, e: &Epilogue<'_>) -> Result<()> {
+        let (operands, (vector, _), mask) = (self.operands(g)?, e.vector(g), e.mask());
+        let reads = |name, tensor| self.refuse_unwritten(name, tensor);
+        let writes = |tensor: &Tensor| self.memory.mark_written(tensor.ptr(), tensor.bytes()).map_err(Error::device);
+        match *e {
+            Epilogue::Bias { b } | Epilogue::BiasRelu { b, .. } => reads("b", b)?,
+            Epilogue::ReluGrad { db, accumulate: true, .. } | Epilogue::BiasGrad { db, accumulate: true } => {
+                reads("db", db)?;
+            }
+            Epilogue::ReluGrad { .. } | Epilogue::BiasGrad { .. } => {}
+        }
+        let mask_at = mask.map_or(Ok(std::ptr::null_mut()), |mask| self.host(mask))?;
+        let extras = HostExtras { vector: self.host(vector)?, mask: mask_at };
+        // SAFETY: as in `gemm`; `Epilogue::check` has passed.
+        unsafe { operands.run_with(g, e, extras) };
+        mask.map_or(Ok(()), writes)?;
+        writes(vector)?;
+        writes(g.c)
+    }
+
+    fn host(&self, tensor: &Tensor) -> Result<*mut u8> {
+        // SAFETY: whoever uses the pointer does so between launches, which come one after another.
+        unsafe { self.memory.host_slice(tensor.ptr(), tensor.bytes()) }.map_err(Error::device)
+    }
+
+    fn operands(&self, g: &Gemm<'_>) -> Result<HostOperands> {
+        let read = [("a", g.a), ("b", g.b), ("c", g.c)];
+        for (name, tensor) in read.into_iter().take(if g.beta == 0.0 { 2 } else { 3 }) {
+            self.refuse_unwritten(name, tensor)?;
+        }
+        Ok(HostOperands { a: self.host(g.a)?, b: self.host(g.b)?, c: self.host(g.c)? })
+    }
+
+    /// An error if a product would read what nobody has written, on a device that keeps book of that.
+    fn refuse_unwritten(&self, name: &str, tensor: &Tensor) -> Result<()> {
+        match self.memory.unwritten(tensor.ptr(), tensor.bytes()).map_err(Error::device)? {
+            Some(_) => Err(Error::device(format!("initcheck: gemm reads what nobody has written of `{name}`"))),
+            None => Ok(()),
+        }
     }
 }
 

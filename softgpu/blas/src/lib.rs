@@ -2,12 +2,14 @@
 //! function, so that both give the same bits.
 
 mod convert;
+mod epilogue;
 
 use std::cell::Cell;
 
 use rayon::prelude::*;
 
 pub use convert::{narrow, widen};
+pub use epilogue::{Epilogue, Mask, Relu, put_vector, sums_of_columns, sums_of_columns_of};
 
 /// Rows (or columns) of C that one task computes. A constant: the split, and so every bit of the result, is the same
 /// for any number of threads.
@@ -38,6 +40,23 @@ pub unsafe fn sgemm(
     b: Matrix<*const f32>,
     beta: f32,
     c: Matrix<*mut f32>,
+) {
+    // SAFETY: the caller's promise.
+    unsafe { sgemm_with([m, n, k], alpha, a, b, beta, c, &Epilogue::default()) }
+}
+
+/// As [`sgemm`], and the epilogue on what each task has computed, while it is in the cache.
+///
+/// # Safety
+/// As [`sgemm`]; C has the elements of a row side by side if there is an epilogue, whose mask covers the extents.
+unsafe fn sgemm_with(
+    [m, n, k]: [usize; 3],
+    alpha: f32,
+    a: Matrix<*const f32>,
+    b: Matrix<*const f32>,
+    beta: f32,
+    c: Matrix<*mut f32>,
+    epilogue: &Epilogue<'_>,
 ) {
     // Tasks go along the longer side of C, so that weight gradients (small m, large k) are split as well.
     let along_rows = m >= n;
@@ -71,6 +90,7 @@ pub unsafe fn sgemm(
                 false,
                 gemm::Parallelism::None,
             );
+            epilogue.apply(c, (row, rows), (col, cols));
         }
     });
 }
@@ -101,10 +121,30 @@ impl Type {
 pub unsafe fn gemm(
     [m, n, k]: [usize; 3],
     alpha: f32,
+    a: (Type, Matrix<*const u8>),
+    b: (Type, Matrix<*const u8>),
+    beta: f32,
+    c: (Type, Matrix<*mut u8>),
+) {
+    // SAFETY: the caller's promise.
+    unsafe { gemm_with([m, n, k], alpha, a, b, beta, c, &Epilogue::default(), |_| ()) }
+}
+
+/// As [`gemm`], with an epilogue on the sums before they are rounded. `see` is shown what is rounded then, `[m, n]` by rows,
+/// if C has the elements of a row side by side and, in f32, no gaps between rows.
+///
+/// # Safety
+/// As [`gemm`]; C has the elements of a row side by side if there is an epilogue, whose mask covers the extents.
+#[expect(clippy::too_many_arguments, reason = "BLAS' own, and what comes after")]
+pub unsafe fn gemm_with(
+    [m, n, k]: [usize; 3],
+    alpha: f32,
     (a_type, a): (Type, Matrix<*const u8>),
     (b_type, b): (Type, Matrix<*const u8>),
     beta: f32,
     (c_type, c): (Type, Matrix<*mut u8>),
+    epilogue: &Epilogue<'_>,
+    see: impl FnOnce(&[f32]),
 ) {
     // SAFETY: the caller's promise.
     unsafe {
@@ -120,7 +160,11 @@ pub unsafe fn gemm(
         let a = operand(a_type, a, [m, k], wide_a);
         let b = operand(b_type, b, [k, n], wide_b);
         if c_type == Type::F32 {
-            sgemm([m, n, k], alpha, a, b, beta, Matrix { data: c.data as *mut f32, row: c.row, col: c.col });
+            let to = Matrix { data: c.data as *mut f32, row: c.row, col: c.col };
+            sgemm_with([m, n, k], alpha, a, b, beta, to, epilogue);
+            if (c.row, c.col) == (n, 1) {
+                see(std::slice::from_raw_parts(to.data, m * n));
+            }
         } else {
             // The sums lie as C does, so that a product and its transpose take the same path.
             let (row, col) = if c.col == 1 { (n, 1) } else { (1, m) };
@@ -129,7 +173,10 @@ pub unsafe fn gemm(
             } else {
                 convert::widen(c_type, Matrix { data: c.data.cast_const(), row: c.row, col: c.col }, [m, n], sums);
             }
-            sgemm([m, n, k], alpha, a, b, beta, Matrix { data: sums.as_mut_ptr(), row, col });
+            sgemm_with([m, n, k], alpha, a, b, beta, Matrix { data: sums.as_mut_ptr(), row, col }, epilogue);
+            if col == 1 {
+                see(sums);
+            }
             convert::narrow(c_type, c, [m, n], sums);
         }
         SCRATCH.set(scratch);

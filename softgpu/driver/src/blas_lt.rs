@@ -9,7 +9,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use softgpu::Memory;
-use softgpu_blas::{Matrix, Type};
+use softgpu_blas::{Epilogue, Mask, Matrix, Relu, Type};
 
 use crate::blas::{
     Answer, INVALID_VALUE, NOT_INITIALIZED, NOT_SUPPORTED, Operand, Product, STATUSES, Scalar, VERSION, blas_api,
@@ -133,30 +133,24 @@ impl Matmul {
                     softgpu_blas::by_rows(p.c.ty, c, [n, m])
                 }
             };
-            let to = Matrix { data: sums.as_mut_ptr() as *mut u8, row: m, col: 1 };
-            softgpu_blas::gemm([n, m, k], alpha, (p.b.ty, first), (p.a.ty, second), beta, (Type::F32, to));
-            self.finish(memory, batch, &mut sums)?;
+            let bias = if self.epilogue & BIAS != 0 { Some(self.bias_in(memory, batch, m)?) } else { None };
+            let epilogue = Epilogue { bias: bias.as_deref(), relu: self.relu(memory, batch)? };
+            let (to, mut gradient) = (Matrix { data: sums.as_mut_ptr() as *mut u8, row: m, col: 1 }, None);
+            let see = |sums: &[f32]| {
+                if self.epilogue & GRADIENT_BIAS != 0 {
+                    gradient = Some(softgpu_blas::sums_of_columns(sums, m));
+                }
+            };
+            let (a, b) = ((p.b.ty, first), (p.a.ty, second));
+            softgpu_blas::gemm_with([n, m, k], alpha, a, b, beta, (Type::F32, to), &epilogue, see);
+            if let Some(gradient) = gradient {
+                self.bias_out(memory, batch, &gradient)?;
+            }
             softgpu_blas::narrow(self.d.ty, d, [n, m], &sums);
             self.d.mark(memory, batch, [n, m])?;
             if self.epilogue & (GRADIENT_A | GRADIENT_B) != 0 {
                 self.input_gradient(memory, batch, first, second)?;
             }
-        }
-        Ok(())
-    }
-
-    /// The epilogue on `[n, m]` sums. The bias runs along m.
-    fn finish(&self, memory: &Memory, batch: usize, sums: &mut [f32]) -> Result<(), String> {
-        let m = self.product.m;
-        if self.epilogue & BIAS != 0 {
-            let bias = self.bias_in(memory, batch, m)?;
-            sums.chunks_exact_mut(m).for_each(|row| row.iter_mut().zip(&bias).for_each(|(sum, bias)| *sum += bias));
-        }
-        if self.epilogue & (RELU | GRADIENT_RELU) != 0 {
-            self.relu(memory, batch, sums)?;
-        }
-        if self.epilogue & GRADIENT_BIAS != 0 {
-            self.bias_out(memory, batch, &sum_of_rows(sums, m))?;
         }
         Ok(())
     }
@@ -175,38 +169,20 @@ impl Matmul {
     }
 
     /// max(x, 0), writing the mask of x > 0 if it is asked for; or its gradient, reading the mask.
-    fn relu(&self, memory: &Memory, batch: usize, sums: &mut [f32]) -> Result<(), String> {
-        let m = self.product.m;
-        let mut mask: Option<&mut [u8]> = None;
-        if self.epilogue & AUX != 0 {
-            let bits = self.product.n.saturating_sub(1) * self.aux.ld + m;
-            let stride = self.aux.batch_stride as usize / 8;
-            let at = self.aux.at + (batch * stride) as u64;
-            // SAFETY: a range of its own, under the lock.
-            mask = Some(unsafe {
-                let bytes = bits.div_ceil(8);
-                std::slice::from_raw_parts_mut(memory.host_slice(at, bytes).map_err(|e| e.to_string())?, bytes)
-            });
-            memory.mark_written(at, bits.div_ceil(8)).map_err(|error| error.to_string())?;
+    fn relu(&self, memory: &Memory, batch: usize) -> Result<Relu, String> {
+        if self.epilogue & (RELU | GRADIENT_RELU) == 0 {
+            return Ok(Relu::None);
         }
-        for (index, sum) in sums.iter_mut().enumerate() {
-            let bit = index / m * self.aux.ld + index % m;
-            if self.epilogue & GRADIENT_RELU != 0 {
-                if mask.as_ref().is_some_and(|mask| mask[bit / 8] >> (bit % 8) & 1 == 0) {
-                    *sum = 0.0;
-                }
-                continue;
-            }
-            let on = *sum > 0.0;
-            if let Some(mask) = &mut mask {
-                mask[bit / 8] = mask[bit / 8] & !(1 << (bit % 8)) | u8::from(on) << (bit % 8);
-            }
-            // A NaN stays one.
-            if !on && !sum.is_nan() {
-                *sum = 0.0;
-            }
+        if self.epilogue & AUX == 0 {
+            return Ok(Relu::Plain);
         }
-        Ok(())
+        let bytes = (self.product.n.saturating_sub(1) * self.aux.ld + self.product.m).div_ceil(8);
+        let at = self.aux.at + batch as u64 * self.aux.batch_stride as u64 / 8;
+        // SAFETY: a range of its own, under the lock.
+        let data = unsafe { memory.host_slice(at, bytes) }.map_err(|error| error.to_string())?;
+        memory.mark_written(at, bytes).map_err(|error| error.to_string())?;
+        let mask = Mask { data, stride: self.aux.ld };
+        Ok(if self.epilogue & GRADIENT_RELU != 0 { Relu::Gradient(mask) } else { Relu::Keep(mask) })
     }
 
     /// Sums over k of op(A) (length m) or op(B) (length n).
@@ -226,25 +202,10 @@ impl Matmul {
             true => (second, p.a.ty, p.m),
             false => (Matrix { data: first.data, row: first.col, col: first.row }, p.b.ty, p.n),
         };
-        let from = Matrix { data: from.data as *mut u8, row: from.row, col: from.col };
         // SAFETY: the caller's promise.
-        let values = unsafe { softgpu_blas::by_rows(ty, from, [p.k, length]) };
-        self.bias_out(memory, batch, &sum_of_rows(&values, length))
+        let sums = unsafe { softgpu_blas::sums_of_columns_of(ty, from, [p.k, length]) };
+        self.bias_out(memory, batch, &sums)
     }
-}
-
-/// Rows of D that a tile holds.
-const TILE: usize = 64;
-
-/// The sum of all rows of `[_, width]`: tile by tile, and then the tiles in their order, as products without atomics do.
-fn sum_of_rows(values: &[f32], width: usize) -> Vec<f32> {
-    let add = |mut to: Vec<f32>, row: &[f32]| {
-        to.iter_mut().zip(row).for_each(|(to, value)| *to += value);
-        to
-    };
-    let tiles = values.chunks(TILE * width.max(1));
-    let tiles = tiles.map(|tile| tile.chunks_exact(width.max(1)).fold(vec![0.0f32; width], add));
-    tiles.fold(vec![0.0f32; width], |to, tile| add(to, &tile))
 }
 
 /// A matrix's rows, columns and the rest.
