@@ -190,9 +190,12 @@ shapes! {
 
 /// Vector `a` times cell `b`, and plus vector `c` if ADD: the rows `mul.f32` and `fma.rn.f32`, where `b` is the same for
 /// all lanes.
+///
+/// # Safety
+/// `a` and `c` must be vectors of words, `b` a cell.
 #[inline(always)]
-unsafe fn product<const ADD: bool>(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
-    // SAFETY: the plan has chosen a cell and vectors of words.
+pub unsafe fn product<const ADD: bool>(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
+    // SAFETY: the caller's.
     unsafe {
         let b = cell::<f32>(r, op.b);
         let a = Source::<f32>::new(r, op.a);
@@ -204,15 +207,6 @@ unsafe fn product<const ADD: bool>(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
         put(w, r, op.d, &out);
     }
     NEXT
-}
-
-/// The handlers of a product by a cell, by its name in the table.
-pub fn product_handlers(name: &str) -> Option<[Handler; 3]> {
-    match name {
-        "mul.f32" => Some(three_levels!(product::<false>)),
-        "fma.rn.f32" => Some(three_levels!(product::<true>)),
-        _ => None,
-    }
 }
 
 /// A vector from a scalar: lane i is cell `a` + i · stride `imm`.

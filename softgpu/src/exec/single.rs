@@ -1,0 +1,169 @@
+//! The f32 arithmetic that most kernels consist of, in each level's own instructions: what the compiler makes of the rows'
+//! loops replaces NaN between the result and its store, where the next instruction waits for it. Here all lanes are asked
+//! at once whether one is NaN, beside the way of the result. The baseline has the rows' loops.
+
+use super::alu::{product, vector2, vector3};
+use super::{Handler, Level, NEXT, Op, Warp, three_levels};
+use crate::isa::math::plain;
+
+const ADD: u8 = 0;
+const SUB: u8 = 1;
+const MUL: u8 = 2;
+const DIV: u8 = 3;
+/// a·b + c.
+const FMA: u8 = 4;
+
+/// d = a ∘ b. CELL: b is the same for all lanes, and read from its cell.
+#[inline(always)]
+unsafe fn single<const OP: u8, const CELL: bool>(w: &mut Warp, op: &Op, r: *mut u8, level: Level) -> u32 {
+    // SAFETY: the decoder has given every operand a register of words, or the plan a cell; `Level::detect` has found the
+    // features.
+    unsafe {
+        match level {
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => avx512::run::<OP, CELL>(w, op, r),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => avx2::run::<OP, CELL>(w, op, r),
+            _ => return baseline::<OP, CELL>(w, op, r),
+        }
+    }
+    NEXT
+}
+
+/// # Safety
+/// As [`single`].
+#[inline(always)]
+unsafe fn baseline<const OP: u8, const CELL: bool>(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
+    // SAFETY: the caller's.
+    unsafe {
+        match OP {
+            MUL if CELL => return product::<false>(w, op, r),
+            FMA if CELL => return product::<true>(w, op, r),
+            FMA => vector3::<f32, f32, f32, f32>(w, op, r, |a, b, c| plain(a.mul_add(b, c))),
+            ADD => vector2::<f32, f32, f32>(w, op, r, |a, b| plain(a + b)),
+            SUB => vector2::<f32, f32, f32>(w, op, r, |a, b| plain(a - b)),
+            MUL => vector2::<f32, f32, f32>(w, op, r, |a, b| plain(a * b)),
+            _ => vector2::<f32, f32, f32>(w, op, r, |a, b| plain(a / b)),
+        }
+    }
+    NEXT
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use std::arch::x86_64::*;
+
+    use super::{ADD, FMA, MUL, Op, SUB, Warp};
+    use crate::isa::math::NAN;
+
+    /// # Safety
+    /// As [`super::single`].
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    pub unsafe fn run<const OP: u8, const CELL: bool>(w: &Warp, op: &Op, r: *mut u8) {
+        // SAFETY: the caller's.
+        unsafe {
+            let at =
+                |register: u32, half: usize| _mm512_loadu_ps(r.add(register as usize).cast::<f32>().add(16 * half));
+            let once = if CELL { _mm512_set1_ps(*r.add(op.b as usize).cast::<f32>()) } else { _mm512_setzero_ps() };
+            let mut out = [_mm512_setzero_ps(); 2];
+            for (half, out) in out.iter_mut().enumerate() {
+                let a = at(op.a, half);
+                let b = if CELL { once } else { at(op.b, half) };
+                *out = match OP {
+                    ADD => _mm512_add_ps(a, b),
+                    SUB => _mm512_sub_ps(a, b),
+                    MUL => _mm512_mul_ps(a, b),
+                    FMA => _mm512_fmadd_ps(a, b, at(op.c, half)),
+                    _ => _mm512_div_ps(a, b),
+                };
+            }
+            if _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(out[0], out[1]) != 0 {
+                let nan = _mm512_castsi512_ps(_mm512_set1_epi32(NAN as i32));
+                for out in &mut out {
+                    *out = _mm512_mask_mov_ps(*out, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(*out, *out), nan);
+                }
+            }
+            let to = r.add(op.d as usize).cast::<f32>();
+            if w.is_whole() {
+                _mm512_storeu_ps(to, out[0]);
+                _mm512_storeu_ps(to.add(16), out[1]);
+            } else {
+                _mm512_mask_storeu_ps(to, w.mask as u16, out[0]);
+                _mm512_mask_storeu_ps(to.add(16), (w.mask >> 16) as u16, out[1]);
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    use std::arch::x86_64::*;
+
+    use super::{ADD, FMA, MUL, Op, SUB, Warp};
+    use crate::isa::math::NAN;
+
+    /// # Safety
+    /// As [`super::single`].
+    #[target_feature(enable = "avx2,fma")]
+    #[inline]
+    pub unsafe fn run<const OP: u8, const CELL: bool>(w: &Warp, op: &Op, r: *mut u8) {
+        // SAFETY: the caller's.
+        unsafe {
+            let at = |register: u32, part: usize| _mm256_loadu_ps(r.add(register as usize).cast::<f32>().add(8 * part));
+            let once = if CELL { _mm256_set1_ps(*r.add(op.b as usize).cast::<f32>()) } else { _mm256_setzero_ps() };
+            let mut out = [_mm256_setzero_ps(); 4];
+            for (part, out) in out.iter_mut().enumerate() {
+                let a = at(op.a, part);
+                let b = if CELL { once } else { at(op.b, part) };
+                *out = match OP {
+                    ADD => _mm256_add_ps(a, b),
+                    SUB => _mm256_sub_ps(a, b),
+                    MUL => _mm256_mul_ps(a, b),
+                    FMA => _mm256_fmadd_ps(a, b, at(op.c, part)),
+                    _ => _mm256_div_ps(a, b),
+                };
+            }
+            let odd = |a, b| _mm256_cmp_ps::<_CMP_UNORD_Q>(a, b);
+            if _mm256_movemask_ps(_mm256_or_ps(odd(out[0], out[1]), odd(out[2], out[3]))) != 0 {
+                let nan = _mm256_castsi256_ps(_mm256_set1_epi32(NAN as i32));
+                for out in &mut out {
+                    *out = _mm256_blendv_ps(*out, nan, odd(*out, *out));
+                }
+            }
+            let to = r.add(op.d as usize).cast::<f32>();
+            let whole = w.is_whole();
+            for (part, out) in out.into_iter().enumerate() {
+                let to = to.add(8 * part);
+                if whole {
+                    _mm256_storeu_ps(to, out);
+                } else {
+                    let bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+                    let mask = _mm256_set1_epi32((w.mask >> (8 * part)) as i32);
+                    _mm256_maskstore_ps(to, _mm256_cmpeq_epi32(_mm256_and_si256(mask, bits), bits), out);
+                }
+            }
+        }
+    }
+}
+
+/// The handlers of a row, by its name in the table, if it is one of these; of vectors.
+pub fn single_handlers(name: &str) -> Option<[Handler; 3]> {
+    Some(match name {
+        "add.f32" => three_levels!(leveled slow [super::no_slow] single::<ADD, false>),
+        "sub.f32" => three_levels!(leveled slow [super::no_slow] single::<SUB, false>),
+        "mul.f32" => three_levels!(leveled slow [super::no_slow] single::<MUL, false>),
+        "div.rn.f32" => three_levels!(leveled slow [super::no_slow] single::<DIV, false>),
+        "fma.rn.f32" => three_levels!(leveled slow [super::no_slow] single::<FMA, false>),
+        _ => return None,
+    })
+}
+
+/// The same with `b` in a cell, for the rows that multiply.
+pub fn product_handlers(name: &str) -> Option<[Handler; 3]> {
+    Some(match name {
+        "mul.f32" => three_levels!(leveled slow [super::no_slow] single::<MUL, true>),
+        "fma.rn.f32" => three_levels!(leveled slow [super::no_slow] single::<FMA, true>),
+        _ => return None,
+    })
+}
