@@ -7,6 +7,7 @@ mod bench;
 mod checkpoints;
 mod help;
 mod memory;
+mod pages;
 mod prepare;
 mod recipes;
 mod resume;
