@@ -52,6 +52,9 @@ pub struct TrainFlags {
     /// Keep the first ω of encoder and decoder at 1: an exported model then shares its embeddings
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true, help_heading = "Model", hide_short_help = true)]
     pub keep_first_omega_one: Option<bool>,
+    /// Start from the parameters of this run or checkpoint, ω included, and nothing else of it
+    #[arg(long, value_name = "FILE", help_heading = "Model", hide_short_help = true)]
+    pub finetune_from_model: Option<PathBuf>,
     /// Activations, gradients and matrices in f16, with loss scaling; parameters stay f32
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true, help_heading = "Numbers")]
     pub fp16: Option<bool>,
@@ -212,6 +215,7 @@ impl TrainFlags {
             omega,
             omega_frozen,
             keep_first_omega_one,
+            finetune_from_model,
             fp16,
             bf16,
             fp16_init_scale,

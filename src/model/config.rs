@@ -83,6 +83,28 @@ impl ModelConfig {
         )
     }
 
+    /// What keeps a model of `asked` from starting with parameters of this one, each as a flag with what it is in both.
+    pub fn differences(&self, asked: &ModelConfig) -> Vec<String> {
+        let flags = [
+            ("residual", self.residual.name(), asked.residual.name()),
+            ("encoder-layers", self.encoder_layers.to_string(), asked.encoder_layers.to_string()),
+            ("decoder-layers", self.decoder_layers.to_string(), asked.decoder_layers.to_string()),
+            ("d-model", self.d_model.to_string(), asked.d_model.to_string()),
+            ("ffn", self.ffn.to_string(), asked.ffn.to_string()),
+            ("heads", self.heads.to_string(), asked.heads.to_string()),
+        ];
+        let differ = flags.into_iter().filter(|(_, own, other)| own != other);
+        let mut found: Vec<String> =
+            differ.map(|(flag, own, other)| format!("--{flag} is {own} there, {other} here")).collect();
+        if asked.keep_first_omega_one && !self.keep_first_omega_one {
+            found.push("--keep-first-omega-one is not there, but here".to_owned());
+        }
+        if self.tables != asked.tables {
+            found.push("its tables are separate, as `omega export` makes them where ω is folded in".to_owned());
+        }
+        found
+    }
+
     /// An error unless the kernels can run these sizes.
     pub fn check(&self) -> Result<()> {
         if self.heads == 0 || !self.d_model.is_multiple_of(self.heads) {

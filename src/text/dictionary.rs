@@ -98,6 +98,17 @@ impl Dictionary {
         self.symbols.get(id as usize).map_or(SPECIAL[UNK as usize], String::as_str)
     }
 
+    /// How the symbols of `other` differ from these, in words; none if they do not. Counts do not matter.
+    pub fn difference(&self, other: &Dictionary) -> Option<String> {
+        let first = self.symbols.iter().zip(&other.symbols).position(|(a, b)| a != b);
+        let symbols =
+            first.map(|id| format!("symbol {id} is `{}` there, `{}` here", self.symbols[id], other.symbols[id]));
+        let (there, here) = (self.len(), other.len());
+        let sizes = (there != here).then(|| format!("{there} symbols there, {here} here"));
+        let differences: Vec<String> = sizes.into_iter().chain(symbols).collect();
+        (!differences.is_empty()).then(|| differences.join("; "))
+    }
+
     /// All symbols in the order of their ids.
     pub fn symbols(&self) -> &[String] {
         &self.symbols

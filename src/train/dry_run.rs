@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::run::micro_batch;
 use super::setup::{Prepared, limits, pack, resolve, summary};
+use super::start::Start;
 use crate::cli::TrainArgs;
 use crate::config::Residual;
 use crate::device::{Device, MemoryUse, Purpose};
@@ -42,6 +43,7 @@ struct Need {
 pub fn dry_run(args: &TrainArgs) -> Result<()> {
     let config = resolve(args.data.as_ref(), args.config.as_deref(), &args.flags, args.save_dir.as_deref())?;
     let prepared = Prepared::open(config)?;
+    Start::find(&prepared, args.save_dir.as_deref())?;
     let need = prepared.need(&prepared.batches)?;
     let mut text = summary(&prepared) + "\n";
     let Shape { source, target, pairs } = need.shape;

@@ -10,6 +10,7 @@ mod overflow;
 mod profile;
 mod run;
 pub(crate) mod setup;
+mod start;
 mod stats;
 mod tensorboard;
 mod validate;

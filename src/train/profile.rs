@@ -13,6 +13,10 @@ pub fn profile(args: &ProfileArgs) -> Result<()> {
     if config.residual != Residual::Admin {
         return Err(Error::usage("profiling needs --residual admin: other schemes have no ω"));
     }
+    if config.finetune_from_model.is_some() {
+        return Err(Error::usage("--finetune-from-model takes ω from its checkpoint: nothing is profiled")
+            .hint("`omega inspect` says what they are"));
+    }
     let prepared = Prepared::open(config)?;
     let (_, omegas) = prepared.initialise(&Device::open(prepared.config.device)?)?;
     if let Some(path) = &args.out {

@@ -4,17 +4,17 @@ use std::path::{Path, PathBuf};
 
 use super::log::Log;
 use super::run::Run;
+use super::start::Start;
 use super::stats::Stats;
 use super::validate::Validation;
-use crate::checkpoint::{Checkpoint, RunState};
+use crate::checkpoint::RunState;
 use crate::cli::TrainArgs;
-use crate::config::{Residual, TrainConfig, TrainFlags};
+use crate::config::{TrainConfig, TrainFlags};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::files::{create_folder, write_whole};
 use crate::model::admin::Omegas;
 use crate::model::{Model, ModelConfig, PackedBatch};
-use crate::optim::{Settings, Updater};
 use crate::rng::RngState;
 use crate::terminal::say;
 use crate::text::batch::Limits;
@@ -86,8 +86,14 @@ impl Prepared {
         Ok((model, omegas))
     }
 
+    /// A run of this that has not begun.
+    pub fn state(&self) -> RunState {
+        let DataFolder { source, target, .. } = &self.data;
+        RunState::new(self.model.clone(), source, target, self.config.seed, self.plan())
+    }
+
     /// What a position within an epoch counts in.
-    fn plan(&self) -> String {
+    pub fn plan(&self) -> String {
         let (source, target) = (self.pairs.source.tokens(), self.pairs.target.tokens());
         let sentences = self.config.max_sentences.map_or("none".to_owned(), |n| n.to_string());
         format!(
@@ -120,18 +126,12 @@ pub fn open(args: &TrainArgs) -> Result<Run> {
     let prepared = Prepared::open(config)?;
     let validation = validation(&prepared)?;
     let coder = prepared.data.coder()?;
-    let last = folder.join("checkpoint_last.safetensors");
-    let checkpoint = if last.exists() { Some(Checkpoint::open(&last)?) } else { None };
-    if let Some(checkpoint) = &checkpoint {
-        checkpoint.expect_model(&prepared.model)?;
-    }
+    let start = Start::find(&prepared, Some(&folder))?;
     let dev = Device::open(prepared.config.device)?;
     say(format!("device: {}\n{}", dev.name(), summary(&prepared)));
     // All that can be refused has been by now: the folder is touched only from here on.
-    let (model, updater, state, omegas) = match checkpoint {
-        Some(checkpoint) => resume(&prepared, &dev, &checkpoint)?,
-        None => fresh(&prepared, &dev)?,
-    };
+    let (model, updater, state, omegas) = start.begin(&prepared, &dev)?;
+    drop(start); // with the bytes of its checkpoint
     create_folder(&folder)?;
     copy_data_files(&prepared.data, &folder)?;
     if let Some(omegas) = omegas {
@@ -180,34 +180,4 @@ pub fn summary(prepared: &Prepared) -> String {
         prepared.pairs.len(),
         prepared.batches.len()
     )
-}
-
-/// What a run starts from; the ω are those of a fresh one, where the scheme has any.
-type Start = (Model, Updater, RunState, Option<Omegas>);
-
-fn fresh(prepared: &Prepared, dev: &Device) -> Result<Start> {
-    let (config, data) = (&prepared.config, &prepared.data);
-    let (model, omegas) = prepared.initialise(dev)?;
-    let omegas = (config.residual == Residual::Admin).then_some(omegas);
-    if let Some(omegas) = &omegas {
-        say(format!("ω, {}:\n{}", config.omega.describe(), omegas.table().trim_end()));
-    }
-    let updater = Updater::new(Settings::of(config), &model.params)?;
-    let state = RunState::new(prepared.model.clone(), &data.source, &data.target, config.seed, prepared.plan());
-    Ok((model, updater, state, omegas))
-}
-
-fn resume(prepared: &Prepared, dev: &Device, checkpoint: &Checkpoint) -> Result<Start> {
-    let model = prepared.model(dev)?;
-    let mut updater = Updater::new(Settings::of(&prepared.config), &model.params)?;
-    checkpoint.restore(&model, Some(&updater.moments))?;
-    updater.resume(&model.params, checkpoint.state.update, checkpoint.state.scaler)?;
-    // Rates of dropout may change from one start to the next; the shape has been compared.
-    let mut state = RunState { model: prepared.model.clone(), ..checkpoint.state.clone() };
-    say(format!("resumed after update {}, epoch {}", state.update, state.epoch));
-    if state.plan != prepared.plan() {
-        say("the data, --max-tokens, --max-sentences or --seed changed: the epoch starts again");
-        (state.plan, state.batch, state.seed) = (prepared.plan(), 0, prepared.config.seed);
-    }
-    Ok((model, updater, state, None))
 }

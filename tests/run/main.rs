@@ -5,6 +5,7 @@ mod analyze;
 mod bad_input;
 mod bench;
 mod checkpoints;
+mod finetune;
 mod help;
 mod memory;
 mod pages;

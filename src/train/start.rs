@@ -1,0 +1,119 @@
+//! What a run starts from: initial values, the parameters of another run, or its own last checkpoint.
+
+use std::path::Path;
+
+use super::setup::Prepared;
+use crate::checkpoint::{Checkpoint, RunState};
+use crate::config::Residual;
+use crate::device::Device;
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::model::admin::Omegas;
+use crate::optim::{Settings, Updater};
+use crate::terminal::say;
+use crate::text::Dictionary;
+
+/// What a run starts from, opened and found to fit.
+pub enum Start {
+    /// Initial values.
+    Fresh,
+    /// Another run's parameters, and nothing else of it: `--finetune-from-model`.
+    Finetune(Checkpoint),
+    /// Its own last checkpoint.
+    Resume(Checkpoint),
+}
+
+/// A run that can do its next update; the ω are those of a fresh one, where the scheme has any.
+pub type Started = (Model, Updater, RunState, Option<Omegas>);
+
+impl Start {
+    /// What the run in `folder` starts from. As in fairseq, a run that has begun goes on: its own checkpoint comes before
+    /// `--finetune-from-model`, whose file may be gone by then.
+    pub fn find(prepared: &Prepared, folder: Option<&Path>) -> Result<Start> {
+        let last = folder.map(|folder| folder.join("checkpoint_last.safetensors")).filter(|last| last.exists());
+        match (last, &prepared.config.finetune_from_model) {
+            (Some(last), _) => {
+                let checkpoint = Checkpoint::open(&last)?;
+                checkpoint.expect_model(&prepared.model)?;
+                Ok(Start::Resume(checkpoint))
+            }
+            (None, Some(path)) => {
+                let path = Checkpoint::find(path)?;
+                let checkpoint = Checkpoint::open(&path)?;
+                expect_same_symbols(&path, &checkpoint.state, prepared)?;
+                expect_same_parameters(&path, &checkpoint.state, prepared)?;
+                let omega = prepared.config.residual == Residual::Admin;
+                let omega = if omega { ", ω included: nothing is profiled" } else { "" };
+                say(format!("begins with the parameters of {}{omega}", path.display()));
+                Ok(Start::Finetune(checkpoint))
+            }
+            (None, None) => Ok(Start::Fresh),
+        }
+    }
+
+    /// The run on `dev`.
+    pub fn begin(&self, prepared: &Prepared, dev: &Device) -> Result<Started> {
+        match self {
+            Start::Fresh => fresh(prepared, dev),
+            Start::Finetune(checkpoint) => finetune(prepared, dev, checkpoint),
+            Start::Resume(checkpoint) => resume(prepared, dev, checkpoint),
+        }
+    }
+}
+
+/// An error that names what differs unless the dictionary beside the checkpoint at `path` has the symbols of the data.
+fn expect_same_symbols(path: &Path, state: &RunState, prepared: &Prepared) -> Result<()> {
+    let own = path.with_file_name(format!("dict.{}.txt", state.target));
+    let dictionary = Dictionary::load(&own)
+        .map_err(|error| error.hint("a checkpoint's dictionary is looked for beside it, as in a run folder"))?;
+    let data = &prepared.data;
+    let Some(difference) = dictionary.difference(&data.dictionary) else { return Ok(()) };
+    let (own, here) = (own.display(), data.path.display());
+    let message = format!("--finetune-from-model: {own} is not the dictionary of {here}: {difference}");
+    Err(Error::data(message).hint("prepare the text with `omega prepare --tokenizer RUN/tokenizer.json`"))
+}
+
+/// An error that names what differs unless the model of `state` has the parameters of the one to be trained.
+fn expect_same_parameters(path: &Path, state: &RunState, prepared: &Prepared) -> Result<()> {
+    let differences = state.model.differences(&prepared.model);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let (path, all) = (path.display(), differences.join("; "));
+    Err(Error::data(format!("--finetune-from-model {path} has another architecture: {all}"))
+        .hint("the config.toml of its run folder has the flags that it was trained with"))
+}
+
+fn fresh(prepared: &Prepared, dev: &Device) -> Result<Started> {
+    let config = &prepared.config;
+    let (model, omegas) = prepared.initialise(dev)?;
+    let omegas = (config.residual == Residual::Admin).then_some(omegas);
+    if let Some(omegas) = &omegas {
+        say(format!("ω, {}:\n{}", config.omega.describe(), omegas.table().trim_end()));
+    }
+    let updater = Updater::new(Settings::of(config), &model.params)?;
+    Ok((model, updater, prepared.state(), omegas))
+}
+
+fn finetune(prepared: &Prepared, dev: &Device, checkpoint: &Checkpoint) -> Result<Started> {
+    let model = prepared.model(dev)?;
+    checkpoint.restore(&model, None)?;
+    let updater = Updater::new(Settings::of(&prepared.config), &model.params)?;
+    Ok((model, updater, prepared.state(), None))
+}
+
+fn resume(prepared: &Prepared, dev: &Device, checkpoint: &Checkpoint) -> Result<Started> {
+    let model = prepared.model(dev)?;
+    let mut updater = Updater::new(Settings::of(&prepared.config), &model.params)?;
+    checkpoint.restore(&model, Some(&updater.moments))?;
+    updater.resume(&model.params, checkpoint.state.update, checkpoint.state.scaler)?;
+    // Rates of dropout may change from one start to the next; the shape has been compared.
+    let mut state = RunState { model: prepared.model.clone(), ..checkpoint.state.clone() };
+    let begun = prepared.config.finetune_from_model.as_ref().map_or("", |_| ", and not from --finetune-from-model");
+    say(format!("resumed after update {}, epoch {}{begun}", state.update, state.epoch));
+    if state.plan != prepared.plan() {
+        say("the data, --max-tokens, --max-sentences or --seed changed: the epoch starts again");
+        (state.plan, state.batch, state.seed) = (prepared.plan(), 0, prepared.config.seed);
+    }
+    Ok((model, updater, state, None))
+}
