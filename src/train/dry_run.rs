@@ -75,7 +75,8 @@ pub fn mebibytes(bytes: usize) -> String {
 impl Prepared {
     /// The step of a run over the batch of `batches` that takes most.
     fn need(&self, batches: &Batches) -> Result<Need> {
-        let largest = self.candidates(batches).into_iter().map(|numbers| self.step(numbers));
+        let first = batches.order(1).first().map_or(&[][..], |&number| batches.batch(number as usize));
+        let largest = self.candidates(batches).into_iter().map(|numbers| self.step(first, numbers));
         let mut needs = largest.collect::<Result<Vec<_>>>()?;
         needs.sort_by_key(|need| need.memory.peak_bytes);
         needs.pop().ok_or_else(|| Error::data("the training data has no batch"))
@@ -101,14 +102,16 @@ impl Prepared {
         found
     }
 
-    fn step(&self, numbers: &[u32]) -> Result<Need> {
+    /// A run that profiles the batch `first`, if it profiles, and does a step over `numbers`.
+    fn step(&self, first: &[u32], numbers: &[u32]) -> Result<Need> {
         let dev = Device::dry(self.config.device)?;
         let model = self.model(&dev)?;
-        let updater = Updater::new(Settings::of(&self.config), &model.params)?;
-        let batch = pack(&dev, &self.pairs, numbers, self.model.max_positions)?;
-        if self.config.residual == Residual::Admin {
-            model.set_omegas(&self.config.omega, &batch, RngState::default())?;
+        if self.config.residual == Residual::Admin && self.config.finetune_from_model.is_none() {
+            let first = pack(&dev, &self.pairs, first, self.model.max_positions)?;
+            model.set_omegas(&self.config.omega, &first, RngState::default())?;
         }
+        let updater = Updater::new(Settings::of(&self.config), &model.params)?; // after the pass, as in a run
+        let batch = pack(&dev, &self.pairs, numbers, self.model.max_positions)?;
         micro_batch(&model, &batch, RngState::default(), self.config.label_smoothing, updater.scale())?;
         let shape = Shape { source: batch.source.tokens, target: batch.target_tokens(), pairs: numbers.len() };
         Ok(Need { memory: dev.memory_use(), shape })

@@ -33,6 +33,23 @@ fn a_run_takes_what_the_dry_run_says_and_recomputing_less_of_it() {
     assert!(both[0].1 == both[1].1, "recomputing changed the parameters");
 }
 
+/// The pass that finds ω is in f32 and keeps what recomputing does not: the dry run has it at the first batch too, which is
+/// not the largest one, and before there is an optimiser.
+#[test]
+fn the_profiling_pass_is_counted_at_its_own_batch() {
+    let place = Workplace::prepared();
+    #[rustfmt::skip]
+    let flags = [
+        "--max-update", "12", "--encoder-layers", "30", "--decoder-layers", "3", "--d-model", "32", "--ffn", "64",
+        "--max-tokens", "300", "--bleu-sentences", "0", "--samples", "0", "--fp16", "--recompute",
+    ];
+    let said = text(&succeed(&mut place.train("run", &[&flags[..], &["--dry-run"]].concat())).stdout);
+    let promised = mebibytes(&said, "at the highest point");
+    let taken = mebibytes(&text(&succeed(&mut place.train("run", &flags)).stderr), "at the highest point");
+    println!("{promised} MiB promised, {taken} taken");
+    assert!((promised - taken).abs() <= 0.05 * taken, "{promised} MiB promised, {taken} taken");
+}
+
 #[test]
 fn a_dry_run_needs_no_run_folder_and_checks_all_flags() {
     let place = Workplace::prepared();
