@@ -59,13 +59,17 @@ fn other_programs_translate_alike() {
     ];
     for (run, flags) in models {
         place.train(run, "200", flags);
-        let (hf, ct2) = (format!("{run}-hf"), format!("{run}-ctranslate2"));
-        place.export(run, "hf", &hf, &[]);
-        place.export(run, "ctranslate2", &ct2, &[]);
+        let mut exports = Vec::new();
+        for dtype in ["f32", "f16", "bf16"] {
+            let folders = ["hf", "ctranslate2"].map(|to| (to, format!("{run}-{to}-{dtype}")));
+            folders.iter().for_each(|(to, out)| drop(place.export(run, to, out, &["--dtype", dtype])));
+            exports.extend([dtype.into(), place.path(&folders[0].1), place.path(&folders[1].1)]);
+        }
         fs::write(place.path("expected"), expected(&place, run, lines)).unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/export/programs.py");
-        let args = [&hf, &ct2, "lines", "expected"].map(|name| place.path(name));
-        let output = Command::new(&python).arg(script).args(args).env("HF_HUB_OFFLINE", "1").output().unwrap();
+        let mut command = Command::new(&python);
+        command.arg(script).args(["lines", "expected"].map(|name| place.path(name))).args(exports);
+        let output = command.env("HF_HUB_OFFLINE", "1").output().unwrap();
         let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         println!("{run}: {said}");
         assert!(output.status.success(), "{run}: {said}{complained}");
