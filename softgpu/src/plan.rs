@@ -2,8 +2,8 @@
 
 use crate::decode::{Decoded, Init, Special};
 use crate::exec::mem::{self, Form};
-use crate::exec::{Handler, Level, List, Op, WideFn, call, collective, warp};
-use crate::exec::{compare_handlers, expand_handlers, product_handlers, single_handlers};
+use crate::exec::single::product_handlers;
+use crate::exec::{Handler, Level, List, Op, WideFn, call, collective, compare_handlers, expand_handlers, warp};
 use crate::flow::{Class, Flow, UNIFORM};
 use crate::ir::{Access, Code, Inst, Ir, Reg, VALUES};
 use crate::isa::Kind;
@@ -525,7 +525,7 @@ impl Planner<'_> {
         }
         let (handlers, imm) = match inst.code {
             Code::Row(row) if scalar => (row.scalar, 0),
-            Code::Row(row) => (single_handlers(row.names[0]).unwrap_or(row.vector), 0),
+            Code::Row(row) => (row.vector, 0),
             Code::Wide(wide) => (warp::wide_handlers(), self.list(inst, [], wide.run[self.level as usize])),
             Code::Load(access) => (mem::load_handlers(access, self.form(access, inst)), inst.imm),
             Code::Store(access) => (mem::store_handlers(access, self.form(access, inst)), inst.imm),

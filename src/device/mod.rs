@@ -410,7 +410,12 @@ pub fn describe() -> String {
             "auto: soft, as no NVIDIA GPU can be used".to_owned()
         }
     };
-    lines.push(format!("soft    softgpu runs the same PTX on the CPU, {} threads", rayon::current_num_threads()));
+    let apart = match epilogues_of_environment() {
+        Ok(false) => format!("; bias and ReLU apart from matrix products: {EPILOGUES}=0"),
+        Ok(true) | Err(_) => String::new(),
+    };
+    lines
+        .push(format!("soft    softgpu runs the same PTX on the CPU, {} threads{apart}", rayon::current_num_threads()));
     lines.push(choice);
     lines.join("\n")
 }

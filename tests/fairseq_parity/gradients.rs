@@ -1,6 +1,7 @@
 //! Loss and gradients of every model folder.
 
 use omega::device::{Allocation, Device};
+use omega::model::Model;
 use omega::ops::cross_entropy::cross_entropy;
 use omega::rng::RngState;
 use omega::tape::Tape;
@@ -120,8 +121,7 @@ fn half_gradients_point_where_f32_gradients_do() {
     let folders = ModelFolder::all();
     for (folder, (dev, least_f16)) in folders.iter().flat_map(|f| devices.iter().map(move |dev| (f, dev))) {
         let batch = Padded::read(&tensors(&folder.path.join("batch.safetensors")), "").pack(dev, 64);
-        let gradients = |dtype: DType| -> (f64, Vec<Vec<f32>>) {
-            let model = load_as(dev, folder, dtype);
+        let of_model = |model: Model, dtype: DType| -> (f64, Vec<Vec<f32>>) {
             let mut tape = model.tape(RngState::default(), true);
             let output = model.forward(&mut tape, &batch, true).unwrap();
             let (loss, _) = cross_entropy(&mut tape, output.logits, &batch.targets, 0.1).unwrap();
@@ -130,23 +130,38 @@ fn half_gradients_point_where_f32_gradients_do() {
             let names = model.params.entries().iter().map(|entry| entry.spec.name.clone());
             (value, names.map(|name| dev.read_wide(&model.params.grad(&name).unwrap()).unwrap()).collect())
         };
+        let gradients = |dtype| of_model(load_as(dev, folder, dtype), dtype);
         let names: Vec<String> = load(dev, folder).params.entries().iter().map(|e| e.spec.name.clone()).collect();
         let (loss, exact) = gradients(DType::F32);
         let largest = exact.iter().map(|g| norm(g)).fold(0.0, f64::max);
+        // The least cosine, and whose it is, among gradients that are not rounding noise.
+        let worst = |others: &[Vec<f32>]| {
+            let pairs =
+                names.iter().zip(exact.iter().zip(others)).filter(|(_, (exact, _))| norm(exact) > 1e-5 * largest);
+            pairs.map(|(name, (a, b))| (cosine(a, b), name)).min_by(|a, b| a.0.total_cmp(&b.0)).unwrap()
+        };
         for dtype in [DType::F16, DType::BF16] {
             let (half_loss, half) = gradients(dtype);
-            let compared =
-                names.iter().zip(exact.iter().zip(&half)).filter(|(_, (exact, _))| norm(exact) > 1e-5 * largest);
-            let cosines = compared.map(|(name, (exact, half))| (cosine(exact, half), name));
-            let (worst, name) = cosines.min_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
+            let (least, name) = worst(&half);
+            let rounded = load(dev, folder);
+            for (name, array) in folder.params() {
+                let values = array.f32s();
+                let values = dev.read_wide(&dev.upload_as(&values, &[values.len()], dtype).unwrap()).unwrap();
+                rounded.params.write(&name, &values).unwrap();
+            }
+            let (of_rounded, _) = worst(&of_model(rounded, DType::F32).1);
             let off = (half_loss / loss - 1.0).abs();
-            println!("{} {dtype:?}: cosine {worst:.6} ({name}), loss off by {off:.1e}", folder.path.display());
+            let path = folder.path.display();
+            println!(
+                "{path} {dtype:?}: cosine {least:.6} ({name}), {of_rounded:.6} in f32 with parameters rounded; loss {off:.1e}"
+            );
             // Measured: see the printed figures. Worst in f16 with products that take their biases with them 0.99945 (admin,
             // an fc1) and 0.99921 (rezero, of the shared fixtures); without, 0.99936 and 0.99869: x·W is rounded before b is
-            // added, and where the sum then rounds across 0 ReLU decides otherwise. The 0.9995 that was asked for is out of
-            // reach for any code: the same model in f32, with nothing but its parameters rounded to f16, has 0.99938 at admin's.
-            let (least, most) = if dtype == DType::F16 { (*least_f16, 1e-3) } else { (0.99, 1e-2) };
-            assert!(worst >= least && off < most, "{} {dtype:?}: {worst}, {off}", folder.path.display());
+            // added, and where the sum then rounds across 0 ReLU decides otherwise. The 0.9995 that was asked for is not
+            // reached at admin, preln (0.999499) and rezero. At admin no code could: in f32, with nothing but its parameters
+            // rounded to f16, it has 0.99938. At the others, 0.99994 and 0.99973, activations are what is rounded.
+            let (bound, most) = if dtype == DType::F16 { (*least_f16, 1e-3) } else { (0.99, 1e-2) };
+            assert!(least >= bound && off < most, "{path} {dtype:?}: {least}, {off}");
         }
     }
 }

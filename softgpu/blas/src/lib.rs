@@ -28,28 +28,13 @@ unsafe impl Sync for Matrix<*const f32> {}
 // SAFETY: as above.
 unsafe impl Sync for Matrix<*mut f32> {}
 
-/// `C = alpha·A·B + beta·C` in f32: A is `[m, k]`, B `[k, n]`, C `[m, n]`. With `beta` 0, C is not read.
+/// `C = alpha·A·B + beta·C` in f32: A is `[m, k]`, B `[k, n]`, C `[m, n]`. With `beta` 0, C is not read. Then the epilogue, on
+/// what each task has computed while it is in the cache.
 ///
 /// # Safety
 /// The pointers cover the extents with their strides, C overlaps neither A nor B nor itself, and nobody else touches
-/// them meanwhile.
-pub unsafe fn sgemm(
-    [m, n, k]: [usize; 3],
-    alpha: f32,
-    a: Matrix<*const f32>,
-    b: Matrix<*const f32>,
-    beta: f32,
-    c: Matrix<*mut f32>,
-) {
-    // SAFETY: the caller's promise.
-    unsafe { sgemm_with([m, n, k], alpha, a, b, beta, c, &Epilogue::default()) }
-}
-
-/// As [`sgemm`], and the epilogue on what each task has computed, while it is in the cache.
-///
-/// # Safety
-/// As [`sgemm`]; C has the elements of a row side by side if there is an epilogue, whose mask covers the extents.
-unsafe fn sgemm_with(
+/// them meanwhile. If there is an epilogue, C has the elements of a row side by side, and the mask covers the extents.
+unsafe fn sgemm(
     [m, n, k]: [usize; 3],
     alpha: f32,
     a: Matrix<*const f32>,
@@ -114,10 +99,12 @@ impl Type {
     }
 }
 
-/// As [`sgemm`], for operands of any type: converted to f32, summed in f32, and rounded once.
+/// `C = alpha·A·B + beta·C` for operands of any type: converted to f32, summed in f32, and rounded once. With `beta` 0, C is
+/// not read.
 ///
 /// # Safety
-/// As [`sgemm`].
+/// The pointers cover the extents with their strides, C overlaps neither A nor B nor itself, and nobody else touches
+/// them meanwhile.
 pub unsafe fn gemm(
     [m, n, k]: [usize; 3],
     alpha: f32,
@@ -161,7 +148,7 @@ pub unsafe fn gemm_with(
         let b = operand(b_type, b, [k, n], wide_b);
         if c_type == Type::F32 {
             let to = Matrix { data: c.data as *mut f32, row: c.row, col: c.col };
-            sgemm_with([m, n, k], alpha, a, b, beta, to, epilogue);
+            sgemm([m, n, k], alpha, a, b, beta, to, epilogue);
             if (c.row, c.col) == (n, 1) {
                 see(std::slice::from_raw_parts(to.data, m * n));
             }
@@ -173,7 +160,7 @@ pub unsafe fn gemm_with(
             } else {
                 convert::widen(c_type, Matrix { data: c.data.cast_const(), row: c.row, col: c.col }, [m, n], sums);
             }
-            sgemm_with([m, n, k], alpha, a, b, beta, Matrix { data: sums.as_mut_ptr(), row, col }, epilogue);
+            sgemm([m, n, k], alpha, a, b, beta, Matrix { data: sums.as_mut_ptr(), row, col }, epilogue);
             if col == 1 {
                 see(sums);
             }
@@ -221,8 +208,9 @@ mod tests {
                     Matrix { data: a.as_ptr(), row: a_row, col: a_col },
                     Matrix { data: b.as_ptr(), row: b_row, col: b_col },
                 );
+                let to = Matrix { data: c.as_mut_ptr(), row, col };
                 // SAFETY: the vectors cover the extents.
-                unsafe { sgemm([m, n, k], 2.0, a, b, 3.0, Matrix { data: c.as_mut_ptr(), row, col }) };
+                unsafe { sgemm([m, n, k], 2.0, a, b, 3.0, to, &Epilogue::default()) };
                 for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
                     let sum: f32 = (0..k).map(|l| value(i, l, 1) * value(l, j, 2)).sum();
                     assert_eq!(c[i * row + j * col], 2.0 * sum + 3.0 * value(i, j, 3), "{m}×{n}×{k}, ({i}, {j})");

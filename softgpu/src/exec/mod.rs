@@ -23,7 +23,7 @@ pub mod matrix_exact;
 pub mod mbarrier;
 pub mod mem;
 mod sched;
-mod single;
+pub mod single;
 mod stray;
 mod tile;
 mod transpose;
@@ -32,7 +32,6 @@ pub mod wmma;
 
 pub use alu::{compare_handlers, expand_handlers};
 pub use launch::{Launch, Sink, launch, launch_with};
-pub use single::{product_handlers, single_handlers};
 pub use warp::clock;
 
 use crate::memory::Block;

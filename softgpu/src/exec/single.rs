@@ -2,51 +2,47 @@
 //! loops replaces NaN between the result and its store, where the next instruction waits for it. Here all lanes are asked
 //! at once whether one is NaN, beside the way of the result. The baseline has the rows' loops.
 
-use super::alu::{product, vector2, vector3};
-use super::{Handler, Level, NEXT, Op, Warp, three_levels};
-use crate::isa::math::plain;
+use super::alu::product;
+use super::{Handler, Level, NEXT, Op, SLOW, Warp, no_slow, three_levels};
 
-const ADD: u8 = 0;
-const SUB: u8 = 1;
-const MUL: u8 = 2;
-const DIV: u8 = 3;
+/// The operations, as the table of rows names them.
+pub const ADD: u8 = 0;
+pub const SUB: u8 = 1;
+pub const MUL: u8 = 2;
+pub const DIV: u8 = 3;
 /// a·b + c.
-const FMA: u8 = 4;
+pub const FMA: u8 = 4;
 
-/// d = a ∘ b. CELL: b is the same for all lanes, and read from its cell.
+/// d = a ∘ b, at a level above the baseline. CELL: b is the same for all lanes, and read from its cell.
+///
+/// # Safety
+/// The operands must be registers of words, or the cell; the machine must have what the level needs.
 #[inline(always)]
-unsafe fn single<const OP: u8, const CELL: bool>(w: &mut Warp, op: &Op, r: *mut u8, level: Level) -> u32 {
-    // SAFETY: the decoder has given every operand a register of words, or the plan a cell; `Level::detect` has found the
-    // features.
+pub unsafe fn run<const OP: u8, const CELL: bool>(w: &mut Warp, op: &Op, r: *mut u8, level: Level) -> u32 {
+    // SAFETY: the caller's.
     unsafe {
         match level {
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => avx512::run::<OP, CELL>(w, op, r),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2 => avx2::run::<OP, CELL>(w, op, r),
-            _ => return baseline::<OP, CELL>(w, op, r),
+            _ => return SLOW, // never: the baseline has loops
         }
     }
     NEXT
 }
 
-/// # Safety
-/// As [`single`].
+/// A product by a cell: see [`product`].
 #[inline(always)]
-unsafe fn baseline<const OP: u8, const CELL: bool>(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
-    // SAFETY: the caller's.
+unsafe fn by_cell<const OP: u8>(w: &mut Warp, op: &Op, r: *mut u8, level: Level) -> u32 {
+    // SAFETY: the plan has given `b` a cell; `Level::detect` has found the features.
     unsafe {
-        match OP {
-            MUL if CELL => return product::<false>(w, op, r),
-            FMA if CELL => return product::<true>(w, op, r),
-            FMA => vector3::<f32, f32, f32, f32>(w, op, r, |a, b, c| plain(a.mul_add(b, c))),
-            ADD => vector2::<f32, f32, f32>(w, op, r, |a, b| plain(a + b)),
-            SUB => vector2::<f32, f32, f32>(w, op, r, |a, b| plain(a - b)),
-            MUL => vector2::<f32, f32, f32>(w, op, r, |a, b| plain(a * b)),
-            _ => vector2::<f32, f32, f32>(w, op, r, |a, b| plain(a / b)),
+        match (level, OP) {
+            (Level::Baseline, MUL) => product::<false>(w, op, r),
+            (Level::Baseline, _) => product::<true>(w, op, r),
+            _ => run::<OP, true>(w, op, r, level),
         }
     }
-    NEXT
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -57,7 +53,7 @@ mod avx512 {
     use crate::isa::math::NAN;
 
     /// # Safety
-    /// As [`super::single`].
+    /// As [`super::run`].
     #[target_feature(enable = "avx512f")]
     #[inline]
     pub unsafe fn run<const OP: u8, const CELL: bool>(w: &Warp, op: &Op, r: *mut u8) {
@@ -104,7 +100,7 @@ mod avx2 {
     use crate::isa::math::NAN;
 
     /// # Safety
-    /// As [`super::single`].
+    /// As [`super::run`].
     #[target_feature(enable = "avx2,fma")]
     #[inline]
     pub unsafe fn run<const OP: u8, const CELL: bool>(w: &Warp, op: &Op, r: *mut u8) {
@@ -147,23 +143,11 @@ mod avx2 {
     }
 }
 
-/// The handlers of a row, by its name in the table, if it is one of these; of vectors.
-pub fn single_handlers(name: &str) -> Option<[Handler; 3]> {
-    Some(match name {
-        "add.f32" => three_levels!(leveled slow [super::no_slow] single::<ADD, false>),
-        "sub.f32" => three_levels!(leveled slow [super::no_slow] single::<SUB, false>),
-        "mul.f32" => three_levels!(leveled slow [super::no_slow] single::<MUL, false>),
-        "div.rn.f32" => three_levels!(leveled slow [super::no_slow] single::<DIV, false>),
-        "fma.rn.f32" => three_levels!(leveled slow [super::no_slow] single::<FMA, false>),
-        _ => return None,
-    })
-}
-
-/// The same with `b` in a cell, for the rows that multiply.
+/// The handlers of a row that multiplies, by its name in the table, with `b` in a cell.
 pub fn product_handlers(name: &str) -> Option<[Handler; 3]> {
     Some(match name {
-        "mul.f32" => three_levels!(leveled slow [super::no_slow] single::<MUL, true>),
-        "fma.rn.f32" => three_levels!(leveled slow [super::no_slow] single::<FMA, true>),
+        "mul.f32" => three_levels!(leveled slow [no_slow] by_cell::<MUL>),
+        "fma.rn.f32" => three_levels!(leveled slow [no_slow] by_cell::<FMA>),
         _ => return None,
     })
 }

@@ -12,16 +12,16 @@ use super::math::*;
 
 #[rustfmt::skip]
 rows! {
-    "add.f32" "add.rn.f32" => f32, (a: f32, b: f32) plain(a + b);
-    "sub.f32" "sub.rn.f32" => f32, (a: f32, b: f32) plain(a - b);
-    "mul.f32" "mul.rn.f32" => f32, (a: f32, b: f32) plain(a * b);
-    "fma.rn.f32" "mad.rn.f32" => f32, (a: f32, b: f32, c: f32) plain(a.mul_add(b, c));
+    ADD "add.f32" "add.rn.f32" => f32, (a: f32, b: f32) plain(a + b);
+    SUB "sub.f32" "sub.rn.f32" => f32, (a: f32, b: f32) plain(a - b);
+    MUL "mul.f32" "mul.rn.f32" => f32, (a: f32, b: f32) plain(a * b);
+    FMA "fma.rn.f32" "mad.rn.f32" => f32, (a: f32, b: f32, c: f32) plain(a.mul_add(b, c));
     "fma.rm.f32" => f32, (a: f32, b: f32, c: f32) fma_down(a, b, c);
     "add.ftz.f32" "add.rn.ftz.f32" => f32, (a: f32, b: f32) plain(flush(flush(a) + flush(b)));
     "sub.ftz.f32" "sub.rn.ftz.f32" => f32, (a: f32, b: f32) plain(flush(flush(a) - flush(b)));
     "mul.ftz.f32" "mul.rn.ftz.f32" => f32, (a: f32, b: f32) plain(flush(flush(a) * flush(b)));
     "fma.rn.ftz.f32" "mad.rn.ftz.f32" => f32, (a: f32, b: f32, c: f32) plain(flush(flush(a).mul_add(flush(b), flush(c))));
-    "div.rn.f32" "div.full.f32" => f32, (a: f32, b: f32) plain(a / b);
+    DIV "div.rn.f32" "div.full.f32" => f32, (a: f32, b: f32) plain(a / b);
     "div.approx.f32" => f32, (a: f32, b: f32) divide_approx(a, b);
     "div.full.ftz.f32" "div.rn.ftz.f32" => f32, (a: f32, b: f32) plain(flush(flush(a) / flush(b)));
     "div.approx.ftz.f32" => f32, (a: f32, b: f32) flush(divide_approx(flush(a), flush(b)));

@@ -1,16 +1,17 @@
 //! The macros that make rows.
 
 /// `"name"… => type, (operands) expression;` makes a row with vector loops for three levels of vector instructions;
-/// `slow "name"…` one without, for what is rare or cannot be a vector loop: it costs a sixth of the compile time.
+/// `slow "name"…` one without, for what is rare or cannot be a vector loop: it costs a sixth of the compile time;
+/// `OP "name"…` one whose AVX copies are those of `exec::single`.
 macro_rules! rows {
-    ($( $($slow:ident)? $($name:literal)+ => $d:ty, ($($x:ident: $t:ty),+) $body:expr; )*) => {
+    ($( $($how:ident)? $($name:literal)+ => $d:ty, ($($x:ident: $t:ty),+) $body:expr; )*) => {
         pub static ROWS: &[crate::isa::Row] = &[ $( {
             const KINDS: &[crate::isa::Kind] = &[<$d as crate::isa::Lane>::KIND, $(<$t as crate::isa::Lane>::KIND),+];
             crate::isa::Row {
                 names: &[$($name),+],
                 kinds: KINDS,
-                vector: row!(vector $($slow)?, $d, ($($x: $t),+) $body),
-                scalar: row!(scalar $($slow)?, $d, ($($x: $t),+) $body),
+                vector: row!(vector $($how)?, $d, ($($x: $t),+) $body),
+                scalar: row!(scalar $($how)?, $d, ($($x: $t),+) $body),
             }
         } ),* ];
     };
@@ -18,31 +19,48 @@ macro_rules! rows {
 
 /// Three copies of one body: baseline, AVX2 + FMA, AVX-512.
 macro_rules! row {
-    (vector $($slow:ident)?, $d:ty, ($($x:ident: $t:ty),+) $body:expr) => {{
+    (vector $($how:ident)?, $d:ty, ($($x:ident: $t:ty),+) $body:expr) => {{
         #[inline(always)]
         unsafe fn lanes(w: &mut crate::exec::Warp, op: &crate::exec::Op, r: *mut u8) -> u32 {
             // SAFETY: the decoder has given every operand a register of its kind.
             unsafe { shape!(vector, ($($t),+), $d)(w, op, r, #[inline(always)] |$($x: $t),+| -> $d { $body }) };
             crate::exec::NEXT
         }
-        levels!($($slow)?, lanes)
+        levels!(vector $($how)?, lanes)
     }};
-    (scalar $($slow:ident)?, $d:ty, ($($x:ident: $t:ty),+) $body:expr) => {{
+    (scalar $($how:ident)?, $d:ty, ($($x:ident: $t:ty),+) $body:expr) => {{
         #[inline(always)]
         unsafe fn once(_: &mut crate::exec::Warp, op: &crate::exec::Op, r: *mut u8) -> u32 {
             // SAFETY: as above; the plan has given every operand a cell.
             unsafe { shape!(scalar, ($($t),+), $d)(op, r, #[inline(always)] |$($x: $t),+| -> $d { $body }) };
             crate::exec::NEXT
         }
-        levels!($($slow)?, once)
+        levels!(scalar $($how)?, once)
     }};
 }
 macro_rules! levels {
-    (, $body:ident) => {
+    ($shape:ident, $body:ident) => {
         crate::exec::three_levels!($body)
     };
-    (slow, $body:ident) => {
+    ($shape:ident slow, $body:ident) => {
         crate::exec::one_level!($body)
+    };
+    (vector $op:ident, $body:ident) => {{
+        use crate::exec::{Level, Op, Warp, single};
+        #[inline(always)]
+        unsafe fn leveled(w: &mut Warp, op: &Op, r: *mut u8, level: Level) -> u32 {
+            // SAFETY: the decoder has given every operand a register of words.
+            unsafe {
+                match level {
+                    Level::Baseline => $body(w, op, r),
+                    _ => single::run::<{ single::$op }, false>(w, op, r, level),
+                }
+            }
+        }
+        crate::exec::three_levels!(leveled slow [crate::exec::no_slow] leveled)
+    }};
+    (scalar $op:ident, $body:ident) => {
+        crate::exec::three_levels!($body)
     };
 }
 macro_rules! shape {
