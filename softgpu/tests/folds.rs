@@ -69,6 +69,14 @@ fn an_element_is_the_one_of_the_index_and_the_base_when_they_were_combined() {
     for a in [0, 1] {
         expect(&body, [a, 0], |lane| both(1001 + lane as u64, 1 + 7 * a as u64 + lane as u64));
     }
+    // The same, where what changes the index stands behind the load.
+    let body = with(
+        "mul.wide.s32 %d0, %r9, 4; add.u64 %d1, %p, %d0; setp.eq.u32 %q0, %a, 0; @!%q0 bra $M;
+         $L: ld.global.u32 %r8, [%d1]; bra $N; $M: add.u32 %r9, %r9, 7; bra $L; $N:",
+    );
+    for a in [0, 1] {
+        expect(&body, [a, 0], |lane| both(1001 + lane as u64, 1 + 7 * a as u64 + lane as u64));
+    }
 }
 
 #[test]
@@ -109,13 +117,14 @@ fn a_factor_that_is_not_the_size_and_an_index_below_zero_count_as_they_are() {
          ld.global.u32 %r8, [%d1];",
     );
     expect(&body, [-40i32 as u32, 0], |lane| 1024 + lane as u64);
-    // Unsigned, 2³² − 1 is no −1: such an address is nobody's.
+    let body = with("mul.wide.s32 %d0, %t, 8; add.u64 %d1, %p, %d0; ld.global.u32 %r8, [%d1];");
+    expect(&body, [0; 2], |lane| 1000 + 2 * lane as u64);
+    // Unsigned, 2³¹ + 5 is above zero.
     let body = with(
-        "add.u64 %d2, %p, 256; mul.wide.u32 %d0, %a, 4; add.u64 %d1, %d2, %d0; setp.gt.u32 %q0, %a, 9;
-         mov.u32 %r8, 7; @%q0 bra $SKIP; ld.global.u32 %r8, [%d1]; $SKIP:",
+        "sub.u64 %d2, %p, 8589934592; mul.wide.u32 %d0, %a, 4; add.u64 %d1, %d2, %d0;
+         ld.global.u32 %r8, [%d1];",
     );
-    expect(&body, [u32::MAX, 0], |_| 7);
-    expect(&body, [4, 0], |_| 1068);
+    expect(&body, [(1 << 31) + 5, 0], |_| 1005);
 }
 
 fn holds(cmp: &str, signed: bool, x: u32, y: u32) -> bool {
@@ -131,7 +140,7 @@ fn holds(cmp: &str, signed: bool, x: u32, y: u32) -> bool {
 }
 
 /// (stride, `%a`, `%b`): all lanes, none, some, the first or the last alone, and such as wrap on the way.
-const COMPARED: [(u32, u32, u32); 12] = [
+const COMPARED: [(u32, u32, u32); 13] = [
     (0, 3, 3),
     (0, 3, 4),
     (1, 0, 0),
@@ -140,6 +149,7 @@ const COMPARED: [(u32, u32, u32); 12] = [
     (1, 1, 17),
     (u32::MAX, 20, 0),
     (1, i32::MAX as u32 - 9, 5),
+    (1, i32::MAX as u32 - 9, (1 << 31) + 15),
     (1, u32::MAX - 9, 5),
     (1 << 28, 0, 1 << 30),
     (1 << 31, 1, 0),
@@ -165,6 +175,15 @@ fn a_branch_or_exit_is_taken_by_the_lanes_whose_comparison_holds() {
             }
         }
     }
+}
+
+#[test]
+fn lanes_that_are_elsewhere_neither_branch_nor_leave() {
+    let start = "mov.u64 %d0, 1; setp.lt.s32 %q0, %t, 16; @!%q0 bra $M; setp.ge.s32 %q1, %t, %a;";
+    let body = format!("{start} @%q1 bra $END; mov.u64 %d0, 2; $M: st.global.u64 [%o], %d0;");
+    expect(&body, [8, 0], |lane| if lane < 8 { 2 } else { (lane >= 16) as u64 });
+    let body = format!("{start} @%q1 bra $L; mov.u64 %d0, 2; bra $M; $L: mov.u64 %d0, 3; $M: st.global.u64 [%o], %d0;");
+    expect(&body, [8, 0], |lane| [2, 3, 1, 1][lane / 8]);
 }
 
 #[test]
