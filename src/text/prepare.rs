@@ -87,6 +87,9 @@ fn check(args: &PrepareArgs) -> Result<()> {
             return Err(Error::usage(message));
         }
     }
+    if args.dict.is_some() && !args.segmented {
+        return Err(Error::usage("--dict needs --segmented").hint("text that is not split yet takes --tokenizer FILE"));
+    }
     if args.max_len == 0 || args.max_len >= MAX_POSITIONS {
         let message = format!("--max-len {}: 1 to {} tokens are possible", args.max_len, MAX_POSITIONS - 1);
         return Err(Error::usage(message));
