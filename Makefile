@@ -1,5 +1,5 @@
 # The two commands are `make demo` and `make test`; the rest serves them.
-.PHONY: demo test lint bench fuzz paper toolchain
+.PHONY: demo test lint bench fuzz mutants paper toolchain
 
 # nvcc from PyPI into .cuda/, unless a CUDA installation is found (272 MB, once).
 toolchain:
@@ -21,6 +21,10 @@ bench: toolchain
 SECONDS ?= 600
 fuzz:
 	OMEGA_FUZZ_SECONDS=$(SECONDS) cargo test --release -p softgpu --test fuzz -- --nocapture
+
+# Breaks the kernels as docs/mutations.md lists, one thing at a time; a test must fail each time. `make mutants ONLY=blas`.
+mutants: toolchain
+	@sh tests/mutants/run.sh $(ONLY)
 
 # The papers' claims in miniature, into docs/paper/; goes on where it stopped. `make paper TEXT=DIR` takes Multi30k's files.
 TEXT ?= data/demo

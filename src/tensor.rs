@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use half::{bf16, f16};
+
 use crate::device::Buffer;
 use crate::error::{Error, Result};
 
@@ -42,6 +44,28 @@ impl DType {
     pub const fn per_access(self) -> usize {
         16 / self.size()
     }
+
+    /// `value` as this type holds it, rounded once, to nearest even. (`half` looks at the upper 32 bits of an f64 only, and
+    /// so takes for a tie what lies just above one; by way of the nearest f32 it would be rounded twice.) Integers are
+    /// taken as f32.
+    pub fn round(self, value: f64) -> f64 {
+        match self {
+            DType::F16 => f16::from_f32(odd(value)).to_f64(),
+            DType::BF16 => bf16::from_f32(odd(value)).to_f64(),
+            DType::F32 | DType::I32 => f64::from(value as f32),
+        }
+    }
+}
+
+/// `value`, or where f32 does not hold it that one of its two neighbours whose last bit is 1: no tie of a type that has two
+/// bits fewer, and on the same side of each as `value`.
+fn odd(value: f64) -> f32 {
+    let near = value as f32;
+    let wide = f64::from(near);
+    if wide == value || near.is_nan() || near.is_infinite() || near.to_bits() & 1 == 1 {
+        return near;
+    }
+    f32::from_bits(if wide.abs() > value.abs() { near.to_bits() - 1 } else { near.to_bits() + 1 })
 }
 
 /// The kernel of a family for a tensor's type: `by_dtype!("embed_fwd", dtype)` is `"embed_fwd_f16"` for f16.
@@ -145,5 +169,42 @@ impl Tensor {
 impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}{:?}@{:#x}", self.dtype, self.shape, self.ptr())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Around every tie of each type, from the smallest subnormal to what becomes infinite, by a part in 2^40.
+    #[test]
+    fn every_tie_is_rounded_to_even_and_its_neighbours_to_theirs() {
+        let f16s: Vec<f64> = (0..=f16::INFINITY.to_bits()).map(|bits| f16::from_bits(bits).to_f64()).collect();
+        let bf16s: Vec<f64> = (0..=bf16::INFINITY.to_bits()).map(|bits| bf16::from_bits(bits).to_f64()).collect();
+        for (dtype, all) in [(DType::F16, f16s), (DType::BF16, bf16s)] {
+            for (at, pair) in all.windows(2).enumerate() {
+                let (low, high) = (pair[0], pair[1]);
+                // Infinity takes the place of the number that would be next.
+                let next = if high.is_finite() { high } else { 2.0 * low - all[at - 1] };
+                let tie = low + (next - low) / 2.0;
+                let even = if at % 2 == 0 { low } else { high };
+                let little = 2f64.powi(-40);
+                for (value, expected) in [
+                    (low, low),
+                    (tie, even),
+                    (tie * (1.0 - little), low),
+                    (tie * (1.0 + little), high),
+                    (tie.next_down(), low),
+                    (tie.next_up(), high),
+                ] {
+                    assert_eq!(dtype.round(value), expected, "{dtype:?}, {value:e}");
+                    assert_eq!(dtype.round(-value), -expected, "{dtype:?}, {:e}", -value);
+                }
+            }
+            assert!(dtype.round(f64::NAN).is_nan());
+            assert_eq!(dtype.round(f64::MAX), f64::INFINITY);
+            assert_eq!(dtype.round(f64::MIN_POSITIVE).to_bits(), 0);
+            assert_eq!(dtype.round(-f64::MIN_POSITIVE).to_bits(), (-0.0_f64).to_bits());
+        }
     }
 }

@@ -2,6 +2,8 @@
 //! sector efficiency and bank conflicts.
 #![allow(clippy::unwrap_used)] // a panic in a test is its report
 
+#[path = "traffic/attention.rs"]
+mod attention;
 #[allow(dead_code)]
 mod common;
 

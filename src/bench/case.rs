@@ -1,7 +1,5 @@
 //! One op at one size and type, and how close it comes to its reference.
 
-use half::{bf16, f16};
-
 use crate::device::Device;
 use crate::error::Result;
 use crate::rng::{RngState, Stream};
@@ -53,12 +51,7 @@ pub fn wide(values: &[f32]) -> Vec<f64> {
 
 /// `values` as `dtype` holds them, rounded to nearest even.
 pub fn rounded(values: &[f64], dtype: DType) -> Vec<f64> {
-    let round = |v: &f64| match dtype {
-        DType::F16 => f16::from_f64(*v).to_f64(),
-        DType::BF16 => bf16::from_f64(*v).to_f64(),
-        DType::F32 | DType::I32 => f64::from(*v as f32),
-    };
-    values.iter().map(round).collect()
+    values.iter().map(|v| dtype.round(*v)).collect()
 }
 
 /// max |got − want| / max |want|; infinite where anything is NaN.

@@ -2,7 +2,6 @@
 
 pub mod tape;
 
-use half::{bf16, f16};
 use omega::device::{Allocation, Device};
 use omega::rng::Stream;
 use omega::tensor::DType;
@@ -62,19 +61,9 @@ pub fn check_close(name: &str, got: &[f32], want: &[f64], bound: f64) {
     assert!(error <= bound, "{name}: error {error:.2e} of the maximum, bound {bound:.0e}");
 }
 
-/// `value`, as f32 holds it, as `dtype` holds it, rounded to nearest even. (`half` rounds an f64 by its upper 32 bits only,
-/// and so takes some values for ties that are none.)
-pub fn round_to(value: f64, dtype: DType) -> f64 {
-    match dtype {
-        DType::F16 => f16::from_f32(value as f32).to_f64(),
-        DType::BF16 => bf16::from_f32(value as f32).to_f64(),
-        DType::F32 | DType::I32 => f64::from(value as f32),
-    }
-}
-
 /// `values` as `dtype` holds them.
 pub fn rounded(values: &[f64], dtype: DType) -> Vec<f64> {
-    values.iter().map(|v| round_to(*v, dtype)).collect()
+    values.iter().map(|v| dtype.round(*v)).collect()
 }
 
 /// How close a kernel of a 2-byte type comes to what that type allows. `exact` is the reference of the inputs as they

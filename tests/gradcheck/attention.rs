@@ -6,9 +6,7 @@ use omega::tape::Tape;
 use omega::tensor::DType;
 
 use crate::common::tape::{RNG, backward, parameter_of};
-use crate::common::{
-    HALVES, check_close, check_differences, devices, error_of_maximum, random, round_to, rounded, to_f32,
-};
+use crate::common::{HALVES, check_close, check_differences, devices, error_of_maximum, random, rounded, to_f32};
 
 struct Case {
     cu_q: Vec<usize>,
@@ -175,11 +173,11 @@ fn rms(got: impl Iterator<Item = f64>, exact: &[f64]) -> f64 {
 /// when it rounds, once each, the inputs, P and dS (which the second product takes in that type), the O that the backward
 /// pass reads, and the result. A maximum that lies next to a boundary of rounding may come out worse by chance, and so has
 /// a wider bound than the mean.
-fn check_of_half(devices: &[Device], case: &Case, packed: bool, dtype: DType) {
-    let (x, w) = (operands(case, 1.0), case.width);
+fn check_of_half(devices: &[Device], case: &Case, packed: bool, sharpness: f64, dtype: DType) {
+    let (x, w) = (operands(case, sharpness), case.width);
     let reference = |dtype: DType, between: DType| {
         let [q, k, v, g] = x.each_ref().map(|values| rounded(values, dtype));
-        let round = |p: f64| if between == DType::F32 { p } else { round_to(p, between) };
+        let round = |p: f64| if between == DType::F32 { p } else { between.round(p) };
         let [dq, dk, dv] = case.rounding(&round, |s| s.backward(&q, &k, &v, &g));
         [case.rounding(&round, |s| s.forward(&q, &k, &v)), dq, dk, dv]
     };
@@ -241,7 +239,7 @@ fn halves_against_reference() {
     ];
     let devices = devices();
     for (case, packed) in &cases {
-        HALVES.into_iter().for_each(|dtype| check_of_half(&devices, case, *packed, dtype));
+        HALVES.into_iter().for_each(|dtype| check_of_half(&devices, case, *packed, 1.0, dtype));
     }
 }
 
@@ -276,6 +274,51 @@ fn sharp_scores_against_reference() {
             let case = Case::new(&[65, 33, 6], &[65, 33, 6], 1, width, causal, 0.0);
             // Measured: 4.5e-6 of the maximum, as a score of 60 in f32 allows.
             check(&dev, &case, true, 16.0, 1e-5);
+        }
+    }
+}
+
+/// Scores of ±60, and of ±240, where a sum that is scaled by too much overflows.
+#[test]
+fn sharp_scores_of_halves_against_reference() {
+    let devices = devices();
+    for (width, causal, sharpness) in [(64, false, 16.0), (64, true, 16.0), (24, true, 16.0), (128, false, 64.0)] {
+        let case = Case::new(&[65, 33, 6], &[65, 33, 6], 1, width, causal, 0.0);
+        HALVES.into_iter().for_each(|dtype| check_of_half(&devices, &case, true, sharpness, dtype));
+    }
+}
+
+/// What is there of one operand's gradient is added to, and of the other's is overwritten.
+#[test]
+fn each_operand_has_its_own_accumulate_flag() {
+    let case = Case::new(&[3, 17], &[20, 5], 2, 32, false, 0.0);
+    let dtypes = [DType::F32, DType::F16, DType::BF16];
+    for (dev, dtype) in devices().iter().flat_map(|dev| dtypes.map(|dtype| (dev, dtype))) {
+        let ([q, k, v, g], w, [tq, tk]) = (operands(&case, 1.0), case.width, case.rows());
+        let gradients = |add: [bool; 2], found: f32| {
+            let t = &mut Tape::new(dev, RNG, true).with_dtype(dtype);
+            let mut operand = |values: &[f64], rows, width, add| {
+                let (var, grad) = parameter_of(t, dev, values, &[rows, width], (dtype, dtype), add);
+                let full = dev.upload_as(&vec![found; rows * width], &[rows, width], dtype).unwrap();
+                dev.copy(&grad, &full).unwrap();
+                (var, grad)
+            };
+            let ((q, dq), (kv, dkv)) = (operand(&q, tq, w, add[0]), operand(&columns(&[&k, &v], w), tk, 2 * w, add[1]));
+            let input = AttentionInput::Cross { q, kv };
+            let o = attention(t, input, &case.seqs(dev), case.heads, false, case.drop).unwrap();
+            backward(t, dev, &[(o, &g)]);
+            [dev.read_wide(&dq).unwrap(), dev.read_wide(&dkv).unwrap()]
+        };
+        let plain = gradients([false; 2], f32::NAN);
+        for add in [[true, false], [false, true]] {
+            // 64 lifts every sum by so much that adding cannot be taken for writing.
+            for ((got, plain), add) in gradients(add, 64.0).iter().zip(&plain).zip(add) {
+                let lifted = |plain: f32| if add { dtype.round(64.0 + f64::from(plain)) as f32 } else { plain };
+                for (got, plain) in got.iter().zip(plain) {
+                    // What is added to is rounded once, after the sum: half a step of 64 to 128.
+                    assert!((got - lifted(*plain)).abs() <= if add { 0.5 } else { 0.0 }, "{dtype:?}: {got}, {plain}");
+                }
+            }
         }
     }
 }

@@ -147,7 +147,8 @@ mod tests {
 
     #[test]
     fn every_bf16_rounding_is_the_librarys() {
-        let special = [f32::NAN, -f32::NAN, f32::INFINITY, f32::MAX, f32::MIN_POSITIVE, 0.0, -0.0, 1.0 + 1.0 / 256.0];
+        let ties = [1.0 + 1.0 / 256.0, 1.0 + 3.0 / 256.0]; // down, up
+        let special = [f32::NAN, -f32::NAN, f32::INFINITY, f32::MAX, f32::MIN_POSITIVE, 0.0, -0.0, ties[0], ties[1]];
         let all: Vec<f32> = (0..u32::MAX).step_by(65_521).map(f32::from_bits).chain(special).collect();
         let mut got = vec![0; all.len()];
         narrow_bf16(&mut got, &all);

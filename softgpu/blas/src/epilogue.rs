@@ -173,12 +173,13 @@ mod tests {
     #[test]
     fn relu_keeps_nan_and_its_mask_says_what_is_above_zero() {
         let row = [1.0, -1.0, 0.0, -0.0, NAN, f32::INFINITY, f32::NEG_INFINITY, 1e-42, 2.0, -3.0, NAN];
-        let (mut values, mut mask) = (row, [0xffu8, 0xa0]);
+        let (mut values, mut mask) = (row, [0xffu8, 0xa6]);
         keep(&mut values, &mut mask);
         let expected: Vec<u32> = row.iter().map(|&x| if x <= 0.0 { 0 } else { x.to_bits() }).collect();
         assert_eq!(values.map(f32::to_bits).to_vec(), expected);
         assert_eq!(mask, [0b1010_0001, 0b1010_0001]);
         let mut gradient = [1.0f32; 11];
+        gradient[1] = NAN; // of what was cut off nothing comes through
         select(&mut gradient, &mask);
         assert_eq!(gradient, [1., 0., 0., 0., 0., 1., 0., 1., 1., 0., 0.]);
     }
@@ -206,6 +207,10 @@ mod tests {
             for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
                 assert_eq!(c[i * n + j], (sum(i, j) + bias[j]).max(0.0), "{m}×{n}, ({i}, {j})");
             }
+            run(Epilogue { bias: None, relu: Relu::Plain }, &mut c);
+            for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
+                assert_eq!(c[i * n + j], sum(i, j).max(0.0), "{m}×{n}, ({i}, {j})");
+            }
             run(Epilogue { bias: None, relu: Relu::Gradient(at) }, &mut c);
             for (i, j) in (0..m).flat_map(|i| (0..n).map(move |j| (i, j))) {
                 let expected = if sum(i, j) + bias[j] > 0.0 { sum(i, j) } else { 0.0 };
@@ -216,19 +221,64 @@ mod tests {
         }
     }
 
+    /// The order shows in the bits: `linear_bwd` adds every fourth row of a tile of 128, then the four, then the tiles.
+    #[test]
+    fn columns_are_summed_in_the_kernels_order() {
+        let (rows, width) = (301, 3);
+        let values: Vec<f32> = (0..rows * width).map(|i| (i * 7919 % 1009) as f32 / 7.0 - 60.0).collect();
+        let expected: Vec<f32> = (0..width)
+            .map(|column| {
+                let tile = |from: usize| -> f32 {
+                    let turn = |turn: usize| {
+                        let rows = (from + turn..rows.min(from + 128)).step_by(4);
+                        rows.fold(0.0, |sum: f32, row| sum + values[row * width + column])
+                    };
+                    (0..4).map(turn).fold(0.0, |sum, part| sum + part)
+                };
+                (0..rows).step_by(128).map(tile).fold(0.0, |sum, part| sum + part)
+            })
+            .collect();
+        assert_eq!(sums_of_columns(&values, width), expected);
+    }
+
+    /// By rows with gaps and by columns, in every type.
+    #[test]
+    fn columns_of_any_matrix_are_summed() {
+        let extents @ [rows, cols] = [5, 3];
+        let values: Vec<f32> = (0..rows * cols).map(|i| (i * i % 19) as f32 - 7.0).collect();
+        for (ty, (row, col)) in
+            [Type::F32, Type::F16, Type::Bf16].into_iter().flat_map(|ty| [(3, 1), (4, 1), (1, 6)].map(|at| (ty, at)))
+        {
+            let mut bytes = vec![u32::MAX; 40];
+            let data = bytes.as_mut_ptr().cast::<u8>();
+            let by_columns: Vec<f32> =
+                (0..cols).flat_map(|j| (0..rows).map(move |i| i * cols + j)).map(|at| values[at]).collect();
+            // SAFETY: the buffer has room for the extents with their strides.
+            unsafe {
+                convert::narrow(ty, Matrix { data, row, col }, extents, if col == 1 { &values } else { &by_columns });
+                let from = Matrix { data: data.cast_const(), row, col };
+                assert_eq!(
+                    sums_of_columns_of(ty, from, extents),
+                    sums_of_columns(&values, cols),
+                    "{ty:?}, {row}, {col}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn vectors_are_rounded_before_they_are_added() {
         for (ty, step) in [(Type::F16, 2f32.powi(-10)), (Type::Bf16, 2f32.powi(-7))] {
-            let mut words = vec![0u16; 2];
+            let mut words = vec![0u16; 3];
             let at = words.as_mut_ptr().cast::<u8>();
             let mut out = Vec::new();
-            // SAFETY: two values of two bytes.
+            // SAFETY: three values of two bytes.
             unsafe {
-                put_vector(ty, at, &[1.0, 1.0 + step], false);
-                put_vector(ty, at, &[1.0 + 0.4 * step, step], true);
-                convert::widen(ty, Matrix { data: at.cast_const(), row: 2, col: 1 }, [1, 2], &mut out);
+                put_vector(ty, at, &[1.0, 1.0 + step, -1.0], false);
+                put_vector(ty, at, &[1.0 + 0.4 * step, step, 1.0 + 0.6 * step], true);
+                convert::widen(ty, Matrix { data: at.cast_const(), row: 3, col: 1 }, [1, 3], &mut out);
             }
-            assert_eq!(out, [2.0, 1.0 + 2.0 * step]);
+            assert_eq!(out, [2.0, 1.0 + 2.0 * step, step]);
         }
     }
 }

@@ -219,6 +219,28 @@ mod tests {
         }
     }
 
+    /// Sums lie as C does: where that is with gaps, or by columns, they are not shown as if they were rows side by side.
+    #[test]
+    fn sums_are_shown_by_rows_or_not_at_all() {
+        for (ty, row, col, expected) in [
+            (Type::F32, 3, 1, true),
+            (Type::F32, 4, 1, false),
+            (Type::F32, 1, 2, false),
+            (Type::Bf16, 4, 1, true),
+            (Type::Bf16, 1, 2, false),
+        ] {
+            let (a, b, mut c) = ([1.0f32, 2.0], [3.0f32, 4.0, 5.0], [0u32; 8]);
+            let a = Matrix { data: a.as_ptr().cast::<u8>(), row: 1, col: 1 };
+            let b = Matrix { data: b.as_ptr().cast::<u8>(), row: 3, col: 1 };
+            let to = Matrix { data: c.as_mut_ptr().cast::<u8>(), row, col };
+            let (mut shown, none) = (None, Epilogue::default());
+            let see = |sums: &[f32]| shown = Some(sums.to_vec());
+            // SAFETY: the arrays cover the extents.
+            unsafe { gemm_with([2, 3, 1], 1.0, (Type::F32, a), (Type::F32, b), 0.0, (ty, to), &none, see) };
+            assert_eq!(shown, expected.then(|| vec![3., 4., 5., 6., 8., 10.]), "{ty:?}, strides {row} {col}");
+        }
+    }
+
     /// Rounding happens once, at the end: the sum of many small numbers is not lost.
     #[test]
     fn half_types_are_summed_in_f32() {

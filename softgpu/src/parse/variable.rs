@@ -2,6 +2,7 @@
 
 use super::{Parser, Result, type_bytes};
 use crate::ast::{Address, Line, Variable};
+use crate::isa::soft::{self, Mode, Type, What};
 use crate::lex::Token;
 
 /// No device has more.
@@ -9,6 +10,11 @@ const LARGEST: usize = 1 << 40;
 
 /// Only a text made to do harm has more.
 const LONGEST_INITIAL: usize = 1 << 26;
+
+/// The bits of an f64, as those of `ty`, rounded to nearest even.
+fn narrow(bits: u64, ty: Type) -> u64 {
+    soft::run(Mode { from: Type::F64, ..Mode::new(What::Convert, ty) }.word(), bits, 0, 0)
+}
 
 /// What stands before a variable's name.
 struct Kind<'a> {
@@ -221,8 +227,8 @@ impl<'a> Parser<'a> {
             Token::Float32(bits) => bits as u64,
             Token::Float64(bits) | Token::Decimal(_, bits) if wide => bits,
             Token::Float64(bits) | Token::Decimal(_, bits) => match kind.ty {
-                ".f16" => half::f16::from_f64(f64::from_bits(bits)).to_bits() as u64,
-                ".bf16" => half::bf16::from_f64(f64::from_bits(bits)).to_bits() as u64,
+                ".f16" => narrow(bits, Type::F16),
+                ".bf16" => narrow(bits, Type::Bf16),
                 _ => (f64::from_bits(bits) as f32).to_bits() as u64,
             },
             _ => return None,

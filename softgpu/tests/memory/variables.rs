@@ -31,6 +31,16 @@ fn initial_values() {
     assert_eq!([16, 56].map(|at| f64::from_bits(get(&got, at, 8))), [1.0 / 3.0; 2]);
 }
 
+/// A 2^40th above a tie is no tie: the whole f64 decides, not its upper half.
+#[test]
+fn initial_values_of_halves_are_rounded_once() {
+    let before = ".global .f16 short = 0d3FF0020000001000; .global .bf16 brain = 0d3FF0100000001000;";
+    let body =
+        "ld.global.u16 %r1, [short]; st.global.u32 [%d0], %r1; ld.global.u16 %r1, [brain]; st.global.u32 [%d0+4], %r1;";
+    let got = Run { before, body, threads: 1, ..Run::default() }.go(&[0; 8]).unwrap();
+    assert_eq!([0, 4].map(|at| get(&got, at, 4)), [0x3c01, 0x3f81]);
+}
+
 fn bump(module: &Module, memory: &Memory) {
     let address = memory.alloc(16).unwrap().to_le_bytes();
     let args: [&[u8]; 2] = [&address, &[0; 4]];
