@@ -16,9 +16,13 @@ use crate::programs::{SENTENCES, expected};
 use crate::pypi::python_of;
 use crate::{Place, omega, sentences};
 
-/// Versions of Python, best first: fairseq has wheels for 3.8, and none can import it from 3.11 on.
+/// Best first: fairseq has wheels for 3.8, is compiled for the others, and no later one can import it.
 const PYTHONS: [&str; 3] = ["python3.8", "python3.9", "python3.10"];
-const PACKAGES: [&str; 4] = ["fairseq==0.12.2", "torch==1.12.1", "torchaudio==0.12.1", "safetensors==0.5.3"];
+const PACKAGES: [&str; 5] =
+    ["fairseq==0.12.2", "torch==1.12.1", "torchaudio==0.12.1", "numpy==1.24.4", "safetensors==0.5.3"];
+
+/// Sentences that are enough to tell that what came back is what fairseq trained.
+const FEW: usize = 60;
 
 /// A Python with fairseq, or why there is none.
 fn fairseq() -> Result<PathBuf, String> {
@@ -87,7 +91,6 @@ fn fairseq_translates_alike_and_trains_on() {
     };
     let place = Place::new();
     let lines = &sentences()[..SENTENCES];
-    fs::write(place.path("symbols"), symbols(&place, lines)).unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/export/in_fairseq.py");
     let [to_fairseq, from_fairseq] = glue();
     for run in ["admin", "post-ln", "pre-ln"] {
@@ -96,18 +99,19 @@ fn fairseq_translates_alike_and_trains_on() {
         fs::create_dir(&folder).unwrap();
         let exported = folder.join("de-en-fairseq");
         place.export(run, "fairseq", &exported.to_string_lossy(), &[]);
-        let compare = |run: &str, checkpoint: &str| {
+        let compare = |run: &str, checkpoint: &str, lines: &[String]| {
             let translations = expected(&place, run, lines);
             fs::write(folder.join("expected"), &translations).unwrap();
+            fs::write(folder.join("symbols"), symbols(&place, lines)).unwrap();
             let mut command = Command::new(&python);
-            command.arg(&script).args(["de-en-fairseq", checkpoint, "../symbols", "expected"]);
+            command.arg(&script).args(["de-en-fairseq", checkpoint, "symbols", "expected"]);
             let said = succeed(&mut command, &folder);
             println!("{run}: {said}");
-            assert!(said.contains(&format!("{SENTENCES} sentences")), "{run}: {said}");
+            assert!(said.contains(&format!("{} sentences", lines.len())), "{run}: {said}");
             translations
         };
         succeed(Command::new(&python).args(["-c", to_fairseq]), &folder);
-        let went = compare(run, "de-en-fairseq/model.pt");
+        let went = compare(run, "de-en-fairseq/model.pt", lines);
 
         // A few updates of fairseq's, so that what comes back is not what went.
         #[rustfmt::skip]
@@ -125,7 +129,7 @@ fn fairseq_translates_alike_and_trains_on() {
         }
         let back = format!("{run}-in-fairseq/imported");
         omega(&["import", &folder.join("from-fairseq").to_string_lossy(), "--out", &place.at(&back)]);
-        let came = compare(&back, "checkpoint_best.pt");
-        assert_ne!(came, went, "{run}: fairseq trained nothing");
+        let came = compare(&back, "checkpoint_best.pt", &lines[..FEW]);
+        assert!(!went.starts_with(&came), "{run}: fairseq trained nothing");
     }
 }
