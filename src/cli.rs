@@ -100,6 +100,9 @@ pub struct PrepareArgs {
     /// The text is split into symbols already (subword-nmt, SentencePiece): train no BPE, the dictionary is theirs
     #[arg(long, conflicts_with_all = ["tokenizer", "vocab_size"])]
     pub segmented: bool,
+    /// With --segmented: take this dict.LANG.txt, of a run whose model is to read the text
+    #[arg(long, value_name = "FILE")]
+    pub dict: Option<PathBuf>,
     /// Drop training pairs with fewer tokens on a side
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub min_len: usize,

@@ -26,6 +26,9 @@ fn main() -> ExitCode {
         (_, true) => Level::Verbose,
         _ => Level::Normal,
     });
+    // This thread is one of the pool's: a launch starts here at once, and ends without waiting for a thread that the system
+    // has not yet given a core. (An error: somebody has made the pool already.)
+    let _ = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -342,8 +342,10 @@ fn run() -> Result<bool> {
         axpy(&memory, "a·x + y, float4", "axpy4", 4)?,
         axpy(&memory, "a·x + y, float", "axpy", 1)?,
     ];
-    let cases: Vec<&Case> =
-        cases.iter().filter(|c| words.is_empty() || words.iter().any(|word| c.kernel.contains(word))).collect();
+    let cases: Vec<&Case> = cases
+        .iter()
+        .filter(|c| words.is_empty() || words.iter().any(|word| c.kernel.contains(word) || c.name.contains(word)))
+        .collect();
     let level = Level::detect();
     let (best, baseline) = (Module::load(PTX)?, Module::load_for(PTX, Level::Baseline)?);
     let avx2 = Module::load_for(PTX, Level::Avx2)?;

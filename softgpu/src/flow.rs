@@ -10,7 +10,6 @@ use crate::decode::{Init, Special};
 use crate::ir::{Code, Inst, Ir, Reg};
 use crate::isa::Row;
 use crate::liveness::{Liveness, Set};
-use crate::plan::LONGEST_LINE;
 use crate::range::{Range, Ranges};
 
 /// How a register's value varies over a warp's lanes.
@@ -24,6 +23,9 @@ pub enum Class {
 }
 
 pub const UNIFORM: Class = Class::Scalar(0);
+
+/// At most so many ops run without returning to the loop in `sched`.
+const LONGEST_LINE: usize = 128;
 
 /// Half-open ranges of instructions, entered only at the first and left only at the last.
 #[derive(Default)]
@@ -69,6 +71,46 @@ impl Flow {
 
     pub fn end(&self, block: usize) -> usize {
         self.starts.get(block + 1).copied().unwrap_or(self.block_of.len())
+    }
+
+    /// Instructions before which a group of lanes returns to the loop in `sched`: where others may wait for it, and here and
+    /// there on a long straight line.
+    pub fn pauses(&self, ir: &Ir) -> Vec<bool> {
+        let stops = self.stops(ir);
+        let mut line = 0;
+        let pause = |at: usize| {
+            line = if stops[at] || line >= LONGEST_LINE { 0 } else { line + 1 };
+            line == 0 && at > 0
+        };
+        (0..ir.insts.len()).map(pause).collect()
+    }
+
+    /// Instructions before which a group of lanes may wait for others that come along the straight line.
+    fn stops(&self, ir: &Ir) -> Vec<bool> {
+        let insts = &ir.insts;
+        let mut stops = vec![false; insts.len() + 1];
+        for inst in insts.iter().filter(|inst| inst.code == Code::Switch) {
+            inst.targets().for_each(|target| stops[target] = true);
+        }
+        // Nobody goes on where an exit leads.
+        let stay = |(_, inst): &(usize, &Inst)| inst.code == Code::Branch && !ir.leaves(inst);
+        for (at, inst) in insts.iter().enumerate().filter(stay) {
+            let uniform = inst.guard.is_none_or(|(p, _)| self.class(p) == UNIFORM);
+            if !uniform || self.divergent[self.block_of[at]] {
+                stops[inst.imm as usize] = true;
+                stops[at + 1] = true;
+            }
+        }
+        // After these, the loop in `sched` has control anyway.
+        for (at, inst) in insts.iter().enumerate() {
+            let calls = matches!(inst.code, Code::Call | Code::Return | Code::Switch | Code::Yield);
+            let returns = calls || matches!(inst.code, Code::Branch | Code::Barrier(_));
+            stops[at + 1] &= !(returns || inst.code == Code::Exit && inst.guard.is_none());
+        }
+        // Lines count from the start of a wild block, so that none ends inside a short one: see `Flow::bar`.
+        let wild = (0..self.starts.len()).filter(|&block| self.wild[block]);
+        wild.for_each(|block| stops[self.starts[block]] = true);
+        stops
     }
 
     pub fn class(&self, register: Reg) -> Class {

@@ -128,6 +128,14 @@ pub struct Ir {
     pub entry: usize,
 }
 
+impl Ir {
+    /// Whether the branch jumps to a bare exit, and so leaves.
+    pub fn leaves(&self, branch: &Inst) -> bool {
+        let target = &self.insts[branch.imm as usize];
+        target.code == Code::Exit && target.guard.is_none()
+    }
+}
+
 /// Fields of the values of a load or store.
 pub const VALUES: [usize; 4] = [0, 2, 3, 4];
 

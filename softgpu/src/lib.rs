@@ -11,6 +11,7 @@ mod decode;
 mod disassemble;
 mod exec;
 mod flow;
+mod fold;
 pub mod image;
 mod inspect;
 mod ir;

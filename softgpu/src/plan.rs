@@ -1,10 +1,13 @@
 //! From [`Ir`] to a [`Program`]: what is kept as a scalar, where registers lie, and which handler runs each instruction.
 
 use crate::decode::{Decoded, Init, Special};
-use crate::exec::mem::{self, Form};
+use crate::exec::compare::{self, compare_handlers};
+use crate::exec::form::{Form, Sum};
+use crate::exec::mem;
 use crate::exec::single::product_handlers;
-use crate::exec::{Handler, Level, List, Op, WideFn, call, collective, compare_handlers, expand_handlers, warp};
+use crate::exec::{Handler, Level, List, Op, WideFn, call, collective, expand_handlers, warp};
 use crate::flow::{Class, Flow, UNIFORM};
+use crate::fold::Folds;
 use crate::ir::{Access, Code, Inst, Ir, Reg, VALUES};
 use crate::isa::Kind;
 use crate::range::{BLOCKS, SIZE};
@@ -24,8 +27,9 @@ pub struct Program {
     pub bytes: usize,
     /// What no instruction writes: place and value.
     pub inits: Vec<(usize, Home, Init)>,
-    /// Such as changes from block to block: place, and axis of the block's index.
+    /// Such as changes from block to block: place, and axis of the block's index (3: its multiprocessor). Cells apart.
     pub block_inits: Vec<(usize, Home, usize)>,
+    pub block_cells: Vec<(usize, usize)>,
     /// Parameters, by their offsets, that [`crate::range`] assumes something of.
     assumed: Vec<usize>,
 }
@@ -73,12 +77,11 @@ pub struct Mode {
 
 /// No op: never read.
 const NOWHERE: u32 = u32::MAX;
-/// At most so many ops run without returning to the loop in `sched`.
-pub const LONGEST_LINE: usize = 128;
 
 struct Planner<'a> {
     ir: &'a Ir,
     flow: &'a Flow,
+    folds: Folds,
     level: Level,
     watched: bool,
     /// Kept as a scalar; and whether a vector copy is needed too.
@@ -107,10 +110,12 @@ enum Field {
 pub fn plan(decoded: &Decoded, level: Level, mode: Mode) -> Program {
     let ir = &decoded.ir;
     let flow = Flow::analyse(ir, mode.rows);
+    let pauses = flow.pauses(ir);
     let n = ir.registers.len();
     let mut p = Planner {
         ir,
         flow: &flow,
+        folds: if mode.watched { Folds::none(ir) } else { Folds::analyse(ir, &flow, &pauses) },
         level,
         watched: mode.watched,
         scalar: vec![false; n],
@@ -129,17 +134,16 @@ pub fn plan(decoded: &Decoded, level: Level, mode: Mode) -> Program {
     // What a caller keeps is not among what its functions know of: with calls, nothing shares a place.
     let spans = if ir.functions.is_empty() { flow.live.spans(ir, &flow) } else { vec![Some((0, u32::MAX)); n] };
     let bytes = p.lay_out(&spans);
-    let stops = p.stops();
-    let mut line = 0;
     for (at, inst) in ir.insts.iter().enumerate() {
-        line = if stops[at] || line >= LONGEST_LINE { 0 } else { line + 1 };
-        if line == 0 && at > 0 {
+        if pauses[at] {
             // Lanes that come here by a jump are not sent through this op.
             let e = p.ops.len() as u32 + 1;
             p.push(inst, warp::fall_handlers(), [0, 0, 0, 0, e], 0);
         }
         p.starts.push(p.ops.len() as u32);
-        p.instruction(at, inst);
+        if !p.folds.gone(at) {
+            p.instruction(at, inst);
+        }
     }
     for &(op, field, inst) in &p.patches {
         let pc = p.starts[inst];
@@ -148,12 +152,17 @@ pub fn plan(decoded: &Decoded, level: Level, mode: Mode) -> Program {
             Field::E => p.ops[op].e = pc,
         }
     }
-    let (mut inits, mut block_inits) = (Vec::new(), Vec::new());
+    let (mut inits, mut block_inits, mut block_cells) = (Vec::new(), Vec::new(), Vec::new());
     for (at, home, init) in p.inits() {
-        match init {
-            Init::Special(Special::Block(axis)) => block_inits.push((at, home, axis)),
-            Init::Special(Special::Multiprocessor) => block_inits.push((at, home, 3)),
-            _ => inits.push((at, home, init)),
+        let axis = match init {
+            Init::Special(Special::Block(axis)) => Some(axis),
+            Init::Special(Special::Multiprocessor) => Some(3),
+            _ => None,
+        };
+        match (axis, home) {
+            (Some(axis), Home::Cell) => block_cells.push((at, axis)),
+            (Some(axis), _) => block_inits.push((at, home, axis)),
+            (None, _) => inits.push((at, home, init)),
         }
     }
     for &(list, at) in &p.list_patches {
@@ -167,7 +176,18 @@ pub fn plan(decoded: &Decoded, level: Level, mode: Mode) -> Program {
         together[start as usize..end].fill(!flow.wild[flow.block_of[inst]]);
     }
     let (ops, lists, places) = (p.ops, p.lists, p.places);
-    Program { ops, entry, lists, together, places, bytes, inits, block_inits, assumed: flow.ranges.assumed }
+    Program {
+        ops,
+        entry,
+        lists,
+        together,
+        places,
+        bytes,
+        inits,
+        block_inits,
+        block_cells,
+        assumed: flow.ranges.assumed,
+    }
 }
 
 impl Planner<'_> {
@@ -244,6 +264,13 @@ impl Planner<'_> {
         }
     }
 
+    /// Scalars that an instruction reads for those that it does along with its own work.
+    fn folded(&self, at: usize) -> impl Iterator<Item = Reg> {
+        let sum = self.folds.sum(at).map(|(_, operands)| operands);
+        let compared = self.folds.jumps(at).then(|| [1, 2].map(|field| self.ir.insts[at - 1].s[field]));
+        sum.into_iter().chain(compared).flatten()
+    }
+
     /// Keeps as scalars those registers that something reads as such.
     fn choose(&mut self) {
         let n = self.ir.registers.len();
@@ -264,11 +291,13 @@ impl Planner<'_> {
         }
         loop {
             let (mut cell, mut vector) = (vec![false; n], vec![false; n]);
-            for inst in &self.ir.insts {
-                for &field in inst.used_fields() {
+            for (at, inst) in self.ir.insts.iter().enumerate().filter(|&(at, _)| !self.folds.gone(at)) {
+                let sum = self.folds.sum(at).is_some();
+                for &field in inst.used_fields().iter().filter(|&&field| !sum || field != 1) {
                     let used = if self.reads_cell(inst, field) { &mut cell } else { &mut vector };
                     used[inst.s[field] as usize] = true;
                 }
+                self.folded(at).for_each(|r| cell[r as usize] = true);
                 inst.more.iter().flat_map(|more| &more.uses).for_each(|&r| vector[r as usize] = true);
             }
             // The values of one load are scalars together.
@@ -365,40 +394,6 @@ impl Planner<'_> {
         inits
     }
 
-    /// Instructions before which a group of lanes may wait for others that come along the straight line.
-    fn stops(&self) -> Vec<bool> {
-        let insts = &self.ir.insts;
-        let mut stops = vec![false; insts.len() + 1];
-        for inst in insts.iter().filter(|inst| inst.code == Code::Switch) {
-            inst.targets().for_each(|target| stops[target] = true);
-        }
-        // Nobody goes on where an exit leads.
-        let stay = |(_, inst): &(usize, &Inst)| inst.code == Code::Branch && !self.leaves(inst);
-        for (at, inst) in insts.iter().enumerate().filter(stay) {
-            let uniform = inst.guard.is_none_or(|(p, _)| self.flow.class(p) == UNIFORM);
-            if !uniform || self.flow.divergent[self.flow.block_of[at]] {
-                stops[inst.imm as usize] = true;
-                stops[at + 1] = true;
-            }
-        }
-        // After these, the loop in `sched` has control anyway.
-        for (at, inst) in insts.iter().enumerate() {
-            let calls = matches!(inst.code, Code::Call | Code::Return | Code::Switch | Code::Yield);
-            let returns = calls || matches!(inst.code, Code::Branch | Code::Barrier(_));
-            stops[at + 1] &= !(returns || inst.code == Code::Exit && inst.guard.is_none());
-        }
-        // Lines count from the start of a wild block, so that none ends inside a short one: see `Flow::bar`.
-        let wild = (0..self.flow.starts.len()).filter(|&block| self.flow.wild[block]);
-        wild.for_each(|block| stops[self.flow.starts[block]] = true);
-        stops
-    }
-
-    /// Jumps to a bare exit, and so leaves.
-    fn leaves(&self, inst: &Inst) -> bool {
-        let target = &self.ir.insts[inst.imm as usize];
-        target.code == Code::Exit && target.guard.is_none()
-    }
-
     fn push(&mut self, inst: &Inst, handlers: [Handler; 3], [d, a, b, c, e]: [u32; 5], imm: u32) {
         self.ops.push(Op { run: handlers[self.level as usize], d, a, b, c, e, imm });
         self.places.push(inst.place);
@@ -454,8 +449,11 @@ impl Planner<'_> {
         if self.watched {
             self.push(inst, warp::tick_handlers(), [0, a, 0, c, 0], inst.place);
         }
+        if self.folds.jumps(at) {
+            return self.jump(at, inst);
+        }
         match inst.code {
-            Code::Branch if self.leaves(inst) => self.push(inst, warp::exit_handlers(c), [0, a, 0, 0, 0], 0),
+            Code::Branch if self.ir.leaves(inst) => self.push(inst, warp::exit_handlers(c), [0, a, 0, 0, 0], 0),
             Code::Exit => self.push(inst, warp::exit_handlers(c), [0, a, 0, 0, 0], 0),
             Code::Branch => {
                 self.patches.push((self.ops.len(), Field::Imm, inst.imm as usize));
@@ -487,15 +485,32 @@ impl Planner<'_> {
             _ if inst.guard.is_some() => {
                 self.patches.push((self.ops.len(), Field::Imm, after));
                 self.push(inst, warp::guard_handlers(c), [0, a, 0, 0, 0], 0);
-                self.plain(inst);
+                self.plain(at, inst);
                 self.push(inst, warp::unguard_handlers(), [0; 5], 0);
             }
-            _ => self.plain(inst),
+            _ => self.plain(at, inst),
         }
     }
 
+    /// A branch that does the comparison before it.
+    fn jump(&mut self, at: usize, inst: &Inst) {
+        let compared = &self.ir.insts[at - 1];
+        let negated = inst.guard.is_some_and(|(_, negated)| negated);
+        let name = if let Code::Row(row) = compared.code { row.names[0] } else { "" };
+        let [a, b] = [1, 2].map(|field| self.cells[compared.s[field] as usize]);
+        let [of_a, of_b] = [1, 2].map(|field| self.stride(compared.s[field]).unwrap_or(0) as u32);
+        let leaves = self.ir.leaves(inst);
+        if !leaves {
+            self.patches.push((self.ops.len(), Field::Imm, inst.imm as usize));
+            self.patches.push((self.ops.len(), Field::E, at + 1));
+        }
+        let handlers = if leaves { compare::exit_handlers } else { compare::jump_handlers };
+        let handlers = handlers(name, negated).unwrap_or_else(warp::nothing_handlers);
+        self.push(inst, handlers, [of_b, a, b, of_a, 0], 0);
+    }
+
     /// An instruction without control flow, and vector copies of the scalars that it writes.
-    fn plain(&mut self, inst: &Inst) {
+    fn plain(&mut self, at: usize, inst: &Inst) {
         if let (true, Code::Load(access) | Code::Store(access)) = (self.watched, inst.code) {
             let list = self.probe(inst, access);
             self.push(inst, warp::wide_handlers(), [0; 5], list);
@@ -515,6 +530,10 @@ impl Planner<'_> {
             let cell = scalar && self.kind(def) != Kind::P;
             s[field] = if cell { self.cells[def as usize] } else { self.vectors[def as usize] };
         }
+        let (mut sum, mut imm) = (Sum::None, inst.imm);
+        if let Some((how, [base, more])) = self.folds.sum(at) {
+            (sum, s[1], imm) = (how, self.cells[base as usize], self.cells[more as usize]);
+        }
         if let Some(handlers) = self.compares(inst) {
             let [of_a, of_b] = [1, 2].map(|field| self.stride(inst.s[field]).unwrap_or(0) as u32);
             return self.push(inst, handlers, [s[0], s[1], s[2], 0, of_b], of_a);
@@ -527,8 +546,8 @@ impl Planner<'_> {
             Code::Row(row) if scalar => (row.scalar, 0),
             Code::Row(row) => (row.vector, 0),
             Code::Wide(wide) => (warp::wide_handlers(), self.list(inst, [], wide.run[self.level as usize])),
-            Code::Load(access) => (mem::load_handlers(access, self.form(access, inst)), inst.imm),
-            Code::Store(access) => (mem::store_handlers(access, self.form(access, inst)), inst.imm),
+            Code::Load(access) => (mem::load_handlers(access, self.form(access, inst), sum), imm),
+            Code::Store(access) => (mem::store_handlers(access, self.form(access, inst), sum), imm),
             Code::Shuffle(mode) => {
                 let p = if inst.imm == 0 { 0 } else { self.vectors[inst.imm as usize - 1] + 1 };
                 (self.step(inst, mode).unwrap_or_else(|| warp::shuffle_handlers(mode)), p)

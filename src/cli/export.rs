@@ -54,7 +54,8 @@ pub struct ExportArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: omega import de-en-fairseq --out runs/imported\n\
     The folder holds model.safetensors, args.json and dict.LANG.txt. Of a fairseq checkpoint in Python:\n  \
-    c = torch.load(\"checkpoint.pt\"); json.dump(vars(c[\"args\"]), open(\"args.json\", \"w\"), default=str)\n  \
+    c = torch.load(\"checkpoint.pt\", map_location=\"cpu\")\n  \
+    json.dump(vars(c[\"args\"] or c[\"cfg\"][\"model\"]), open(\"args.json\", \"w\"), default=str)\n  \
     safetensors.torch.save_file({k: v.clone() for k, v in c[\"model\"].items()}, \"model.safetensors\")")]
 pub struct ImportArgs {
     /// The folder to read

@@ -31,6 +31,22 @@ const BUFFERS: [&str; 4] = [
     "encoder.embed_positions._float_tensor",
     "decoder.embed_positions._float_tensor",
 ];
+/// Version 0.12 keeps a second copy of what an encoder layer holds, for a faster forward pass. It makes them anew as it
+/// loads and leaves them behind as it trains, so that a state that it saves has old ones.
+const COPIES: [&str; 8] = [
+    "in_proj_weight",
+    "in_proj_bias",
+    "out_proj_weight",
+    "out_proj_bias",
+    "fc1_weight",
+    "fc1_bias",
+    "fc2_weight",
+    "fc2_bias",
+];
+/// Settings that leave the names and shapes of parameters as they are, and what omega computes. A state without one of
+/// them is older than the setting.
+const FIXED: [(&str, &str); 3] =
+    [("activation_fn", "\"relu\""), ("no_scale_embedding", "false"), ("no_token_positional_embeddings", "false")];
 /// What fairseq's state may repeat of a shared table: the first always, the second from version 0.10 on.
 const REPEATED: [&str; 2] = ["decoder.embed_tokens.weight", OUTPUT];
 /// An output projection that is not shared, in versions from 0.10 on and before. fairseq renames the older one as it
@@ -119,11 +135,17 @@ pub fn import(args: &ImportArgs) -> Result<()> {
     Ok(())
 }
 
-/// All tensors but the buffers, in f32.
+/// Whether `name` is one of [`COPIES`]: `encoder.layers.N.fc1_bias`, where the parameter is `encoder.layers.N.fc1.bias`.
+fn is_copy(name: &str) -> bool {
+    let rest = name.strip_prefix("encoder.layers.").and_then(|rest| rest.split_once('.'));
+    rest.is_some_and(|(_, name)| COPIES.contains(&name))
+}
+
+/// All tensors but buffers and copies, in f32.
 fn read(bytes: &[u8]) -> Result<HashMap<String, NamedTensor>> {
     let file = SafeTensors::deserialize(bytes).map_err(|error| Error::data(format!("not a whole file ({error})")))?;
     let mut tensors = HashMap::new();
-    for (name, view) in file.iter().filter(|(name, _)| !BUFFERS.contains(name)) {
+    for (name, view) in file.iter().filter(|(name, _)| !BUFFERS.contains(name) && !is_copy(name)) {
         let data: Vec<f32> = match view.dtype() {
             Dtype::F32 => view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
             Dtype::F16 => {
@@ -144,6 +166,12 @@ fn config_of(args: &Value, tensors: &HashMap<String, NamedTensor>) -> Result<(Mo
     let number = |key: &str| args[key].as_u64().map(|n| n as usize).ok_or_else(|| missing(key));
     let word = |key: &str| args[key].as_str().map(str::to_owned).ok_or_else(|| missing(key));
     let share = |key: &str| args[key].as_f64().unwrap_or(0.0) as f32;
+    for (key, wanted) in FIXED {
+        let got = args[key].to_string();
+        if !args[key].is_null() && got != wanted {
+            return Err(Error::data(format!("{key} is {got}: omega has models with {wanted} only")));
+        }
+    }
     for (a, b) in [("embed_dim", "width"), ("ffn_embed_dim", "ffn"), ("attention_heads", "heads")] {
         if number(&format!("encoder_{a}"))? != number(&format!("decoder_{a}"))? {
             return Err(Error::data(format!("encoder and decoder differ in {a}: omega has one {b}")));
@@ -182,7 +210,11 @@ fn config_of(args: &Value, tensors: &HashMap<String, NamedTensor>) -> Result<(Mo
         tables,
         dropout: share("dropout"),
         attention_dropout: share("attention_dropout"),
-        relu_dropout: share("relu_dropout"),
+        // Its older name holds where the newer one is 0, as in fairseq.
+        relu_dropout: [share("activation_dropout"), share("relu_dropout")]
+            .into_iter()
+            .find(|p| *p > 0.0)
+            .unwrap_or(0.0),
     };
     config.check()?;
     Ok((config, word("source_lang")?, word("target_lang")?))

@@ -44,15 +44,17 @@ pub fn prepare(args: &PrepareArgs) -> Result<()> {
         Some(path) => Some(Tokenizer::load(path)?),
         None => Some(train_tokenizer(args)?),
     };
+    let given = args.dict.as_deref().map(Dictionary::load).transpose()?;
     let mut files = Vec::new();
-    let symbols = match &tokenizer {
-        Some(tokenizer) => {
+    let symbols = match (&tokenizer, &given) {
+        (Some(tokenizer), _) => {
             let mut file = Pending::create(&args.out.join("tokenizer.json"))?;
             file.write(tokenizer.to_json()?.as_bytes())?;
             files.push(file.complete()?);
             tokenizer.symbols()
         }
-        None => symbols_of_text(args)?,
+        (None, Some(dictionary)) => dictionary.symbols()[SPECIAL.len()..].to_vec(),
+        (None, None) => symbols_of_text(args)?,
     };
     let coder = Coder::new(Dictionary::new(symbols.iter().map(|symbol| (symbol.clone(), 0)))?, tokenizer);
 
@@ -64,8 +66,9 @@ pub fn prepare(args: &PrepareArgs) -> Result<()> {
             files.extend(binarise(args, split, prefix, &coder, counts)?);
         }
     }
-    let symbols = symbols.into_iter().zip(counts.drain(..).skip(SPECIAL.len()));
-    let dictionary = Dictionary::new(symbols)?.to_file();
+    // A given one stays what it is, counts included, as with fairseq's `--srcdict`.
+    let counted = || Dictionary::new(symbols.into_iter().zip(counts.drain(..).skip(SPECIAL.len())));
+    let dictionary = given.map_or_else(counted, Ok)?.to_file();
     for language in [&args.source, &args.target] {
         let mut file = Pending::create(&args.out.join(format!("dict.{language}.txt")))?;
         file.write(dictionary.as_bytes())?;
@@ -83,6 +86,9 @@ fn check(args: &PrepareArgs) -> Result<()> {
             let message = format!("--{flag} {language}: a language is the ending of a file, without `.`, `-` or `/`");
             return Err(Error::usage(message));
         }
+    }
+    if args.dict.is_some() && !args.segmented {
+        return Err(Error::usage("--dict needs --segmented").hint("text that is not split yet takes --tokenizer FILE"));
     }
     if args.max_len == 0 || args.max_len >= MAX_POSITIONS {
         let message = format!("--max-len {}: 1 to {} tokens are possible", args.max_len, MAX_POSITIONS - 1);

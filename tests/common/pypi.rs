@@ -6,6 +6,11 @@ use std::process::{Command, Stdio};
 
 /// A Python with `packages` in a virtual environment called `name`, or why there is none: a test then says so and ends.
 pub fn python(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
+    python_of("python3", name, packages)
+}
+
+/// The same, of the Python that is called `interpreter`.
+pub fn python_of(interpreter: &str, name: &str, packages: &[&str]) -> Result<PathBuf, String> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let (python, ready) = (folder.join("bin/python"), folder.join("ready"));
     if fs::read_to_string(&ready).is_ok_and(|there| there == packages.join(" ")) {
@@ -17,7 +22,7 @@ pub fn python(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
         let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
         if output.status.success() { Ok(()) } else { Err(last.to_owned()) }
     };
-    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder))?;
+    run(Command::new(interpreter).args(["-m", "venv", "--clear"]).arg(&folder))?;
     let mut pip = Command::new(&python);
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--timeout", "10", "--retries", "1"]);
     run(pip.args(packages))?;

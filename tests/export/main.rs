@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // a panic in a test is its report
 
 mod commands;
+mod fairseq;
 mod folding;
 mod programs;
 #[path = "../common/pypi.rs"]

@@ -17,10 +17,10 @@ use crate::pypi::python;
 use crate::{Place, sentences};
 
 const PACKAGES: [&str; 3] = ["transformers==5.24.0", "torch==2.15.0", "ctranslate2==4.8.5"];
-const SENTENCES: usize = 200;
+pub const SENTENCES: usize = 200;
 
 /// What omega makes of `lines` by greedy search: per line, source ids | output ids | log-probabilities.
-fn expected(place: &Place, run: &str, lines: &[String]) -> String {
+pub fn expected(place: &Place, run: &str, lines: &[String]) -> String {
     let dev = Device::soft(Allocation::Arena);
     let checkpoint = Checkpoint::open(&Checkpoint::find(&place.path(run)).unwrap()).unwrap();
     let model = Model::new(&dev, checkpoint.state.model.clone()).unwrap();

@@ -44,6 +44,8 @@ const NAMED: &[(&str, &str)] = &[
     ("omega translate guide/run", "omega translate runs/deep"),
     ("omega average", "omega average runs/deep --last 2 --out mean.safetensors"),
     ("omega export", "omega export runs/deep --to plain --out plain"),
+    // What fairseq saved is imported in tests/export/fairseq.rs.
+    ("omega import from-fairseq --out runs/imported", "omega import de-en-fairseq --out runs/imported"),
     ("omega profile", "omega profile data-bin/de-en"),
     (
         "omega prepare",

@@ -68,6 +68,29 @@ fn segmented_text_keeps_its_symbols() {
     fail(omega(&flags).args(["--vocab-size", "60"]), 2, &["--segmented", "--vocab-size"]);
 }
 
+/// More text for a model that exists: fairseq's `--srcdict` and `--tgtdict`.
+#[test]
+fn segmented_text_takes_the_dictionary_of_a_run() {
+    let place = Workplace::with_text();
+    let write = |name: &str, text: &str| fs::write(place.path(name), text).unwrap();
+    write("seg.de", "c b@@ new a\n");
+    write("seg.en", "z\n");
+    let dictionary = "a 4\nc 3\nb@@ 2\nmadeupword0000 0\n";
+    write("dict.txt", dictionary);
+    let [prefix, out, dict] = ["seg", "data", "dict.txt"].map(|name| place.path(name).to_string_lossy().into_owned());
+    #[rustfmt::skip]
+    let flags =
+        ["prepare", "--source", "de", "--target", "en", "--train", &prefix, "--valid", &prefix, "--out", &out, "--dict", &dict];
+    let said = text(&succeed(omega(&flags).arg("--segmented")).stderr);
+    assert!(said.contains("train: 1 pairs, 7 tokens, 28.57 % unknown"), "{said}");
+    assert_eq!(String::from_utf8(place.read("data/dict.en.txt")).unwrap(), dictionary);
+    let ids = place.read("data/train.de-en.de.bin");
+    assert_eq!(ids.chunks(2).map(|id| id[0]).collect::<Vec<_>>(), [5, 6, 3, 4, 2]);
+    fail(&mut omega(&flags), 2, &["--dict", "--segmented"]);
+    write("dict.txt", "a\n");
+    fail(omega(&flags).arg("--segmented"), 1, &["dict.txt line 1", "symbol count"]);
+}
+
 #[test]
 fn no_text_that_is_left_is_an_error() {
     let place = Workplace::with_text();

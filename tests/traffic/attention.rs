@@ -3,7 +3,7 @@
 
 use omega::ops::attention::{AttentionInput, Seqs, attention};
 
-use super::{DType, Device, Dropout, HALVES, Moved, RNG, Tape, backward, parameter_of, random};
+use super::{Device, Dropout, HALVES, Moved, RNG, Tape, backward, parameter_of, random};
 
 const HEADS: usize = 2;
 /// Head sizes without padding: whole sectors a row.

@@ -3,7 +3,7 @@
 //! Loops, not iterator chains or `from_fn`: whatever is not inlined into the handler is compiled without its vector
 //! instructions. Results are collected before they are written, since a destination may be a source.
 
-use super::{Handler, LANES, NEXT, Op, SLOW, Warp, next, three_levels};
+use super::{Handler, LANES, NEXT, Op, Warp, three_levels};
 use crate::isa::{Kind, Lane, math::plain};
 
 /// A register's lanes: words in memory, or the bits of a predicate.
@@ -88,7 +88,7 @@ pub unsafe fn put<T: Lane>(w: &Warp, r: *mut u8, at: u32, values: &[T; LANES]) {
 
 /// One bit of each lane, 0 or 1, as a predicate.
 #[inline(always)]
-fn gather(bytes: &[u8; LANES]) -> u32 {
+pub fn gather(bytes: &[u8; LANES]) -> u32 {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::*;
@@ -126,7 +126,7 @@ pub unsafe fn put_mask(w: &Warp, r: *mut u8, at: u32, bits: u32) {
 /// # Safety
 /// `at` must be a cell (or predicate) of `T`'s kind.
 #[inline(always)]
-unsafe fn cell<T: Lane>(r: *mut u8, at: u32) -> T {
+pub unsafe fn cell<T: Lane>(r: *mut u8, at: u32) -> T {
     // SAFETY: the caller's.
     unsafe {
         let cell = r.add(at as usize);
@@ -235,82 +235,4 @@ unsafe fn expand<const WIDE: bool>(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
 
 pub fn expand_handlers(wide: bool) -> [Handler; 3] {
     if wide { three_levels!(expand::<true>) } else { three_levels!(expand::<false>) }
-}
-
-const LT: u8 = 0;
-const LE: u8 = 1;
-const GT: u8 = 2;
-const GE: u8 = 3;
-const EQ: u8 = 4;
-const NE: u8 = 5;
-
-fn holds<const CMP: u8>(x: i64, y: i64) -> bool {
-    match CMP {
-        LT => x < y,
-        LE => x <= y,
-        GT => x > y,
-        GE => x >= y,
-        EQ => x == y,
-        _ => x != y,
-    }
-}
-
-#[inline(always)]
-fn value<const SIGNED: bool>(x: u32) -> i64 {
-    if SIGNED { x as i32 as i64 } else { x as i64 }
-}
-
-/// Predicate `d` = cell `a` + lane · stride `imm` compared with cell `b` + lane · stride `e`, as 32-bit integers: the
-/// bounds check of nearly every kernel, nearly always true, or false, in all lanes.
-#[inline(always)]
-unsafe fn compare<const CMP: u8, const SIGNED: bool>(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
-    // SAFETY: the plan has chosen cells.
-    let (a, b) = unsafe { (value::<SIGNED>(cell(r, op.a)), value::<SIGNED>(cell(r, op.b))) };
-    // Where no lane wraps, the difference grows evenly: what holds at both ends holds between.
-    let last = |x: i64, by: u32| x + 31 * by as i32 as i64;
-    let (c, d) = (last(a, op.imm), last(b, op.e));
-    let fits = |x: i64| if SIGNED { x as i32 as i64 == x } else { x as u32 as i64 == x };
-    let (first, last) = (holds::<CMP>(a, b), holds::<CMP>(c, d));
-    if CMP >= EQ || first != last || !fits(c) || !fits(d) {
-        return SLOW;
-    }
-    // SAFETY: `d` is a predicate.
-    unsafe { put_mask(w, r, op.d, 0u32.wrapping_sub(first as u32)) };
-    NEXT
-}
-
-/// As [`compare`], lane by lane.
-///
-/// # Safety
-/// Of a handler.
-unsafe fn compare_lanes<const CMP: u8, const SIGNED: bool>(w: &mut Warp, op: *const Op, r: *mut u8) -> u32 {
-    // SAFETY: as in `compare`.
-    unsafe {
-        let (x, y) = (cell::<u32>(r, (*op).a), cell::<u32>(r, (*op).b));
-        let mut bytes = [0; LANES];
-        for (i, byte) in bytes.iter_mut().enumerate() {
-            let x = x.wrapping_add((*op).imm.wrapping_mul(i as u32));
-            let y = y.wrapping_add((*op).e.wrapping_mul(i as u32));
-            *byte = holds::<CMP>(value::<SIGNED>(x), value::<SIGNED>(y)) as u8;
-        }
-        put_mask(w, r, (*op).d, gather(&bytes));
-        next(w, op, r)
-    }
-}
-
-/// The handlers of a comparison of scalars whose strides may differ, by its name in the table.
-pub fn compare_handlers(name: &str) -> Option<[Handler; 3]> {
-    Some(match name {
-        "setp.lt.s32" => three_levels!(slow [compare_lanes::<LT, true>] compare::<LT, true>),
-        "setp.le.s32" => three_levels!(slow [compare_lanes::<LE, true>] compare::<LE, true>),
-        "setp.gt.s32" => three_levels!(slow [compare_lanes::<GT, true>] compare::<GT, true>),
-        "setp.ge.s32" => three_levels!(slow [compare_lanes::<GE, true>] compare::<GE, true>),
-        "setp.lt.u32" => three_levels!(slow [compare_lanes::<LT, false>] compare::<LT, false>),
-        "setp.le.u32" => three_levels!(slow [compare_lanes::<LE, false>] compare::<LE, false>),
-        "setp.gt.u32" => three_levels!(slow [compare_lanes::<GT, false>] compare::<GT, false>),
-        "setp.ge.u32" => three_levels!(slow [compare_lanes::<GE, false>] compare::<GE, false>),
-        "setp.eq.u32" => three_levels!(slow [compare_lanes::<EQ, false>] compare::<EQ, false>),
-        "setp.ne.u32" => three_levels!(slow [compare_lanes::<NE, false>] compare::<NE, false>),
-        _ => return None,
-    })
 }

@@ -240,21 +240,27 @@ impl<'a> Block<'a> {
         let program = self.job.program;
         let [x, y, z] = self.place;
         let place = [x, y, z, (self.index % MULTIPROCESSORS as u64) as u32];
+        let [files, locals] = self.buffers(0);
+        let local_bytes = LANES * self.job.decoded.local_bytes;
         w.copies = &mut self.copies;
-        while let Some(&index) = self.order.get(*k) {
-            let [file, local] = self.buffers(index);
+        (w.given, w.clock) = (0, 0);
+        for &index in &self.order[*k..] {
             let lanes = &mut self.warps[index];
-            (w.live, w.mask, w.local, w.index) = (lanes.live, lanes.live, local, index as u32);
-            (w.turn, w.given, w.clock) = (branches, 0, 0);
-            // SAFETY: the register file of this warp, and nobody else's.
+            (w.live, w.mask, w.index, w.turn) = (lanes.live, lanes.live, index as u32, branches);
+            // SAFETY: the register file and local memory of this warp, and nobody else's, as in `buffers`.
             let next = unsafe {
-                fill::of_block(program, file, place);
+                let file = files.add(index * program.bytes);
+                w.local = locals.add(index * local_bytes);
+                fill::of_block(program, file, &place);
                 together(program, w, file)
             };
-            (lanes.live, lanes.clock) = (w.live, w.clock);
+            lanes.live = w.live;
             if next != EXIT || !w.printed.is_empty() {
+                lanes.clock = w.clock;
                 return Some(next);
             }
+            // Only a warp that gives way, or looks at it, has changed these.
+            (w.given, w.clock) = (0, 0);
             *k += 1;
         }
         None

@@ -3,12 +3,27 @@
 use super::LANES;
 use crate::plan::{Home, Program};
 
-/// Fills the registers of one warp that hold the block's index, or its multiprocessor: x, y, z, `%smid`. This runs once per warp, and short kernels live no
-/// longer than that: no general code here.
+/// Fills the registers of one warp that hold the block's index, or its multiprocessor: x, y, z, `%smid`. This runs once per
+/// warp, and short kernels live no longer than that: no general code here.
 ///
 /// # Safety
 /// `file` must be a register file of `program`, aligned as vectors are.
-pub unsafe fn of_block(program: &Program, file: *mut u8, block: [u32; 4]) {
+#[inline(always)]
+pub unsafe fn of_block(program: &Program, file: *mut u8, block: &[u32; 4]) {
+    for &(at, axis) in &program.block_cells {
+        // SAFETY: the plan has placed the cell at `at`; the caller's.
+        unsafe { *file.add(at).cast::<u64>() = block[axis & 3] as u64 };
+    }
+    if !program.block_inits.is_empty() {
+        // SAFETY: the caller's.
+        unsafe { vectors(program, file, block) };
+    }
+}
+
+/// # Safety
+/// As [`of_block`].
+#[inline(never)]
+unsafe fn vectors(program: &Program, file: *mut u8, block: &[u32; 4]) {
     for &(at, home, axis) in &program.block_inits {
         // SAFETY: the plan has placed the register at `at`; the caller's.
         unsafe {

@@ -3,6 +3,7 @@
 //! scalar that is known to stand for a row, or from a vector that turns out to be one.
 
 use super::alu::{Source, put};
+use super::form::{Form, INDEX, ROW, SAME, SUM, Sum, UNIFORM, VECTOR, address, kind};
 use super::stray::stray;
 use super::{Handler, LANES, Level, List, NEXT, Op, SLOW, Warp, go_on, three_levels, transpose};
 use crate::ir::Access;
@@ -16,23 +17,6 @@ pub const LOCAL: u8 = 2;
 /// A generic address to read, and one to write: constants and parameters can only be read.
 pub const GENERIC: u8 = 3;
 pub const WRITE: u8 = 4;
-
-/// How the lanes' addresses are given: a vector of them, or one scalar.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Form {
-    Vector,
-    /// One address for all lanes; a load leaves a scalar.
-    Uniform,
-    /// As `Uniform`, but a load fills vectors.
-    Same,
-    /// Lane i's address is the scalar + i · the size of the access.
-    Row,
-}
-
-const VECTOR: u8 = Form::Vector as u8;
-const UNIFORM: u8 = Form::Uniform as u8;
-const SAME: u8 = Form::Same as u8;
-const ROW: u8 = Form::Row as u8;
 
 /// The host pointer for one lane's access.
 #[inline(always)]
@@ -92,22 +76,6 @@ fn ask_ahead<const SPACE: u8, const BYTES: usize>(p: *mut u8) {
     }
 }
 
-/// The address that lane `i` computes.
-///
-/// # Safety
-/// WIDE and FORM must fit the register of the address.
-#[inline(always)]
-unsafe fn address<const WIDE: bool, const BYTES: usize, const FORM: u8>(op: &Op, r: *mut u8, i: usize) -> u64 {
-    // SAFETY: the caller's.
-    let a = unsafe {
-        let at = r.add(op.a as usize);
-        let i = if FORM == VECTOR { i } else { 0 };
-        if WIDE { *(at as *const u64).add(i) } else { *(at as *const u32).add(i) as u64 }
-    };
-    let a = if FORM == ROW { a.wrapping_add((i * BYTES) as u64) } else { a };
-    (if WIDE { a } else { a as u32 as u64 }).wrapping_add(op.imm as i32 as i64 as u64)
-}
-
 /// One range test for all lanes; `None` if they are scattered, or some of them stray.
 ///
 /// # Safety
@@ -124,7 +92,7 @@ unsafe fn range<const SPACE: u8, const WIDE: bool, const BYTES: usize, const FOR
     unsafe {
         if FORM != VECTOR {
             let first = address::<WIDE, BYTES, FORM>(op, r, 0);
-            return match FORM {
+            return match kind(FORM) {
                 _ if !aligned(first) => None,
                 ROW => resolve::<SPACE>(w, 0, first, row).map(Range::Row),
                 _ => resolve::<SPACE>(w, 0, first, same).map(Range::Same),
@@ -255,7 +223,7 @@ unsafe fn load<T: Lane, const V: usize, const SPACE: u8, const WIDE: bool, const
     // SAFETY: `range` has checked every byte; unaligned reads make no assumption on the host address.
     unsafe {
         match range::<SPACE, WIDE, BYTES, FORM>(w, op, r) {
-            Some(Range::Same(p)) if FORM == UNIFORM => {
+            Some(Range::Same(p)) if kind(FORM) == UNIFORM => {
                 for v in 0..V {
                     let value = (p as *const T).add(v).read_unaligned();
                     *(r.add(values(op)[v] as usize) as *mut T::Raw) = value.to_raw();
@@ -494,15 +462,23 @@ macro_rules! table {
     };
 }
 
+/// By the type's size, number of values and space.
 macro_rules! plain {
-    ($op:ident, $slow:ident, $access:expr, $form:expr) => {
+    ($op:ident, $slow:ident, $access:expr, $sum:expr, $form:expr) => {
         match ($access.ty, $access.v) {
-            ("u16" | "b16", 1) => plain!(@space $op, $slow, $access, u16, 1, 2, $form),
-            ("u16" | "b16", 2) => plain!(@space $op, $slow, $access, u16, 2, 4, $form),
-            ("u16" | "b16", _) => plain!(@space $op, $slow, $access, u16, 4, 8, $form),
-            (_, 1) => plain!(@space $op, $slow, $access, u32, 1, 4, $form),
-            (_, 2) => plain!(@space $op, $slow, $access, u32, 2, 8, $form),
-            (_, _) => plain!(@space $op, $slow, $access, u32, 4, 16, $form),
+            ("u16" | "b16", 1) => plain!(@sum $op, $slow, $access, $sum, u16, 1, 2, $form),
+            ("u16" | "b16", 2) => plain!(@sum $op, $slow, $access, $sum, u16, 2, 4, $form),
+            ("u16" | "b16", _) => plain!(@sum $op, $slow, $access, $sum, u16, 4, 8, $form),
+            (_, 1) => plain!(@sum $op, $slow, $access, $sum, u32, 1, 4, $form),
+            (_, 2) => plain!(@sum $op, $slow, $access, $sum, u32, 2, 8, $form),
+            (_, _) => plain!(@sum $op, $slow, $access, $sum, u32, 4, 16, $form),
+        }
+    };
+    (@sum $op:ident, $slow:ident, $access:expr, $sum:expr, $t:ty, $v:literal, $bytes:literal, $form:expr) => {
+        match $sum {
+            Sum::None => plain!(@space $op, $slow, $access, $t, $v, $bytes, $form),
+            Sum::Offset => plain!(@levels $op, $slow, $t, $v, GLOBAL, true, $bytes, $form | SUM),
+            Sum::Index => plain!(@levels $op, $slow, $t, $v, GLOBAL, true, $bytes, $form | INDEX),
         }
     };
     (@space $op:ident, $slow:ident, $access:expr, $t:ty, $v:literal, $bytes:literal, $form:expr) => {
@@ -521,11 +497,11 @@ macro_rules! plain {
 }
 
 /// The handlers of `ld` for an access that is [`known`]. Forms other than `Vector` are for plain accesses.
-pub fn load_handlers(access: Access, form: Form) -> [Handler; 3] {
+pub fn load_handlers(access: Access, form: Form, sum: Sum) -> [Handler; 3] {
     match form {
-        Form::Uniform => plain!(load, load_scattered, access, UNIFORM),
-        Form::Same => plain!(load, load_scattered, access, SAME),
-        Form::Row => plain!(load, load_scattered, access, ROW),
+        Form::Uniform => plain!(load, load_scattered, access, sum, UNIFORM),
+        Form::Same => plain!(load, load_scattered, access, sum, SAME),
+        Form::Row => plain!(load, load_scattered, access, sum, ROW),
         Form::Vector => {
             table!(load, load_scattered, GENERIC, access; u8, "u8" | "b8", 1; i8, "s8", 1; u16, "u16" | "b16", 2;
                 Short, "s16", 2; u32, "u32" | "b32" | "s32" | "f32", 4; u64, _, 8;)
@@ -534,10 +510,10 @@ pub fn load_handlers(access: Access, form: Form) -> [Handler; 3] {
 }
 
 /// The handlers of `st`, as [`load_handlers`].
-pub fn store_handlers(access: Access, form: Form) -> [Handler; 3] {
+pub fn store_handlers(access: Access, form: Form, sum: Sum) -> [Handler; 3] {
     match form {
-        Form::Uniform | Form::Same => plain!(store, store_scattered, access, SAME),
-        Form::Row => plain!(store, store_scattered, access, ROW),
+        Form::Uniform | Form::Same => plain!(store, store_scattered, access, sum, SAME),
+        Form::Row => plain!(store, store_scattered, access, sum, ROW),
         Form::Vector => {
             table!(store, store_scattered, WRITE, access; u8, "u8" | "b8" | "s8", 1; u16, "u16" | "b16" | "s16", 2;
                 u32, "u32" | "b32" | "s32" | "f32", 4; u64, _, 8;)

@@ -14,7 +14,9 @@ pub mod atomic;
 mod block;
 pub mod call;
 pub mod collective;
+pub mod compare;
 mod fill;
+pub mod form;
 mod format;
 mod launch;
 pub mod ldmatrix;
@@ -30,7 +32,7 @@ mod transpose;
 pub mod warp;
 pub mod wmma;
 
-pub use alu::{compare_handlers, expand_handlers};
+pub use alu::expand_handlers;
 pub use launch::{Launch, Sink, launch, launch_with};
 pub use warp::clock;
 

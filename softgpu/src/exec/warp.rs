@@ -36,9 +36,12 @@ unsafe fn chosen<const GUARD: u32>(w: &Warp, op: &Op, r: *mut u8) -> u32 {
 unsafe fn exit<const GUARD: u32>(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
     // SAFETY: as in `branch`.
     let leaving = unsafe { chosen::<GUARD>(w, op, r) };
-    if GUARD != 0 && leaving == 0 {
-        return NEXT;
-    }
+    if GUARD != 0 && leaving == 0 { NEXT } else { leave(w, leaving) }
+}
+
+/// Ends these of the executing lanes.
+#[inline(always)]
+pub fn leave(w: &mut Warp, leaving: u32) -> u32 {
     w.live &= !leaving;
     w.mask &= !leaving;
     if w.mask == 0 { EXIT } else { NEXT }

@@ -1,0 +1,195 @@
+//! Comparisons of scalars whose strides may differ: the bounds check of nearly every kernel, nearly always true, or false, in
+//! all lanes. Alone, and with the branch or exit that they decide.
+
+use super::alu::{cell, gather, put_mask};
+use super::warp::leave;
+use super::{DIVERGED, Handler, LANES, NEXT, Op, SLOW, Warp, go_on, next, three_levels};
+
+const LT: u8 = 0;
+const LE: u8 = 1;
+const GT: u8 = 2;
+const GE: u8 = 3;
+const EQ: u8 = 4;
+const NE: u8 = 5;
+
+#[inline(always)]
+fn holds<const CMP: u8, const SIGNED: bool>(x: u32, y: u32) -> bool {
+    let order = if SIGNED { (x as i32).cmp(&(y as i32)) } else { x.cmp(&y) };
+    match CMP {
+        LT => order.is_lt(),
+        LE => order.is_le(),
+        GT => order.is_gt(),
+        GE => order.is_ge(),
+        EQ => x == y,
+        _ => x != y,
+    }
+}
+
+/// Cell `a` + lane · stride `of_a` compared with cell `b` + lane · stride `of_b`, as 32-bit integers, if it comes out the
+/// same in all lanes and two comparisons show it.
+///
+/// # Safety
+/// `a` and `b` of `op` must be cells of words.
+#[inline(always)]
+unsafe fn agreed<const CMP: u8, const SIGNED: bool>(op: &Op, r: *mut u8, of_a: u32, of_b: u32) -> Option<bool> {
+    // SAFETY: the caller's.
+    let (a, b) = unsafe { (cell::<u32>(r, op.a), cell::<u32>(r, op.b)) };
+    let first = holds::<CMP, SIGNED>(a, b);
+    if of_a | of_b == 0 {
+        return Some(first);
+    }
+    if CMP >= EQ {
+        return None;
+    }
+    // Where no lane wraps, the difference grows evenly: what holds at both ends holds between.
+    let last = |x: u32, by: u32| {
+        let by = (by as i32).checked_mul(LANES as i32 - 1)?;
+        if SIGNED { (x as i32).checked_add(by).map(|x| x as u32) } else { x.checked_add_signed(by) }
+    };
+    (holds::<CMP, SIGNED>(last(a, of_a)?, last(b, of_b)?) == first).then_some(first)
+}
+
+/// The same, lane by lane.
+///
+/// # Safety
+/// As [`agreed`].
+unsafe fn lanes<const CMP: u8, const SIGNED: bool>(op: &Op, r: *mut u8, of_a: u32, of_b: u32) -> u32 {
+    // SAFETY: the caller's.
+    let (x, y) = unsafe { (cell::<u32>(r, op.a), cell::<u32>(r, op.b)) };
+    let mut bytes = [0; LANES];
+    for (i, byte) in bytes.iter_mut().enumerate() {
+        let x = x.wrapping_add(of_a.wrapping_mul(i as u32));
+        let y = y.wrapping_add(of_b.wrapping_mul(i as u32));
+        *byte = holds::<CMP, SIGNED>(x, y) as u8;
+    }
+    gather(&bytes)
+}
+
+/// Predicate `d` = the comparison, with strides `imm` and `e`.
+#[inline(always)]
+unsafe fn compare<const CMP: u8, const SIGNED: bool>(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
+    // SAFETY: the plan has chosen cells, and `d` is a predicate.
+    unsafe {
+        match agreed::<CMP, SIGNED>(op, r, op.imm, op.e) {
+            Some(holds) => put_mask(w, r, op.d, 0u32.wrapping_sub(holds as u32)),
+            None => return SLOW,
+        }
+    }
+    NEXT
+}
+
+/// As [`compare`].
+///
+/// # Safety
+/// Of a handler.
+unsafe fn compare_lanes<const CMP: u8, const SIGNED: bool>(w: &mut Warp, op: *const Op, r: *mut u8) -> u32 {
+    // SAFETY: as in `compare`.
+    unsafe {
+        put_mask(w, r, (*op).d, lanes::<CMP, SIGNED>(&*op, r, (*op).imm, (*op).e));
+        next(w, op, r)
+    }
+}
+
+/// `bra` to `imm` where the comparison holds, with strides `c` and `d`. The pc after it is `e`.
+#[inline(always)]
+unsafe fn jump<const CMP: u8, const SIGNED: bool>(_: &mut Warp, op: &Op, r: *mut u8) -> u32 {
+    // SAFETY: the plan has chosen cells.
+    match unsafe { agreed::<CMP, SIGNED>(op, r, op.c, op.d) } {
+        Some(true) => op.imm,
+        Some(false) => op.e,
+        None => SLOW,
+    }
+}
+
+/// As [`jump`].
+///
+/// # Safety
+/// Of a handler.
+unsafe fn jump_lanes<const CMP: u8, const SIGNED: bool>(w: &mut Warp, op: *const Op, r: *mut u8) -> u32 {
+    // SAFETY: as in `jump`.
+    unsafe {
+        let taken = w.mask & lanes::<CMP, SIGNED>(&*op, r, (*op).c, (*op).d);
+        if taken == 0 {
+            return (*op).e;
+        }
+        if taken == w.mask {
+            return (*op).imm;
+        }
+        (w.taken, w.at) = (taken, op);
+    }
+    DIVERGED
+}
+
+/// `exit` where the comparison holds, with strides `c` and `d`: those lanes leave, the others go on.
+#[inline(always)]
+unsafe fn exit<const CMP: u8, const SIGNED: bool>(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
+    // SAFETY: the plan has chosen cells.
+    match unsafe { agreed::<CMP, SIGNED>(op, r, op.c, op.d) } {
+        Some(true) => leave(w, w.mask),
+        Some(false) => NEXT,
+        None => SLOW,
+    }
+}
+
+/// As [`exit`].
+///
+/// # Safety
+/// Of a handler.
+unsafe fn exit_lanes<const CMP: u8, const SIGNED: bool>(w: &mut Warp, op: *const Op, r: *mut u8) -> u32 {
+    // SAFETY: as in `exit`.
+    unsafe {
+        let leaving = w.mask & lanes::<CMP, SIGNED>(&*op, r, (*op).c, (*op).d);
+        go_on(leave(w, leaving), w, op, r)
+    }
+}
+
+/// Handlers by a comparison's name in the table.
+macro_rules! by_name {
+    ($name:expr, $body:ident, $slow:ident) => {
+        Some(match $name {
+            "setp.lt.s32" => three_levels!(slow [$slow::<LT, true>] $body::<LT, true>),
+            "setp.le.s32" => three_levels!(slow [$slow::<LE, true>] $body::<LE, true>),
+            "setp.gt.s32" => three_levels!(slow [$slow::<GT, true>] $body::<GT, true>),
+            "setp.ge.s32" => three_levels!(slow [$slow::<GE, true>] $body::<GE, true>),
+            "setp.lt.u32" => three_levels!(slow [$slow::<LT, false>] $body::<LT, false>),
+            "setp.le.u32" => three_levels!(slow [$slow::<LE, false>] $body::<LE, false>),
+            "setp.gt.u32" => three_levels!(slow [$slow::<GT, false>] $body::<GT, false>),
+            "setp.ge.u32" => three_levels!(slow [$slow::<GE, false>] $body::<GE, false>),
+            "setp.eq.u32" => three_levels!(slow [$slow::<EQ, false>] $body::<EQ, false>),
+            "setp.ne.u32" => three_levels!(slow [$slow::<NE, false>] $body::<NE, false>),
+            _ => return None,
+        })
+    };
+}
+
+/// The handlers of a comparison of scalars, by its name in the table.
+pub fn compare_handlers(name: &str) -> Option<[Handler; 3]> {
+    by_name!(name, compare, compare_lanes)
+}
+
+/// Those of a comparison and the branch that is taken where it holds, or (`negated`) where it does not.
+pub fn jump_handlers(name: &str, negated: bool) -> Option<[Handler; 3]> {
+    by_name!(if negated { opposite(name)? } else { name }, jump, jump_lanes)
+}
+
+/// As [`jump_handlers`], where the branch leads out of the kernel.
+pub fn exit_handlers(name: &str, negated: bool) -> Option<[Handler; 3]> {
+    by_name!(if negated { opposite(name)? } else { name }, exit, exit_lanes)
+}
+
+/// The comparison that holds where this one does not.
+fn opposite(name: &str) -> Option<&'static str> {
+    const PAIRS: [[&str; 2]; 5] = [
+        ["setp.lt.s32", "setp.ge.s32"],
+        ["setp.le.s32", "setp.gt.s32"],
+        ["setp.lt.u32", "setp.ge.u32"],
+        ["setp.le.u32", "setp.gt.u32"],
+        ["setp.eq.u32", "setp.ne.u32"],
+    ];
+    let other = |pair: [&'static str; 2]| match pair {
+        [one, other] if one == name => Some(other),
+        [other, one] if one == name => Some(other),
+        _ => None,
+    };
+    PAIRS.into_iter().find_map(other)
+}
