@@ -385,6 +385,23 @@ mod tests {
         assert!(toml::from_str::<TrainFlags>("max-token = 77").is_err(), "an unknown key must not pass");
     }
 
+    /// A run's own config.toml has what goes with its type and its residual scheme.
+    #[test]
+    fn what_a_flag_takes_away_does_not_stay_behind_in_the_file() {
+        let file = TrainFlags { fp16: Some(true), residual: Some(Residual::Admin), ..TrainFlags::default() };
+        let file = || file.clone().resolve().unwrap().to_flags();
+        assert!(file().fp16_init_scale.is_some() && file().omega.is_some());
+        let over = |typed: TrainFlags| typed.over(file()).resolve().unwrap();
+        let f32 = over(TrainFlags { fp16: Some(false), ..TrainFlags::default() });
+        assert!(!f32.fp16 && f32.scaling.is_none());
+        let bf16 = over(TrainFlags { bf16: Some(true), ..TrainFlags::default() });
+        assert!(bf16.bf16 && !bf16.fp16 && bf16.scaling.is_none());
+        let post = over(TrainFlags { residual: Some(Residual::PostLn), ..TrainFlags::default() });
+        assert!(post.residual == Residual::PostLn && post.fp16 && post.scaling.is_some());
+        let both = TrainFlags { fp16: Some(true), bf16: Some(true), ..TrainFlags::default() }.over(file());
+        assert!(both.resolve().is_err());
+    }
+
     #[test]
     fn rules_name_the_flag() {
         let message = |flags: TrainFlags| flags.resolve().unwrap_err().to_string();

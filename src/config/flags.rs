@@ -197,8 +197,28 @@ impl TrainFlags {
         toml::from_str(&text).map_err(|error| Error::usage(format!("{}: {}", path.display(), error.message())))
     }
 
+    /// What is left of these flags, a file's, where `typed` takes away what they need: a loss is scaled in f16 only, and there
+    /// is an ω in Admin only.
+    fn beneath(mut self, typed: &TrainFlags) -> TrainFlags {
+        if typed.bf16 == Some(true) {
+            self.fp16 = None;
+        }
+        if typed.fp16 == Some(true) {
+            self.bf16 = None;
+        }
+        if typed.fp16 == Some(false) || typed.bf16 == Some(true) {
+            (self.fp16_init_scale, self.fp16_scale_window, self.fp16_scale_tolerance) = (None, None, None);
+            (self.threshold_loss_scale, self.min_loss_scale) = (None, None);
+        }
+        if typed.residual.is_some_and(|residual| residual != Residual::Admin) {
+            (self.omega, self.omega_frozen, self.keep_first_omega_one) = (None, None, None);
+        }
+        self
+    }
+
     /// These flags, with those of `base` where nothing is given.
     pub fn over(self, base: TrainFlags) -> TrainFlags {
+        let base = base.beneath(&self);
         overlay!(
             self,
             base,
