@@ -2,18 +2,20 @@
 //! `mul.wide`, an `add` and a load, `if (i < n)` a comparison and a branch, and short kernels are made of these.
 
 use crate::decode::Init;
+use crate::exec::Handler;
+use crate::exec::compare::{exit_handlers, jump_handlers};
 use crate::exec::form::Sum;
+use crate::exec::mem::GLOBAL;
 use crate::flow::{Class, Flow};
 use crate::ir::{Code, Inst, Ir, Reg};
-use crate::isa::Kind;
 
 /// What is folded into what, by instruction.
 pub struct Folds {
     gone: Vec<bool>,
     /// Of a load or store: what it adds to which scalar.
     sums: Vec<Option<(Sum, [Reg; 2])>>,
-    /// Of a branch: the comparison before it.
-    jumps: Vec<bool>,
+    /// Of a branch that does the comparison before it: what runs both.
+    jumps: Vec<Option<[Handler; 3]>>,
 }
 
 /// Where a register is written and read.
@@ -35,7 +37,7 @@ struct Folder<'a> {
 impl Folds {
     pub fn none(ir: &Ir) -> Folds {
         let n = ir.insts.len();
-        Folds { gone: vec![false; n], sums: vec![None; n], jumps: vec![false; n] }
+        Folds { gone: vec![false; n], sums: vec![None; n], jumps: vec![None; n] }
     }
 
     /// For a program without tools, which want to see every instruction. `pauses`: before these, a warp's lanes may be
@@ -65,8 +67,8 @@ impl Folds {
         self.sums[at]
     }
 
-    /// Whether the branch does the comparison before it.
-    pub fn jumps(&self, at: usize) -> bool {
+    /// What runs a branch and the comparison before it, if it does that too.
+    pub fn jump(&self, at: usize) -> Option<[Handler; 3]> {
         self.jumps[at]
     }
 }
@@ -114,7 +116,7 @@ impl Folder<'_> {
                 Class::Scalar(stride) => stride == 0 || stride as usize == access.bytes(),
                 _ => false,
             };
-            let plain = access.is_plain() && access.wide && access.space == crate::exec::mem::GLOBAL;
+            let plain = access.is_plain() && access.wide && access.space == GLOBAL;
             even && plain && inst.s[1] == address && inst.imm == 0 && self.kept(&[a, b], at, to)
         };
         if defs.len() > 1 || !uses.iter().all(takes) {
@@ -168,21 +170,18 @@ impl Folder<'_> {
 
     /// Folds the comparison right before a branch into it, if that is all it is for.
     fn jump(&mut self, at: usize) {
-        let Some(((p, _), before)) = self.inst(at).guard.zip(at.checked_sub(1)) else { return };
-        let compare = self.inst(before);
-        let name = self.name(before);
-        let known = self.inst(at).code == Code::Branch && crate::exec::compare::compare_handlers(name).is_some();
-        if !known || compare.s[0] != p || !compare.uses().all(|r| self.is_scalar(r) && self.kind(r) == Kind::W) {
+        let inst = self.inst(at);
+        let (Code::Branch, Some((p, negated)), Some(before)) = (inst.code, inst.guard, at.checked_sub(1)) else {
             return;
-        }
+        };
+        let compare = self.inst(before);
+        let handlers = if self.ir.leaves(inst) { exit_handlers } else { jump_handlers };
+        let Some(handlers) = handlers(self.name(before), negated) else { return };
         let Places { defs, uses } = &self.places[p as usize];
-        if defs.len() == 1 && uses.len() == 1 && self.kept(&[], before, at) {
-            self.folds.jumps[at] = true;
+        let alone = compare.s[0] == p && defs.len() == 1 && uses.len() == 1;
+        if alone && compare.uses().all(|r| self.is_scalar(r)) && self.kept(&[], before, at) {
+            self.folds.jumps[at] = Some(handlers);
             self.folds.gone[before] = true;
         }
-    }
-
-    fn kind(&self, r: Reg) -> Kind {
-        self.ir.registers[r as usize].kind
     }
 }

@@ -1,7 +1,7 @@
 //! From [`Ir`] to a [`Program`]: what is kept as a scalar, where registers lie, and which handler runs each instruction.
 
 use crate::decode::{Decoded, Init, Special};
-use crate::exec::compare::{self, compare_handlers};
+use crate::exec::compare::compare_handlers;
 use crate::exec::form::{Form, Sum};
 use crate::exec::mem;
 use crate::exec::single::product_handlers;
@@ -27,9 +27,8 @@ pub struct Program {
     pub bytes: usize,
     /// What no instruction writes: place and value.
     pub inits: Vec<(usize, Home, Init)>,
-    /// Such as changes from block to block: place, and axis of the block's index (3: its multiprocessor). Cells apart.
+    /// Such as changes from block to block: place, and axis of the block's index (3: its multiprocessor).
     pub block_inits: Vec<(usize, Home, usize)>,
-    pub block_cells: Vec<(usize, usize)>,
     /// Parameters, by their offsets, that [`crate::range`] assumes something of.
     assumed: Vec<usize>,
 }
@@ -152,17 +151,12 @@ pub fn plan(decoded: &Decoded, level: Level, mode: Mode) -> Program {
             Field::E => p.ops[op].e = pc,
         }
     }
-    let (mut inits, mut block_inits, mut block_cells) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut inits, mut block_inits) = (Vec::new(), Vec::new());
     for (at, home, init) in p.inits() {
-        let axis = match init {
-            Init::Special(Special::Block(axis)) => Some(axis),
-            Init::Special(Special::Multiprocessor) => Some(3),
-            _ => None,
-        };
-        match (axis, home) {
-            (Some(axis), Home::Cell) => block_cells.push((at, axis)),
-            (Some(axis), _) => block_inits.push((at, home, axis)),
-            (None, _) => inits.push((at, home, init)),
+        match init {
+            Init::Special(Special::Block(axis)) => block_inits.push((at, home, axis)),
+            Init::Special(Special::Multiprocessor) => block_inits.push((at, home, 3)),
+            _ => inits.push((at, home, init)),
         }
     }
     for &(list, at) in &p.list_patches {
@@ -176,18 +170,7 @@ pub fn plan(decoded: &Decoded, level: Level, mode: Mode) -> Program {
         together[start as usize..end].fill(!flow.wild[flow.block_of[inst]]);
     }
     let (ops, lists, places) = (p.ops, p.lists, p.places);
-    Program {
-        ops,
-        entry,
-        lists,
-        together,
-        places,
-        bytes,
-        inits,
-        block_inits,
-        block_cells,
-        assumed: flow.ranges.assumed,
-    }
+    Program { ops, entry, lists, together, places, bytes, inits, block_inits, assumed: flow.ranges.assumed }
 }
 
 impl Planner<'_> {
@@ -267,7 +250,7 @@ impl Planner<'_> {
     /// Scalars that an instruction reads for those that it does along with its own work.
     fn folded(&self, at: usize) -> impl Iterator<Item = Reg> {
         let sum = self.folds.sum(at).map(|(_, operands)| operands);
-        let compared = self.folds.jumps(at).then(|| [1, 2].map(|field| self.ir.insts[at - 1].s[field]));
+        let compared = self.folds.jump(at).map(|_| [1, 2].map(|field| self.ir.insts[at - 1].s[field]));
         sum.into_iter().chain(compared).flatten()
     }
 
@@ -449,8 +432,8 @@ impl Planner<'_> {
         if self.watched {
             self.push(inst, warp::tick_handlers(), [0, a, 0, c, 0], inst.place);
         }
-        if self.folds.jumps(at) {
-            return self.jump(at, inst);
+        if let Some(handlers) = self.folds.jump(at) {
+            return self.jump(at, inst, handlers);
         }
         match inst.code {
             Code::Branch if self.ir.leaves(inst) => self.push(inst, warp::exit_handlers(c), [0, a, 0, 0, 0], 0),
@@ -493,19 +476,14 @@ impl Planner<'_> {
     }
 
     /// A branch that does the comparison before it.
-    fn jump(&mut self, at: usize, inst: &Inst) {
+    fn jump(&mut self, at: usize, inst: &Inst, handlers: [Handler; 3]) {
         let compared = &self.ir.insts[at - 1];
-        let negated = inst.guard.is_some_and(|(_, negated)| negated);
-        let name = if let Code::Row(row) = compared.code { row.names[0] } else { "" };
         let [a, b] = [1, 2].map(|field| self.cells[compared.s[field] as usize]);
         let [of_a, of_b] = [1, 2].map(|field| self.stride(compared.s[field]).unwrap_or(0) as u32);
-        let leaves = self.ir.leaves(inst);
-        if !leaves {
+        if !self.ir.leaves(inst) {
             self.patches.push((self.ops.len(), Field::Imm, inst.imm as usize));
             self.patches.push((self.ops.len(), Field::E, at + 1));
         }
-        let handlers = if leaves { compare::exit_handlers } else { compare::jump_handlers };
-        let handlers = handlers(name, negated).unwrap_or_else(warp::nothing_handlers);
         self.push(inst, handlers, [of_b, a, b, of_a, 0], 0);
     }
 

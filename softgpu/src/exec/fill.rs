@@ -8,22 +8,7 @@ use crate::plan::{Home, Program};
 ///
 /// # Safety
 /// `file` must be a register file of `program`, aligned as vectors are.
-#[inline(always)]
 pub unsafe fn of_block(program: &Program, file: *mut u8, block: &[u32; 4]) {
-    for &(at, axis) in &program.block_cells {
-        // SAFETY: the plan has placed the cell at `at`; the caller's.
-        unsafe { *file.add(at).cast::<u64>() = block[axis & 3] as u64 };
-    }
-    if !program.block_inits.is_empty() {
-        // SAFETY: the caller's.
-        unsafe { vectors(program, file, block) };
-    }
-}
-
-/// # Safety
-/// As [`of_block`].
-#[inline(never)]
-unsafe fn vectors(program: &Program, file: *mut u8, block: &[u32; 4]) {
     for &(at, home, axis) in &program.block_inits {
         // SAFETY: the plan has placed the register at `at`; the caller's.
         unsafe {
