@@ -175,7 +175,7 @@ impl Run {
         if let (None, Some((done, record))) = (self.updater.settings.scaling, learnt.skipped) {
             let number = before + done + 1;
             return Err(Error::data(format!("the gradient of update {number} is not finite (norm {})", record.norm))
-                .hint("lower --lr, raise --warmup-updates, or clip with --clip-norm; the last checkpoint is sound"));
+                .hint("lower --lr, raise --warmup-updates, or clip with --clip-norm; what is saved is sound"));
         }
         Ok(())
     }

@@ -113,7 +113,7 @@ pub fn coverage_page() -> String {
     let mut page = String::from(
         "# Instructions that softgpu runs\n\n\
          Made by `softgpu coverage` from the instruction table. `(a|b)` is one of the alternatives, `[a|b]` one of them \
-         or none.\nSemantics: PTX ISA 9.0, chapter 9.7. Anything else is refused when a module is loaded.\n",
+         or none.\nSemantics: PTX ISA 9.0, chapter 9.7. A kernel with anything else is refused when it is launched.\n",
     );
     for (word, patterns) in by_word {
         page += &format!("\n## {word}\n\n");
