@@ -24,14 +24,15 @@ pub struct Block<'a> {
     /// Its turn among the blocks of the launch, and its number in the grid.
     pub position: u64,
     index: u64,
-    place: [u32; 3],
     registers: Vec<Slot>,
     shared: Vec<Slot>,
     local: Vec<u64>,
     warps: Vec<Lanes>,
     barriers: [Barrier; BARRIERS],
-    /// No warp has had its first turn, and a thread has come to a barrier, since the block started.
+    /// Since the block started: no warp has had its first turn; one has done more than run to its end; a thread has come
+    /// to a barrier.
     fresh: bool,
+    stirred: bool,
     met: bool,
     /// The order of the warps in a round.
     order: Vec<usize>,
@@ -78,8 +79,8 @@ impl<'a> Block<'a> {
             index: 0,
             order: (0..warps).collect(),
             fresh: false,
+            stirred: true,
             met: false,
-            place: [0; 3],
             registers: vec![Slot([0; LANES]); warps * (program.bytes / size_of::<Slot>())],
             shared: vec![Slot([0; LANES]); job.shared.div_ceil(4 * LANES)],
             local: vec![0; (warps * LANES * job.decoded.local_bytes).div_ceil(8)],
@@ -107,10 +108,13 @@ impl<'a> Block<'a> {
             }
         }
         // Divisions are slow, and most grids are a line.
-        self.place = match gx > index {
+        let [x, y, z] = match gx > index {
             true => [index as u32, 0, 0],
             false => [index % gx, index / gx % gy, index / (gx * gy)].map(|i| i as u32),
         };
+        let (files, warps) = (self.registers.as_mut_ptr().cast::<u8>(), self.warps.len());
+        // SAFETY: the register files of all warps, as `new` has made them.
+        unsafe { fill::of_block(self.job.program, files, warps, &[x, y, z, (index % MULTIPROCESSORS as u64) as u32]) };
         self.budget = self.job.budget;
         self.fresh = true;
         if std::mem::take(&mut self.met) {
@@ -121,17 +125,20 @@ impl<'a> Block<'a> {
         }
         // Shared memory starts as NaN everywhere: a kernel that reads what nobody wrote gets the same wrong answer always.
         self.shared.fill(Slot([u32::MAX; LANES]));
-        let threads = self.job.threads;
-        for (warp, lanes) in self.warps.iter_mut().enumerate() {
-            lanes.live = u32::MAX >> (LANES - (threads - warp * LANES).min(LANES));
+        if std::mem::take(&mut self.stirred) {
+            let threads = self.job.threads;
+            for (warp, lanes) in self.warps.iter_mut().enumerate() {
+                lanes.live = u32::MAX >> (LANES - (threads - warp * LANES).min(LANES));
+            }
         }
         self.observe(|tools| tools.block_starts(index));
     }
 
-    /// Runs until the block ends or some warp has used up its turn of so many branches.
-    pub fn turn(&mut self, branches: u64) -> Result<Turn, Box<Stop>> {
+    /// Runs until the block ends or some warp has used up its turn of so many branches. `w` is [`nobody`].
+    pub fn turn(&mut self, w: &mut Warp, branches: u64) -> Result<Turn, Box<Stop>> {
+        (w.block, w.shared, w.copies) = (self.index, self.shared.as_mut_ptr().cast(), &mut self.copies);
         for _ in 0..ROUNDS {
-            match self.round(branches)? {
+            match self.round(w, branches)? {
                 (Turn::Goes, 0) => {}
                 (turn, _) => return Ok(turn),
             }
@@ -140,19 +147,18 @@ impl<'a> Block<'a> {
     }
 
     /// Runs every warp until it waits, ends, gives way or has used up its turn; how many have used it up.
-    fn round(&mut self, branches: u64) -> Result<(Turn, usize), Box<Stop>> {
+    fn round(&mut self, w: &mut Warp, branches: u64) -> Result<(Turn, usize), Box<Stop>> {
         let (mut spent, mut waiting) = (0, 0);
         let first = std::mem::take(&mut self.fresh);
-        let mut w = self.nobody();
         let mut k = 0;
         while k < self.order.len() {
-            let event = if first { self.dash(&mut w, &mut k, branches) } else { None };
+            let event = if first { self.dash(w, &mut k, branches) } else { None };
             if first && event.is_none() {
                 break;
             }
             let warp = self.order[k];
             k += 1;
-            let outcome = self.warp(&mut w, warp, event, branches);
+            let outcome = self.warp(w, warp, event, branches);
             let (used, given) = (branches.saturating_sub(w.turn + w.given), w.given);
             let fault = if let Outcome::Trap(_) = outcome { w.stop.take() } else { None };
             match outcome {
@@ -180,7 +186,7 @@ impl<'a> Block<'a> {
             }
         }
         let opened = if self.met { self.open() } else { 0 };
-        if self.warps.iter().all(|lanes| lanes.live == 0) {
+        if !self.stirred || self.warps.iter().all(|lanes| lanes.live == 0) {
             self.observe(|tools| tools.block_ends(self.index));
             return Ok((Turn::Ended, spent));
         }
@@ -188,39 +194,6 @@ impl<'a> Block<'a> {
             return Err(self.stuck());
         }
         Ok((Turn::Goes, spent))
-    }
-
-    /// A warp of the block, but for what [`Block::warp`] gives it.
-    fn nobody(&mut self) -> Warp {
-        Warp {
-            mask: 0,
-            live: 0,
-            taken: 0,
-            saved: 0,
-            at: std::ptr::null(),
-            blocks: self.job.blocks.as_ptr(),
-            block_count: self.job.blocks.len(),
-            shared: self.shared.as_mut_ptr() as *mut u8,
-            shared_bytes: self.job.shared as u64,
-            local: std::ptr::null_mut(),
-            local_bytes: self.job.decoded.local_bytes as u64,
-            constants: self.job.constants.base,
-            constant_bytes: self.job.constants.bytes,
-            params: self.job.params.as_ptr(),
-            param_bytes: self.job.params.len() as u64,
-            copies: std::ptr::null_mut(),
-            deferred: self.job.deferred,
-            turn: 0,
-            given: 0,
-            lists: self.job.program.lists.as_ptr(),
-            block: self.index,
-            index: 0,
-            tools: self.job.tools,
-            clock: 0,
-            meets: 0,
-            printed: Vec::new(),
-            stop: None,
-        }
     }
 
     /// The offsets of a warp's registers and of its local memory.
@@ -238,32 +211,34 @@ impl<'a> Block<'a> {
     #[inline(never)]
     fn dash(&mut self, w: &mut Warp, k: &mut usize, branches: u64) -> Option<u32> {
         let program = self.job.program;
-        let [x, y, z] = self.place;
-        let place = [x, y, z, (self.index % MULTIPROCESSORS as u64) as u32];
         let [files, locals] = self.buffers(0);
         let local_bytes = LANES * self.job.decoded.local_bytes;
-        w.copies = &mut self.copies;
-        (w.given, w.clock) = (0, 0);
-        for &index in &self.order[*k..] {
-            let lanes = &mut self.warps[index];
-            (w.live, w.mask, w.index, w.turn) = (lanes.live, lanes.live, index as u32, branches);
+        let order = &self.order[*k..];
+        let (mut ended, mut event) = (order.len(), None);
+        for (k, &index) in order.iter().enumerate() {
+            let live = self.warps[index].live;
+            (w.live, w.mask, w.index) = (live, live, index as u32);
+            // Only a warp that gives way, or looks at the clock, changes the last two.
+            (w.turn, w.given, w.clock) = (branches, 0, 0);
             // SAFETY: the register file and local memory of this warp, and nobody else's, as in `buffers`.
             let next = unsafe {
-                let file = files.add(index * program.bytes);
                 w.local = locals.add(index * local_bytes);
-                fill::of_block(program, file, &place);
-                together(program, w, file)
+                together(program, w, files.add(index * program.bytes))
             };
-            lanes.live = w.live;
             if next != EXIT || !w.printed.is_empty() {
-                lanes.clock = w.clock;
-                return Some(next);
+                (ended, event) = (k, Some(next));
+                let lanes = &mut self.warps[index];
+                (lanes.live, lanes.clock) = (w.live, w.clock);
+                break;
             }
-            // Only a warp that gives way, or looks at it, has changed these.
-            (w.given, w.clock) = (0, 0);
-            *k += 1;
         }
-        None
+        *k += ended;
+        // Of a block all of whose warps just run to their ends, nobody asks which of them have.
+        self.stirred |= event.is_some();
+        if self.stirred {
+            order[..ended].iter().for_each(|&warp| self.warps[warp].live = 0);
+        }
+        event
     }
 
     /// One turn of a warp; what is left of its first one, after that event.
@@ -271,7 +246,6 @@ impl<'a> Block<'a> {
         let program = self.job.program;
         let [file, local] = self.buffers(index);
         let lanes = &mut self.warps[index];
-        w.copies = &mut self.copies;
         let (barriers, met) = (&mut self.barriers, &mut self.met);
         let mut arrive = |w: &mut Warp, _: &Op, list: &List| {
             *met = true;
@@ -473,6 +447,39 @@ impl<'a> Block<'a> {
                 Home::Cell => file[at..at + 8].copy_from_slice(&value(0).to_ne_bytes()),
             }
         }
+    }
+}
+
+/// What runs a launch's warps, but for what a block and each of its warps give it.
+pub fn nobody(job: &Job) -> Warp {
+    Warp {
+        mask: 0,
+        live: 0,
+        taken: 0,
+        saved: 0,
+        at: std::ptr::null(),
+        blocks: job.blocks.as_ptr(),
+        block_count: job.blocks.len(),
+        shared: std::ptr::null_mut(),
+        shared_bytes: job.shared as u64,
+        local: std::ptr::null_mut(),
+        local_bytes: job.decoded.local_bytes as u64,
+        constants: job.constants.base,
+        constant_bytes: job.constants.bytes,
+        params: job.params.as_ptr(),
+        param_bytes: job.params.len() as u64,
+        copies: std::ptr::null_mut(),
+        deferred: job.deferred,
+        turn: 0,
+        given: 0,
+        lists: job.program.lists.as_ptr(),
+        block: 0,
+        index: 0,
+        tools: job.tools,
+        clock: 0,
+        meets: 0,
+        printed: Vec::new(),
+        stop: None,
     }
 }
 

@@ -82,6 +82,7 @@ unsafe fn compare<const CMP: u8, const SIGNED: bool>(w: &mut Warp, op: &Op, r: *
 ///
 /// # Safety
 /// Of a handler.
+#[inline(never)]
 unsafe fn compare_lanes<const CMP: u8, const SIGNED: bool>(w: &mut Warp, op: *const Op, r: *mut u8) -> u32 {
     // SAFETY: as in `compare`.
     unsafe {
@@ -105,6 +106,7 @@ unsafe fn jump<const CMP: u8, const SIGNED: bool>(_: &mut Warp, op: &Op, r: *mut
 ///
 /// # Safety
 /// Of a handler.
+#[inline(never)]
 unsafe fn jump_lanes<const CMP: u8, const SIGNED: bool>(w: &mut Warp, op: *const Op, r: *mut u8) -> u32 {
     // SAFETY: as in `jump`.
     unsafe {
@@ -135,6 +137,7 @@ unsafe fn exit<const CMP: u8, const SIGNED: bool>(w: &mut Warp, op: &Op, r: *mut
 ///
 /// # Safety
 /// Of a handler.
+#[inline(never)]
 unsafe fn exit_lanes<const CMP: u8, const SIGNED: bool>(w: &mut Warp, op: *const Op, r: *mut u8) -> u32 {
     // SAFETY: as in `exit`.
     unsafe {

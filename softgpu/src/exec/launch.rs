@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::block::{Block, Turn};
+use super::block::{Block, Turn, nobody};
 use crate::Module;
 use crate::decode::Decoded;
 use crate::memory::{self, Memory};
@@ -288,44 +288,46 @@ fn work(job: &Job, next: &Next, count: u64, chunk: u64, strays: &Strays, order: 
         from = (from + 1).min(until);
         (index < until && index < strays.at.load(Ordering::Relaxed)).then_some(index)
     };
+    let turn_of = |blocks: usize| (if job.tools.is_null() { TURN } else { WATCHED_TURN } / blocks as u64).max(64);
     // Boxed: a block moves from list to list once per launch of a few hundred instructions.
-    let (mut resident, mut spare) = (Vec::<Box<Block>>::new(), vec![Box::new(Block::new(job))]);
-    let (mut turns, mut more) = (0, true);
+    let (mut resident, mut spare) = (Vec::<Box<Block>>::new(), Vec::new());
+    let mut w = nobody(job);
     loop {
-        let wanted = match resident.len() {
-            0 => 1,
-            n if more && turns % PATIENCE == 0 => (2 * n).min(RESIDENT),
-            n => n,
-        };
-        while more && resident.len() < wanted {
-            let Some(position) = take() else {
-                more = false;
-                break;
-            };
+        let mut turns = 1;
+        // Most blocks end in their first turn, one after the other.
+        while resident.is_empty() {
+            let Some(position) = take() else { return };
             let mut block = spare.pop().unwrap_or_else(|| Box::new(Block::new(job)));
             block.start(position, order(position));
-            resident.push(block);
-        }
-        if resident.is_empty() {
-            return;
-        }
-        let turn = (if job.tools.is_null() { TURN } else { WATCHED_TURN } / resident.len() as u64).max(64);
-        turns += 1;
-        let mut k = 0;
-        while k < resident.len() {
-            match resident[k].turn(turn) {
-                Ok(Turn::Goes) => k += 1,
-                Ok(Turn::Ended) => spare.push(resident.swap_remove(k)),
-                Err(stop) => {
-                    let position = resident.swap_remove(k).position;
-                    strays.add(position, *stop);
-                    resident.retain(|block| block.position < position);
-                    k = 0;
-                }
+            match block.turn(&mut w, turn_of(1)) {
+                Ok(Turn::Goes) => resident.push(block),
+                Ok(Turn::Ended) => spare.push(block),
+                Err(stop) => strays.add(position, *stop),
             }
         }
-        if resident.is_empty() {
-            turns = 0;
+        while !resident.is_empty() {
+            if turns % PATIENCE == 0 {
+                for position in std::iter::from_fn(&mut take).take(resident.len().min(RESIDENT - resident.len())) {
+                    let mut block = spare.pop().unwrap_or_else(|| Box::new(Block::new(job)));
+                    block.start(position, order(position));
+                    resident.push(block);
+                }
+            }
+            let turn = turn_of(resident.len());
+            turns += 1;
+            let mut k = 0;
+            while k < resident.len() {
+                match resident[k].turn(&mut w, turn) {
+                    Ok(Turn::Goes) => k += 1,
+                    Ok(Turn::Ended) => spare.push(resident.swap_remove(k)),
+                    Err(stop) => {
+                        let position = resident.swap_remove(k).position;
+                        strays.add(position, *stop);
+                        resident.retain(|block| block.position < position);
+                        k = 0;
+                    }
+                }
+            }
         }
     }
 }

@@ -117,9 +117,10 @@ pub fn run(program: &Program, lanes: &mut Lanes, w: &mut Warp, file: *mut u8, ar
 /// `file` must be a register file of `program`.
 #[inline(always)]
 pub unsafe fn together(program: &Program, w: &mut Warp, file: *mut u8) -> u32 {
+    let ops = program.ops.as_slice();
     let mut pc = program.entry;
     loop {
-        let op: *const Op = &program.ops[pc as usize];
+        let op: *const Op = &ops[pc as usize];
         // SAFETY: as in `run`.
         pc = unsafe { ((*op).run)(w, op, file) };
         if pc >= EVENT {
