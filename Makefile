@@ -22,7 +22,7 @@ SECONDS ?= 600
 fuzz:
 	OMEGA_FUZZ_SECONDS=$(SECONDS) cargo test --release -p softgpu --test fuzz -- --nocapture
 
-# Breaks the kernels as docs/mutations.md lists, one thing at a time; a test must fail each time. `make mutants ONLY=blas`.
+# Breaks what docs/mutations.md lists, one thing at a time; a test must fail each time. `make mutants ONLY=blas`.
 mutants: toolchain
 	@sh tests/mutants/run.sh $(ONLY)
 
