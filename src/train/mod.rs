@@ -5,6 +5,7 @@
 
 mod dry_run;
 mod interrupt;
+mod lock;
 mod log;
 mod overflow;
 mod profile;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::dry_run::mebibytes;
+use super::lock::FolderLock;
 use super::log::{Log, TrainRecord, ValidRecord};
 use super::overflow::underflow;
 use super::setup::pack;
@@ -48,6 +49,7 @@ pub struct Run {
     pub state: RunState,
     config: TrainConfig,
     folder: PathBuf,
+    _lock: FolderLock,
     model: Model,
     updater: Updater,
     pairs: Pairs,
@@ -87,7 +89,7 @@ impl Run {
     pub fn new(
         state: RunState,
         config: TrainConfig,
-        folder: PathBuf,
+        (folder, lock): (PathBuf, FolderLock),
         model: Model,
         updater: Updater,
         (pairs, batches): (Pairs, Batches),
@@ -102,6 +104,7 @@ impl Run {
             state,
             config,
             folder,
+            _lock: lock,
             model,
             updater,
             pairs,

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::lock::FolderLock;
 use super::log::Log;
 use super::run::Run;
 use super::start::Start;
@@ -122,6 +123,8 @@ pub fn open(args: &TrainArgs) -> Result<Run> {
     let folder = args.save_dir.clone().ok_or_else(|| {
         Error::usage("no run folder was given").hint("say where checkpoints go: `--save-dir runs/NAME`")
     })?;
+    // Before anything is read there that another trainer may be about to replace; a new folder is made further down.
+    let lock = folder.exists().then(|| FolderLock::take(&folder)).transpose()?;
     let config = resolve(args.data.as_ref(), args.config.as_deref(), &args.flags, Some(&folder))?;
     let prepared = Prepared::open(config)?;
     let validation = validation(&prepared)?;
@@ -133,6 +136,7 @@ pub fn open(args: &TrainArgs) -> Result<Run> {
     let (model, updater, state, omegas) = start.begin(&prepared, &dev)?;
     drop(start); // with the bytes of its checkpoint
     create_folder(&folder)?;
+    let lock = lock.map_or_else(|| FolderLock::take(&folder), Ok)?;
     copy_data_files(&prepared.data, &folder)?;
     if let Some(omegas) = omegas {
         omegas.save(&folder.join("profile.ratio.init"))?;
@@ -141,7 +145,7 @@ pub fn open(args: &TrainArgs) -> Result<Run> {
     let log = Log::open(&folder, &state, prepared.config.max_update, prepared.config.tensorboard)?;
     let stats = Stats::new(&dev, prepared.config.update_freq)?;
     let Prepared { config, pairs, batches, .. } = prepared;
-    Ok(Run::new(state, config, folder, model, updater, (pairs, batches), validation, coder, stats, log))
+    Ok(Run::new(state, config, (folder, lock), model, updater, (pairs, batches), validation, coder, stats, log))
 }
 
 fn validation(prepared: &Prepared) -> Result<Validation> {

@@ -3,7 +3,8 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::{Workplace, succeed, text};
+use crate::bad_input::fail;
+use crate::{Workplace, omega, succeed, text};
 
 #[rustfmt::skip]
 const FLAGS: &[&str] = &[
@@ -66,6 +67,22 @@ fn a_killed_run_goes_on_to_the_same_bytes() {
         assert_eq!(place.read(&format!("whole/{file}")), place.read(&format!("killed/{file}")), "{file}");
     }
     assert_eq!(log(&place, "whole"), log(&place, "killed"));
+}
+
+/// While a run is trained its folder can be read, and no other trainer gets in; a killed one keeps nobody out.
+#[test]
+fn one_trainer_per_folder() {
+    let place = Workplace::prepared();
+    let endless = ["--log-interval", "1", "--save-interval-updates", "1", "--max-update", "1000000"];
+    let mut first = place.train("run", &endless).stderr(Stdio::null()).spawn().unwrap();
+    wait_for(&place, "run", 2, &mut first);
+    fail(&mut place.train("run", &endless), 1, &["run: another `omega train` is at work in this run folder"]);
+    let run = place.path("run").to_string_lossy().into_owned();
+    succeed(&mut omega(&["inspect", &run]));
+    succeed(&mut omega(&["translate", &run, "--device", "soft"]));
+    first.kill().unwrap(); // SIGKILL
+    first.wait().unwrap();
+    succeed(&mut place.train("run", &["--max-update", "1"]));
 }
 
 #[cfg(unix)]
