@@ -109,6 +109,11 @@ impl RunState {
             plan,
         }
     }
+
+    /// The epoch that the last update belongs to: at an epoch's end `epoch` is that of the next batch.
+    pub fn epoch_of_last(&self) -> u64 {
+        if self.batch == 0 && self.update > 0 { self.epoch - 1 } else { self.epoch }
+    }
 }
 
 /// A tensor in host memory, f32, row-major, with its name in a file.

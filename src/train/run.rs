@@ -276,7 +276,7 @@ impl Run {
         let per_token = target_tokens as f64 * LN_2;
         let record = TrainRecord {
             update: self.state.update,
-            epoch: self.epoch_of_last(),
+            epoch: self.state.epoch_of_last(),
             loss: loss / per_token,
             nll: nll / per_token,
             ppl: (nll / per_token).exp2(),
@@ -290,11 +290,6 @@ impl Run {
         self.log.train(&record)?;
         self.meter = Meter::start();
         Ok(())
-    }
-
-    /// The epoch that the last update belongs to.
-    fn epoch_of_last(&self) -> u64 {
-        if self.state.batch == 0 { self.state.epoch - 1 } else { self.state.epoch }
     }
 
     /// Validates, shows sample translations, and saves `checkpoint_last`, and what is kept of the best ones.
@@ -311,7 +306,7 @@ impl Run {
         let best = self.judge(score);
         let record = ValidRecord {
             update: self.state.update,
-            epoch: self.epoch_of_last(),
+            epoch: self.state.epoch_of_last(),
             valid_loss: losses.loss,
             valid_nll: losses.nll,
             valid_ppl: losses.nll.exp2(),
@@ -384,7 +379,7 @@ impl Run {
         if keep > 0 {
             self.look()?;
             let (update, every) = (self.state.update, self.config.save_interval_updates);
-            self.write_model(&names::of_interval(self.epoch_of_last(), update))?;
+            self.write_model(&names::of_interval(self.state.epoch_of_last(), update))?;
             let oldest = update.saturating_sub((keep - 1).saturating_mul(every));
             names::remove(&self.folder, |kind| matches!(kind, Kind::Interval { update, .. } if update < oldest))?;
         }

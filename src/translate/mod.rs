@@ -200,7 +200,7 @@ pub fn translate(args: &TranslateArgs) -> Result<()> {
     }
 }
 
-/// The lines of stdout for the lines of stdin from number `first` on.
+/// The lines of stdout for the lines of stdin from number `first` on: `--nbest` for each, whatever was found.
 fn printed(args: &TranslateArgs, first: usize, all: &[Vec<Translation>]) -> String {
     let mut text = String::new();
     for (number, translations) in all.iter().enumerate() {
@@ -210,9 +210,9 @@ fn printed(args: &TranslateArgs, first: usize, all: &[Vec<Translation>]) -> Stri
             let _ = match (args.scores, found) {
                 (false, _) => writeln!(text, "{shown}"),
                 (true, Some(found)) => writeln!(text, "{} ||| {shown} ||| {:.6}", first + number, found.score),
-                // An empty line has an empty translation, for certain; of others there may be fewer than asked for.
-                (true, None) if translations.is_empty() && rank == 0 => writeln!(text, "{} |||  ||| 0", first + number),
-                (true, None) => Ok(()),
+                // Nothing to translate is certain; of other lines there may be fewer translations than asked for.
+                (true, None) if translations.is_empty() => writeln!(text, "{} |||  ||| {:.6}", first + number, 0.0),
+                (true, None) => writeln!(text, "{} |||  ||| -inf", first + number),
             };
         }
     }

@@ -137,7 +137,9 @@ fn inspection(place: &Workplace, updates: u64) {
     assert_eq!(json["omega"][0]["means"].as_array().map(Vec::len), Some(2));
     assert!(json["checkpoints"].as_array().is_some_and(|all| all.len() == 10), "{json}");
     let file = place.path("run/checkpoint3.safetensors").to_string_lossy().into_owned();
-    assert!(text(&succeed(&mut omega(&["inspect", &file])).stdout).contains("checkpoint3.safetensors"));
+    let said = text(&succeed(&mut omega(&["inspect", &file])).stdout);
+    let row = said.lines().find(|line| line.starts_with("checkpoint3.safetensors")).unwrap();
+    assert!(said.contains("updates, epoch 3,") && row.split_whitespace().nth(1) == Some("3"), "{said}");
     fail(&mut omega(&["inspect", &place.path("data").to_string_lossy()]), 1, &["no checkpoint_best"]);
     fail(&mut omega(&["inspect", "none"]), 1, &["none"]);
 }

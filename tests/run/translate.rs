@@ -103,11 +103,13 @@ fn scores_alternatives_and_a_prompt() {
     let (plain, _) = translate(&["--nbest", "2"], input);
     let (scored, _) = translate(&["--nbest", "2", "--scores"], input);
     let rows: Vec<Vec<&str>> = scored.lines().map(|line| line.split(" ||| ").collect()).collect();
-    assert_eq!(rows.iter().map(|row| row[0]).collect::<Vec<_>>(), ["0", "0", "1", "2", "2"], "{scored}");
+    assert_eq!(rows.iter().map(|row| row[0]).collect::<Vec<_>>(), ["0", "0", "1", "1", "2", "2"], "{scored}");
+    assert_eq!(scored.lines().count(), plain.lines().count());
     let texts: Vec<&str> = rows.iter().map(|row| row[1]).filter(|text| !text.is_empty()).collect();
     assert_eq!(texts, plain.lines().filter(|line| !line.is_empty()).collect::<Vec<_>>());
     let score = |row: usize| rows[row][2].parse::<f64>().unwrap();
-    assert!(score(0) >= score(1) && score(1) < 0.0 && score(2) == 0.0 && score(3) >= score(4), "{scored}");
+    assert!(score(0) >= score(1) && score(1) < 0.0 && score(4) >= score(5), "{scored}");
+    assert!(rows[2..4].iter().all(|row| row[1].is_empty() && row[2] == "0.000000"), "{scored}");
     // A prompt says the same, also without a terminal; an empty line is nothing to translate.
     let (said, _) = translate(&["--interactive", "--nbest", "2"], input);
     let words: Vec<&str> = said.lines().map(|line| line[14..].trim()).collect();
