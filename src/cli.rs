@@ -215,6 +215,9 @@ pub struct TranslateArgs {
     /// Source tokens in a batch, padding counted
     #[arg(long, value_name = "N", default_value_t = 4096)]
     pub max_tokens: usize,
+    /// Lines that are read at most before they are sorted by length and translated; a pipe's are not waited for
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub buffer_size: usize,
     /// auto, cuda, cuda:N, soft, or soft:checked (softgpu's checkers watch every kernel)
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,

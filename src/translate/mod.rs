@@ -1,11 +1,12 @@
 //! `omega translate`: lines on stdin → batches → beam search → lines on stdout, in the order they came.
 
 pub mod attention;
+mod input;
 mod interactive;
 pub mod search;
 
 use std::fmt::Write as _;
-use std::io::{BufRead, IsTerminal};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -16,15 +17,12 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::files::{Pending, print, write_whole};
 use crate::model::Model;
-use crate::terminal::{self, Progress, detail};
+use crate::terminal::{self, Progress, detail, say};
 use crate::text::batch::Limits;
-use crate::text::lines::{Unreadable, next_line};
 use crate::text::{Batches, Coder, Dictionary};
 
+use input::Input;
 use search::{Hypothesis, Search, search};
-
-/// Lines that are read, sorted by length and translated together; at a terminal, one.
-const BUFFER: usize = 1000;
 
 /// A trained model with its text coder.
 pub struct Translator {
@@ -137,8 +135,8 @@ pub fn translate_ids(
 }
 
 fn settings(args: &TranslateArgs) -> Result<Search> {
-    if args.beam == 0 || args.max_tokens == 0 {
-        return Err(Error::usage("--beam and --max-tokens: at least 1 is needed"));
+    if args.beam == 0 || args.max_tokens == 0 || args.buffer_size == 0 {
+        return Err(Error::usage("--beam, --max-tokens and --buffer-size: at least 1 is needed"));
     }
     if args.nbest == 0 || args.nbest > args.beam {
         let (nbest, beam) = (args.nbest, args.beam);
@@ -173,14 +171,17 @@ pub fn translate(args: &TranslateArgs) -> Result<()> {
     if args.interactive {
         return interactive::converse(&translator, args);
     }
-    let stdin = std::io::stdin();
-    // To whom types, each line is answered at once.
-    let typed = stdin.is_terminal();
-    let buffer = if typed { 1 } else { BUFFER };
-    let mut progress = (!typed).then(|| Progress::new("translate", stdin_bytes()));
-    let (mut input, mut done, mut bytes) = (stdin.lock(), 0, 0);
+    let typed = std::io::stdin().is_terminal();
+    if typed {
+        say("each line is translated as it is typed; Ctrl-D ends; -i shows alternatives and scores");
+    }
+    let file = input::file();
+    let length = file.as_ref().and_then(|file| file.metadata().ok()).map(|metadata| metadata.len());
+    let mut progress = (!typed).then(|| Progress::new("translate", length));
+    let input = Input::open(args.buffer_size, file.is_some());
+    let (mut done, mut bytes) = (0, 0);
     loop {
-        let lines = some_lines(&mut input, buffer, done)?;
+        let lines = input.next_lines()?;
         if lines.is_empty() {
             return Ok(());
         }
@@ -231,26 +232,4 @@ fn draw(translator: &Translator, args: &TranslateArgs, number: usize, line: &str
         path.with_file_name(format!("{stem}-{}{ending}", number + 1))
     };
     write_whole(&path, svg.as_bytes())
-}
-
-/// Length of stdin, where it is a file.
-fn stdin_bytes() -> Option<u64> {
-    let metadata = std::fs::metadata("/dev/stdin").ok()?;
-    metadata.is_file().then_some(metadata.len())
-}
-
-/// Up to `most` lines; `done` came before.
-fn some_lines(input: &mut impl BufRead, most: usize, done: usize) -> Result<Vec<String>> {
-    let mut lines = Vec::new();
-    while lines.len() < most {
-        match next_line(input, done + lines.len()) {
-            Ok(Some(line)) => lines.push(line),
-            Ok(None) => break,
-            Err(Unreadable::Io(error)) => return Err(Error::io(Path::new("stdin"), "read", error)),
-            Err(Unreadable::Utf8) => {
-                return Err(Error::data(format!("stdin line {}: not UTF-8", done + lines.len() + 1)));
-            }
-        }
-    }
-    Ok(lines)
 }

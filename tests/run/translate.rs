@@ -1,8 +1,11 @@
 //! Translation and scoring of what was trained.
 
-use std::fs;
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
 
 use crate::{Workplace, omega, succeed, text};
 
@@ -118,6 +121,32 @@ fn scores_alternatives_and_a_prompt() {
     let (_, quiet) = translate(&["--quiet"], input);
     let (_, verbose) = translate(&["-v"], input);
     assert!(quiet.is_empty() && verbose.contains("checkpoint_best.safetensors: admin"), "{quiet:?} {verbose}");
+}
+
+/// Who waits for an answer before writing on gets it; a file gives the same, whatever is translated together.
+#[test]
+fn a_pipe_is_answered_while_it_is_open() {
+    let place = Workplace::prepared();
+    let run = trained(&place);
+    let translate = ["translate", &run, "--device", "soft", "--max-len-b", "12"];
+    let mut child = omega(&translate).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut stdin, stdout) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+    let (sender, answers) = channel();
+    thread::spawn(move || stdout.lines().try_for_each(|line| sender.send(line.unwrap())));
+    let mut answered = String::new();
+    for line in ["ein Hund läuft .", "", "die große Straße ."] {
+        writeln!(stdin, "{line}").unwrap();
+        let answer = answers.recv_timeout(Duration::from_secs(120));
+        answered += &(answer.expect("no answer while the pipe is open") + "\n");
+    }
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+    fs::write(place.path("lines"), "ein Hund läuft .\n\ndie große Straße .\n").unwrap();
+    for size in ["1", "2", "1000"] {
+        let file = File::open(place.path("lines")).unwrap();
+        let output = succeed(omega(&translate).args(["--buffer-size", size]).stdin(file));
+        assert_eq!(text(&output.stdout), answered, "--buffer-size {size}");
+    }
 }
 
 #[test]
