@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub mod analyze;
 pub mod checkpoints;
@@ -218,9 +218,20 @@ pub struct TranslateArgs {
     /// Lines that are read at most before they are sorted by length and translated; a pipe's are not waited for
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub buffer_size: usize,
+    /// A line with more tokens than the model takes: error, before any is translated; skip, which leaves it empty; or crop
+    #[arg(long, value_name = "error|skip|crop", default_value = "error", hide_possible_values = true)]
+    pub too_long: TooLong,
     /// auto, cuda, cuda:N, soft, or soft:checked (softgpu's checkers watch every kernel)
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
+}
+
+/// What becomes of a line that is longer than the model's positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TooLong {
+    Error,
+    Skip,
+    Crop,
 }
 
 /// Checks every kernel of the ops against the f64 reference, then says what it costs: time on the device, and, counted by

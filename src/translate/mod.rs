@@ -6,20 +6,22 @@ mod interactive;
 pub mod search;
 
 use std::fmt::Write as _;
-use std::io::IsTerminal;
+use std::fs::File;
+use std::io::{BufReader, IsTerminal, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::checkpoint::Checkpoint;
-use crate::cli::TranslateArgs;
+use crate::cli::{TooLong, TranslateArgs};
 use crate::config::dtype;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::files::{Pending, print, write_whole};
 use crate::model::Model;
-use crate::terminal::{self, Progress, detail, say};
+use crate::terminal::{self, Progress, detail, say, warn};
 use crate::text::batch::Limits;
-use crate::text::{Batches, Coder, Dictionary};
+use crate::text::lines::lines_of;
+use crate::text::{Batches, Coder, Dictionary, EOS};
 
 use input::Input;
 use search::{Hypothesis, Search, search};
@@ -31,6 +33,7 @@ pub struct Translator {
     coder: Coder,
     settings: Search,
     max_tokens: usize,
+    too_long: TooLong,
 }
 
 /// A translation of a line.
@@ -71,22 +74,13 @@ impl Translator {
         checkpoint.restore(&model, None)?;
         detail(format!("{}: {}", path.display(), model.config.describe()));
         detail(format!("on {}, ready in {:.1} s", dev.name(), began.elapsed().as_secs_f64()));
-        Ok(Translator { dev, model, coder, settings, max_tokens: args.max_tokens })
+        Ok(Translator { dev, model, coder, settings, max_tokens: args.max_tokens, too_long: args.too_long })
     }
 
     /// Up to `beam` translations of each line, the best first. Errors name the line, counted from `first`.
     pub fn translate(&self, lines: &[String], first: usize) -> Result<Vec<Vec<Translation>>> {
-        let mut sources = Vec::with_capacity(lines.len());
-        let most = self.model.config.max_positions;
-        for (number, line) in lines.iter().enumerate() {
-            let ids = self.coder.encode(line)?;
-            if ids.len() > most {
-                let message =
-                    format!("stdin line {} has {} tokens, the model takes {}", first + number, ids.len() - 1, most - 1);
-                return Err(Error::data(message).hint("split the line into sentences"));
-            }
-            sources.push(ids);
-        }
+        let sources = lines.iter().enumerate().map(|(number, line)| self.encode(line, first + number));
+        let sources: Vec<Vec<u32>> = sources.collect::<Result<_>>()?;
         let mut texts = vec![Vec::new(); lines.len()];
         for (number, hypotheses) in translate_ids(&self.dev, &self.model, &sources, &self.settings, self.max_tokens)? {
             let translation = |h: Hypothesis| {
@@ -97,9 +91,52 @@ impl Translator {
         Ok(texts)
     }
 
+    /// The ids of `line`, cropped to what the model takes, and how many there were.
+    fn cropped(&self, line: &str) -> Result<(Vec<u32>, usize)> {
+        let (mut ids, most) = (self.coder.encode(line)?, self.model.config.max_positions);
+        let all = ids.len();
+        if all > most {
+            ids.truncate(most - 1);
+            ids.push(EOS);
+        }
+        Ok((ids, all))
+    }
+
+    /// The ids of stdin line `number`; of one that is too long what `--too-long` says.
+    fn encode(&self, line: &str, number: usize) -> Result<Vec<u32>> {
+        let (ids, all) = self.cropped(line)?;
+        if all == ids.len() {
+            return Ok(ids);
+        }
+        let what = format!("stdin line {number} has {} tokens, the model takes {}", all - 1, ids.len() - 1);
+        match self.too_long {
+            TooLong::Error => Err(Error::data(what).hint(
+                "split it into sentences, or leave it out with `--too-long skip`, or its end with `--too-long crop`",
+            )),
+            TooLong::Skip => {
+                warn(format!("{what}: skipped"));
+                Ok(vec![EOS])
+            }
+            TooLong::Crop => {
+                warn(format!("{what}: cropped"));
+                Ok(ids)
+            }
+        }
+    }
+
+    /// An error for the first line of `file` that cannot be translated: hours of work must not end at the last one.
+    fn check(&self, file: &mut File) -> Result<()> {
+        let failed = |error| Error::io(Path::new("stdin"), "read", error);
+        let start = file.stream_position().map_err(failed)?;
+        for (number, line) in lines_of(BufReader::new(&*file), "stdin").enumerate() {
+            self.encode(&line?, number + 1)?;
+        }
+        file.seek(SeekFrom::Start(start)).map(drop).map_err(failed)
+    }
+
     /// The picture of where decoder layer `layer` (from 1; the last without it) looked in `line` for `translation`.
     pub fn attention(&self, line: &str, translation: &Translation, layer: Option<usize>) -> Result<String> {
-        let (source, layers) = (self.coder.encode(line)?, self.model.config.decoder_layers);
+        let ((source, _), layers) = (self.cropped(line)?, self.model.config.decoder_layers);
         let layer = layer.unwrap_or(layers);
         if layer == 0 || layer > layers {
             return Err(Error::usage(format!("--attention-layer {layer}: the decoder has layers 1 to {layers}")));
@@ -175,7 +212,10 @@ pub fn translate(args: &TranslateArgs) -> Result<()> {
     if typed {
         say("each line is translated as it is typed; Ctrl-D ends; -i shows alternatives and scores");
     }
-    let file = input::file();
+    let mut file = input::file();
+    if let (Some(file), TooLong::Error) = (&mut file, args.too_long) {
+        translator.check(file)?;
+    }
     let length = file.as_ref().and_then(|file| file.metadata().ok()).map(|metadata| metadata.len());
     let mut progress = (!typed).then(|| Progress::new("translate", length));
     let input = Input::open(args.buffer_size, file.is_some());

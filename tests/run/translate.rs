@@ -150,6 +150,40 @@ fn a_pipe_is_answered_while_it_is_open() {
 }
 
 #[test]
+fn a_line_that_is_too_long_loses_no_other() {
+    let place = Workplace::prepared();
+    fs::remove_file(place.path("data/tokenizer.json")).unwrap(); // so that a word is a token
+    let run = trained(&place);
+    let input = |tokens: usize| format!("▁Hund .\n{}\n▁laut .\n", ["▁ein"].repeat(tokens).join(" "));
+    let translate = |flags: &[&str], input: &str, piped: bool| {
+        let mut command = omega(
+            &[&["translate", &run, "--device", "soft", "--max-len-b", "3", "--buffer-size", "1"], flags].concat(),
+        );
+        let output = if piped {
+            feed(&mut command, input.as_bytes())
+        } else {
+            fs::write(place.path("lines"), input).unwrap();
+            command.stdin(File::open(place.path("lines")).unwrap()).output().unwrap()
+        };
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (_, longest, said) = translate(&[], &input(1023), false);
+    assert!(longest.lines().count() == 3 && !said.contains("tokens"), "{said}");
+    let lines: Vec<&str> = longest.lines().collect();
+    for (piped, before) in [(false, String::new()), (true, format!("{}\n", lines[0]))] {
+        let (code, out, said) = translate(&[], &input(1100), piped);
+        assert_eq!((code, out), (Some(1), before), "a file is looked through before anything is translated");
+        assert!(said.contains("error: stdin line 2 has 1100 tokens, the model takes 1023"), "{said}");
+        assert!(said.contains("hint: ") && said.contains("--too-long skip"), "{said}");
+    }
+    let (code, out, said) = translate(&["--too-long", "skip"], &input(1100), true);
+    assert!(code == Some(0) && out == format!("{}\n\n{}\n", lines[0], lines[2]), "{out}");
+    assert!(said.contains("warning: stdin line 2 has 1100 tokens, the model takes 1023: skipped"), "{said}");
+    let (code, out, said) = translate(&["--too-long", "crop"], &input(1100), true);
+    assert!(code == Some(0) && out == longest && said.contains("1023: cropped"), "{out}{said}");
+}
+
+#[test]
 fn attention_is_drawn_line_by_line() {
     let place = Workplace::prepared();
     let run = trained(&place);
