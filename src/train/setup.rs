@@ -88,9 +88,10 @@ impl Prepared {
     }
 
     /// A run of this that has not begun.
-    pub fn state(&self) -> RunState {
+    pub fn state(&self) -> Result<RunState> {
         let DataFolder { source, target, .. } = &self.data;
-        RunState::new(self.model.clone(), source, target, self.config.seed, self.plan())
+        let state = RunState::new(self.model.clone(), source, target, self.config.seed, self.plan());
+        Ok(RunState { text: Some(self.data.fingerprint()?), ..state })
     }
 
     /// What a position within an epoch counts in.

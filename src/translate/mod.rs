@@ -46,18 +46,23 @@ pub struct Translation {
     pub tokens: Vec<u32>,
 }
 
+/// What to do where dictionary or tokenizer are not those of the model.
+const TRAINED_ON: &str = "give the folder that the model was trained on with --data";
+
 /// Where dictionary and tokenizer are: `data` if given, else beside the checkpoint, where training put copies.
-fn coder(data: Option<&Path>, checkpoint: &Path, target: &str, vocab: usize) -> Result<Coder> {
+fn coder(data: Option<&Path>, path: &Path, checkpoint: &Checkpoint) -> Result<Coder> {
     let folder: PathBuf = match data {
         Some(folder) => folder.to_owned(),
-        None => checkpoint.parent().unwrap_or(Path::new("")).to_owned(),
+        None => path.parent().unwrap_or(Path::new("")).to_owned(),
     };
+    let (target, vocab) = (&checkpoint.state.target, checkpoint.state.model.vocab);
     let path = folder.join(format!("dict.{target}.txt"));
     let dictionary = Dictionary::load(&path).map_err(|error| error.hint("give the data folder with --data"))?;
     if dictionary.len() != vocab {
         let message = format!("{}: {} symbols, the checkpoint has {vocab}", path.display(), dictionary.len());
-        return Err(Error::data(message).hint("give the folder that the model was trained on with --data"));
+        return Err(Error::data(message).hint(TRAINED_ON));
     }
+    checkpoint.expect_text(&folder, &dictionary).map_err(|error| error.hint(TRAINED_ON))?;
     Coder::of_folder(&folder, dictionary)
 }
 
@@ -68,7 +73,7 @@ impl Translator {
         let path = Checkpoint::find(&args.model)?;
         let (checkpoint, began) = (Checkpoint::open(&path)?, Instant::now());
         let config = checkpoint.state.model.clone();
-        let coder = coder(args.data.as_deref(), &path, &checkpoint.state.target, config.vocab)?;
+        let coder = coder(args.data.as_deref(), &path, &checkpoint)?;
         let dev = Device::open(args.device)?;
         let model = Model::of_dtype(&dev, config, dtype(args.fp16, args.bf16)?)?;
         checkpoint.restore(&model, None)?;
