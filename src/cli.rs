@@ -125,7 +125,7 @@ pub struct PrepareArgs {
 pub struct TrainArgs {
     /// data-bin folder, of `omega prepare` or fairseq; of a run that goes on, the one it had
     pub data: Option<PathBuf>,
-    /// Run folder, for all that is written; a run that stopped goes on from here
+    /// Run folder to write; a run in it goes on as it was, but for flags typed
     #[arg(long, value_name = "RUN")]
     pub save_dir: Option<PathBuf>,
     /// Read flags from a TOML file (`max-tokens = 4096`); flags typed here win

@@ -136,8 +136,22 @@ impl Run {
             || self.config.max_epoch.is_some_and(|most| self.state.epoch > most)
     }
 
+    /// Whether nothing is left to do, not even a validation or a checkpoint.
+    pub fn done(&self) -> bool {
+        self.finished() && !self.validation_due() && !self.epoch_save_due()
+    }
+
     fn out_of_patience(&self) -> bool {
         self.config.patience.is_some_and(|most| self.state.stale >= most)
+    }
+
+    /// The flag that ended the run, with its value.
+    pub fn limit(&self) -> String {
+        match &self.config {
+            TrainConfig { patience: Some(most), .. } if self.out_of_patience() => format!("--patience {most}"),
+            TrainConfig { max_update: Some(most), .. } if self.state.update >= *most => format!("--max-update {most}"),
+            config => format!("--max-epoch {}", config.max_epoch.unwrap_or_default()),
+        }
     }
 
     fn every(&self, interval: u64) -> bool {
