@@ -22,6 +22,7 @@ use crate::model::params::Spec;
 use crate::model::{Model, ModelConfig};
 use crate::ops::loss_scale::Scaler;
 use crate::optim::Moments;
+use crate::text::{Dictionary, Fingerprint};
 
 /// Version of the state; a file of another one is refused.
 const FORMAT: u32 = 1;
@@ -35,6 +36,9 @@ pub struct RunState {
     pub model: ModelConfig,
     pub source: String,
     pub target: String,
+    /// Of dictionary and tokenizer; none in files of versions that did not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<Fingerprint>,
     pub seed: u64,
     /// Updates done.
     pub update: u64,
@@ -93,6 +97,7 @@ impl RunState {
             model,
             source: source.to_owned(),
             target: target.to_owned(),
+            text: None,
             seed,
             update: 0,
             epoch: 1,
@@ -108,6 +113,11 @@ impl RunState {
             scaler: None,
             plan,
         }
+    }
+
+    /// The epoch that the last update belongs to: at an epoch's end `epoch` is that of the next batch.
+    pub fn epoch_of_last(&self) -> u64 {
+        if self.batch == 0 && self.update > 0 { self.epoch - 1 } else { self.epoch }
     }
 }
 
@@ -251,5 +261,21 @@ impl Checkpoint {
         }
         Err(Error::data(format!("{} is of another shape: {got}; asked for: {expected}", self.path.display()))
             .hint("use the same flags as before, or another --save-dir"))
+    }
+
+    /// An error unless the model was trained with `dictionary` and the tokenizer of `folder`.
+    pub fn expect_text(&self, folder: &Path, dictionary: &Dictionary) -> Result<()> {
+        let Some(trained) = &self.state.text else { return Ok(()) };
+        let here = Fingerprint::of_folder(folder, dictionary)?;
+        let name = if trained.dictionary != here.dictionary {
+            format!("dict.{}.txt", self.state.target)
+        } else if !trained.splits_as(&here) {
+            "tokenizer.json".to_owned()
+        } else {
+            return Ok(());
+        };
+        let (path, model) = (folder.join(name), self.path.display());
+        let what = if path.exists() { "is not the one" } else { "is missing, the one" };
+        Err(Error::data(format!("{} {what} that {model} was trained with", path.display())))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub mod analyze;
 pub mod checkpoints;
@@ -125,7 +125,7 @@ pub struct PrepareArgs {
 pub struct TrainArgs {
     /// data-bin folder, of `omega prepare` or fairseq; of a run that goes on, the one it had
     pub data: Option<PathBuf>,
-    /// Run folder, for all that is written; a run that stopped goes on from here
+    /// Run folder to write; a run in it goes on as it was, but for flags typed
     #[arg(long, value_name = "RUN")]
     pub save_dir: Option<PathBuf>,
     /// Read flags from a TOML file (`max-tokens = 4096`); flags typed here win
@@ -188,7 +188,7 @@ pub struct TranslateArgs {
     /// Never repeat an n-gram of this size; 0 allows all
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub no_repeat_ngram_size: usize,
-    /// Print the N best translations of each line, one per line
+    /// Print the N best translations of each line, one per line; a line with fewer has empty ones too
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub nbest: usize,
     /// Print `LINE ||| TRANSLATION ||| SCORE`, lines counted from 0, as Marian; a score is a log-probability per token
@@ -215,9 +215,23 @@ pub struct TranslateArgs {
     /// Source tokens in a batch, padding counted
     #[arg(long, value_name = "N", default_value_t = 4096)]
     pub max_tokens: usize,
+    /// Lines that are read at most before they are sorted by length and translated; a pipe's are not waited for
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub buffer_size: usize,
+    /// A line with more tokens than the model takes: error, before any is translated; skip, which leaves it empty; or crop
+    #[arg(long, value_name = "error|skip|crop", default_value = "error", hide_possible_values = true)]
+    pub too_long: TooLong,
     /// auto, cuda, cuda:N, soft, or soft:checked (softgpu's checkers watch every kernel)
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
+}
+
+/// What becomes of a line that is longer than the model's positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TooLong {
+    Error,
+    Skip,
+    Crop,
 }
 
 /// Checks every kernel of the ops against the f64 reference, then says what it costs: time on the device, and, counted by

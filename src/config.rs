@@ -4,7 +4,8 @@
 mod choices;
 mod flags;
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 
@@ -218,6 +219,11 @@ fn betas(flag: Option<&[f64]>) -> Result<(f64, f64)> {
     }
 }
 
+/// `path` for whoever reads it in another folder; as it is where the current one has no name any more.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
 impl TrainConfig {
     /// Type of activations and gradients.
     pub fn dtype(&self) -> DType {
@@ -298,10 +304,28 @@ impl TrainConfig {
         toml::to_string(&self.to_flags()).map_err(|error| Error::data(format!("config.toml: {error}")))
     }
 
-    /// All flags, complete: what is written to the run folder as `config.toml`, and can be given to `--config`.
+    /// How these settings differ from those of `before`: "lr 0.0007 → 0.5", one by one.
+    pub fn changes(&self, before: &TrainConfig) -> Result<Vec<String>> {
+        // By way of the text, which has the names of the flags and the fewest digits that a number needs.
+        let table = |config: &TrainConfig| {
+            let table = config.to_toml()?.parse::<toml::Table>();
+            table.map_err(|error| Error::data(format!("config.toml: {error}")))
+        };
+        let (before, now) = (table(before)?, table(self)?);
+        let shown = |value: Option<&toml::Value>| match value {
+            None => "none".to_owned(),
+            Some(toml::Value::String(text)) => text.clone(),
+            Some(value) => value.to_string(),
+        };
+        let flags: BTreeSet<&String> = before.keys().chain(now.keys()).collect();
+        let changed = flags.into_iter().map(|flag| (flag, before.get(flag), now.get(flag))).filter(|(_, a, b)| a != b);
+        Ok(changed.map(|(flag, a, b)| format!("{flag} {} → {}", shown(a), shown(b))).collect())
+    }
+
+    /// All flags, complete, and paths that hold in any folder: what is written to the run folder as `config.toml`, and can be given to `--config`.
     pub fn to_flags(&self) -> TrainFlags {
         TrainFlags {
-            data: self.data.clone(),
+            data: self.data.as_deref().map(absolute),
             device: Some(self.device.to_string()),
             arch: None,
             encoder_layers: Some(self.encoder_layers),
@@ -314,11 +338,11 @@ impl TrainConfig {
             omega: (self.residual == Residual::Admin).then(|| match &self.omega {
                 OmegaSource::Profile => "profile".to_owned(),
                 OmegaSource::Analytic => "analytic".to_owned(),
-                OmegaSource::File(path) => path.to_string_lossy().into_owned(),
+                OmegaSource::File(path) => absolute(path).to_string_lossy().into_owned(),
             }),
             omega_frozen: Some(self.omega_frozen),
             keep_first_omega_one: Some(self.keep_first_omega_one),
-            finetune_from_model: self.finetune_from_model.clone(),
+            finetune_from_model: self.finetune_from_model.as_deref().map(absolute),
             fp16: Some(self.fp16),
             bf16: Some(self.bf16),
             fp16_init_scale: self.scaling.map(|scaling| scaling.init),
@@ -400,6 +424,17 @@ mod tests {
         assert!(post.residual == Residual::PostLn && post.fp16 && post.scaling.is_some());
         let both = TrainFlags { fp16: Some(true), bf16: Some(true), ..TrainFlags::default() }.over(file());
         assert!(both.resolve().is_err());
+    }
+
+    #[test]
+    fn changes_are_named() {
+        let before = TrainFlags { lr: Some(7e-4), max_update: Some(9), ..TrainFlags::default() }.resolve().unwrap();
+        let typed = TrainFlags { lr: Some(0.5), dropout: Some(0.3), patience: Some(2), ..TrainFlags::default() };
+        let now = TrainFlags { optimizer: Some(Optimizer::Radam), ..typed }.over(before.to_flags()).resolve().unwrap();
+        let expected = ["dropout 0.1 → 0.3", "lr 0.0007 → 0.5", "optimizer adam → radam", "patience none → 2"];
+        assert_eq!(now.changes(&before).unwrap(), expected);
+        let wide = TrainFlags { arch: Some(Arch::Wmt), ..TrainFlags::default() }.over(before.to_flags());
+        assert_eq!(wide.resolve().unwrap().d_model, 512, "--arch wins over the sizes of a file");
     }
 
     #[test]

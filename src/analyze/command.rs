@@ -73,6 +73,7 @@ impl Subject {
             let path = Checkpoint::find(&args.subject)?;
             let checkpoint = Checkpoint::open(&path)?;
             checkpoint.expect_model(&prepared.model)?;
+            checkpoint.expect_text(&prepared.data.path, &prepared.data.dictionary)?;
             let model = prepared.model(&dev)?;
             checkpoint.restore(&model, None)?;
             (model, format!("after {} updates", checkpoint.state.update))

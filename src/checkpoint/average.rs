@@ -89,6 +89,17 @@ fn best(run: &Path, n: usize, all: &[(Kind, PathBuf)], upper_epoch: Option<u64>)
     Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
+/// An error if two models were trained with different dictionaries or tokenizers.
+fn expect_same_text(a: &Checkpoint, b: &Checkpoint) -> Result<()> {
+    match (&a.state.text, &b.state.text) {
+        (Some(of_a), Some(of_b)) if of_a != of_b => {
+            let (a, b) = (a.path.display(), b.path.display());
+            Err(Error::data(format!("{a} and {b} were trained with different dictionaries or tokenizers")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The mean of the parameters in `paths`, summed in f64 in this order and rounded once, with the state of the last.
 pub fn mean(paths: &[PathBuf]) -> Result<(Vec<NamedTensor>, RunState)> {
     let mut sums: Vec<Vec<f64>> = Vec::new();
@@ -97,6 +108,7 @@ pub fn mean(paths: &[PathBuf]) -> Result<(Vec<NamedTensor>, RunState)> {
         let checkpoint = Checkpoint::open(path)?;
         if let Some(before) = &last {
             checkpoint.expect_model(&before.state.model)?;
+            expect_same_text(before, &checkpoint)?;
         }
         let tensors = checkpoint.parameters()?;
         sums.resize_with(tensors.len(), Vec::new);

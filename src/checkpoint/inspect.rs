@@ -67,7 +67,7 @@ pub fn inspect(args: &InspectArgs) -> Result<()> {
         languages: [state.source.clone(), state.target.clone()],
         data: state.plan.clone(),
         seed: state.seed,
-        epoch: state.epoch,
+        epoch: state.epoch_of_last(),
         update: state.update,
         best: state.best,
         best_metric: state.best_metric.title(),
@@ -108,9 +108,7 @@ fn listed(folder: &Path) -> Result<Vec<Listed>> {
 fn one(path: &Path, state: &RunState) -> Result<Listed> {
     let bytes = path.metadata().map_err(|error| Error::io(path, "read", error))?.len();
     let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    // At an epoch's end the state says which batch comes next: the first of the next epoch.
-    let epoch = if state.batch == 0 && state.update > 0 { state.epoch - 1 } else { state.epoch };
-    let averaged = state.averaged.clone();
+    let (epoch, averaged) = (state.epoch_of_last(), state.averaged.clone());
     Ok(Listed { file, epoch, update: state.update, mebibytes: bytes as f64 / (1u64 << 20) as f64, averaged })
 }
 

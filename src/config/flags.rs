@@ -197,8 +197,8 @@ impl TrainFlags {
         toml::from_str(&text).map_err(|error| Error::usage(format!("{}: {}", path.display(), error.message())))
     }
 
-    /// What is left of these flags, a file's, where `typed` takes away what they need: a loss is scaled in f16 only, and there
-    /// is an ω in Admin only.
+    /// What is left of these flags, a file's, where `typed` takes away what they need: a loss is scaled in f16 only, there is an
+    /// ω in Admin only, and `--arch` is all sizes.
     fn beneath(mut self, typed: &TrainFlags) -> TrainFlags {
         if typed.bf16 == Some(true) {
             self.fp16 = None;
@@ -212,6 +212,10 @@ impl TrainFlags {
         }
         if typed.residual.is_some_and(|residual| residual != Residual::Admin) {
             (self.omega, self.omega_frozen, self.keep_first_omega_one) = (None, None, None);
+        }
+        if typed.arch.is_some() {
+            (self.encoder_layers, self.decoder_layers) = (None, None);
+            (self.d_model, self.ffn, self.heads) = (None, None, None);
         }
         self
     }

@@ -16,8 +16,8 @@ use crate::config::{Init, MAX_POSITIONS, Residual};
 use crate::error::{Error, Result};
 use crate::files::{PendingFolder, write_whole};
 use crate::model::{ModelConfig, Stack, Tables};
-
 use crate::terminal::say;
+use crate::text::Fingerprint;
 
 use super::fold::Weights;
 use super::{TextFiles, write_run};
@@ -127,6 +127,7 @@ pub fn import(args: &ImportArgs) -> Result<()> {
     let weights = Weights::new(config, tensors.into_values().collect()).map_err(context)?;
     let state = RunState::new(weights.config.clone(), &source, &target, 0, String::new());
     let text = TextFiles::open(args.folder.clone(), &state)?;
+    let state = RunState { text: Some(Fingerprint::of_folder(&args.folder, &text.dictionary)?), ..state };
     let folder = PendingFolder::create(&args.out)?;
     write_run(folder.meanwhile(), &weights, &state)?;
     text.copy(folder.meanwhile())?;

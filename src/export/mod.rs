@@ -71,6 +71,9 @@ pub fn export(args: &ExportArgs) -> Result<()> {
     let checkpoint = Checkpoint::open(&path)?;
     let own = || path.parent().unwrap_or(Path::new("")).to_owned();
     let text = TextFiles::open(args.data.clone().unwrap_or_else(own), &checkpoint.state)?;
+    checkpoint
+        .expect_text(&text.folder, &text.dictionary)
+        .map_err(|error| error.hint("give the folder that the model was trained on with --data"))?;
     let mut weights = Weights::new(checkpoint.state.model.clone(), checkpoint.parameters()?)
         .map_err(|error| error.context(path.display()))?;
     if !args.keep_omega {

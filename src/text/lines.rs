@@ -85,23 +85,40 @@ impl Iterator for Lines {
                 self.number += usize::from(line.is_some());
                 line.map(Ok)
             }
-            Err(Unreadable::Io(error)) => Some(Err(Error::io(&self.path, "read", error))),
-            Err(Unreadable::Utf8) => {
-                let message = format!("{} line {}: not UTF-8", self.path.display(), self.number + 1);
-                Some(Err(Error::data(message).hint("convert the file, for example with `iconv -f latin1 -t utf-8`")))
-            }
+            Err(reason) => Some(Err(reason.of_line(&self.path, self.number + 1))),
         }
     }
 }
 
+/// The lines of `reader`, which messages call `name`.
+pub fn lines_of(mut reader: impl BufRead, name: &'static str) -> impl Iterator<Item = Result<String>> {
+    let mut number = 0;
+    std::iter::from_fn(move || {
+        let line = next_line(&mut reader, number);
+        number += 1;
+        line.map_err(|reason| reason.of_line(name.as_ref(), number)).transpose()
+    })
+}
+
 /// Why a line could not be had.
-pub enum Unreadable {
+enum Unreadable {
     Io(io::Error),
     Utf8,
 }
 
+impl Unreadable {
+    /// The error for line `number`, from 1, of `path`.
+    fn of_line(self, path: &Path, number: usize) -> Error {
+        match self {
+            Unreadable::Io(error) => Error::io(path, "read", error),
+            Unreadable::Utf8 => Error::data(format!("{} line {number}: not UTF-8", path.display()))
+                .hint("convert the file, for example with `iconv -f latin1 -t utf-8`"),
+        }
+    }
+}
+
 /// The next line of `reader` without its end, or none at the end; `number` lines came before it.
-pub fn next_line(reader: &mut impl BufRead, number: usize) -> std::result::Result<Option<String>, Unreadable> {
+fn next_line(reader: &mut impl BufRead, number: usize) -> std::result::Result<Option<String>, Unreadable> {
     let mut line = Vec::new();
     if reader.read_until(b'\n', &mut line).map_err(Unreadable::Io)? == 0 {
         return Ok(None);

@@ -6,6 +6,7 @@ pub mod chrf;
 pub mod coder;
 pub mod corpus;
 pub mod dictionary;
+pub mod fingerprint;
 pub mod lines;
 pub mod pairs;
 pub mod prepare;
@@ -16,6 +17,7 @@ pub use batch::Batches;
 pub use coder::Coder;
 pub use corpus::Corpus;
 pub use dictionary::{BOS, Dictionary, EOS, PAD, SPECIAL, UNK};
+pub use fingerprint::Fingerprint;
 pub use pairs::{DataFolder, Pairs};
 
 /// White space as Python's `str.split` and `str.isspace` see it, which fairseq and sacreBLEU rest on.

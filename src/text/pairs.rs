@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::coder::Coder;
 use super::corpus::Corpus;
 use super::dictionary::Dictionary;
+use super::fingerprint::Fingerprint;
 use crate::error::{Error, Result};
 
 /// Languages and dictionary of a data folder.
@@ -52,6 +53,11 @@ impl DataFolder {
     /// Whether the folder has `split`.
     pub fn has(&self, split: &str) -> bool {
         self.path.join(format!("{split}.{0}-{1}.{0}.idx", self.source, self.target)).exists()
+    }
+
+    /// What ids mean here.
+    pub fn fingerprint(&self) -> Result<Fingerprint> {
+        Fingerprint::of_folder(&self.path, &self.dictionary)
     }
 
     /// Text and ids of this folder.

@@ -4,7 +4,7 @@ use std::io::BufRead;
 
 use super::bleu::{BleuTokens, corpus_bleu};
 use super::chrf::corpus_chrf;
-use super::lines::{Lines, Unreadable, next_line};
+use super::lines::{Lines, lines_of};
 use crate::cli::ScoreArgs;
 use crate::error::{Error, Result};
 use crate::files::print;
@@ -25,10 +25,10 @@ pub fn report(hypotheses: &[String], references: &[Vec<String>], tokens: BleuTok
 }
 
 /// Runs the command on the lines of `input`.
-pub fn score(args: &ScoreArgs, mut input: impl BufRead) -> Result<()> {
+pub fn score(args: &ScoreArgs, input: impl BufRead) -> Result<()> {
     let references: Vec<Vec<String>> =
         args.reference.iter().map(|path| Lines::open(path)?.all()).collect::<Result<_>>()?;
-    let hypotheses = all_lines(&mut input, "stdin")?;
+    let hypotheses: Vec<String> = lines_of(input, "stdin").collect::<Result<_>>()?;
     for (path, lines) in args.reference.iter().zip(&references) {
         if lines.len() != hypotheses.len() {
             let message = format!("stdin has {} lines, {} has {}", hypotheses.len(), path.display(), lines.len());
@@ -39,17 +39,4 @@ pub fn score(args: &ScoreArgs, mut input: impl BufRead) -> Result<()> {
         return Err(Error::data("stdin is empty: there is nothing to score"));
     }
     print(&(report(&hypotheses, &references, args.tokenize) + "\n")).map(drop)
-}
-
-/// All lines of `input`, which messages call `name`.
-pub fn all_lines(input: &mut impl BufRead, name: &str) -> Result<Vec<String>> {
-    let mut lines = Vec::new();
-    loop {
-        match next_line(input, lines.len()) {
-            Ok(Some(line)) => lines.push(line),
-            Ok(None) => return Ok(lines),
-            Err(Unreadable::Io(error)) => return Err(Error::io(name.as_ref(), "read", error)),
-            Err(Unreadable::Utf8) => return Err(Error::data(format!("{name} line {}: not UTF-8", lines.len() + 1))),
-        }
-    }
 }

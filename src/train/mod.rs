@@ -5,6 +5,7 @@
 
 mod dry_run;
 mod interrupt;
+mod lock;
 mod log;
 mod overflow;
 mod profile;
@@ -28,14 +29,15 @@ pub fn train(args: &TrainArgs) -> Result<()> {
     }
     let stopped = interrupt::watch()?;
     let mut run = setup::open(args)?;
-    if run.finished() && !run.validation_due() && !run.epoch_save_due() {
-        run.say(&format!("nothing left to do: {} updates are done", run.state.update));
+    if run.done() {
+        let (updates, limit) = (run.state.update, run.limit());
+        run.say(&format!("nothing left to do: {updates} updates are done, and {limit} is reached"));
         return Ok(());
     }
     if args.kernel_times {
         run.dev().take_times();
     }
-    while !run.finished() || run.validation_due() || run.epoch_save_due() {
+    while !run.done() {
         if stopped() {
             run.save_last()?;
             run.say(&format!(

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::dry_run::mebibytes;
+use super::lock::FolderLock;
 use super::log::{Log, TrainRecord, ValidRecord};
 use super::overflow::underflow;
 use super::setup::pack;
@@ -48,6 +49,7 @@ pub struct Run {
     pub state: RunState,
     config: TrainConfig,
     folder: PathBuf,
+    _lock: FolderLock,
     model: Model,
     updater: Updater,
     pairs: Pairs,
@@ -87,7 +89,7 @@ impl Run {
     pub fn new(
         state: RunState,
         config: TrainConfig,
-        folder: PathBuf,
+        (folder, lock): (PathBuf, FolderLock),
         model: Model,
         updater: Updater,
         (pairs, batches): (Pairs, Batches),
@@ -102,6 +104,7 @@ impl Run {
             state,
             config,
             folder,
+            _lock: lock,
             model,
             updater,
             pairs,
@@ -133,8 +136,22 @@ impl Run {
             || self.config.max_epoch.is_some_and(|most| self.state.epoch > most)
     }
 
+    /// Whether nothing is left to do, not even a validation or a checkpoint.
+    pub fn done(&self) -> bool {
+        self.finished() && !self.validation_due() && !self.epoch_save_due()
+    }
+
     fn out_of_patience(&self) -> bool {
         self.config.patience.is_some_and(|most| self.state.stale >= most)
+    }
+
+    /// The flag that ended the run, with its value.
+    pub fn limit(&self) -> String {
+        match &self.config {
+            TrainConfig { patience: Some(most), .. } if self.out_of_patience() => format!("--patience {most}"),
+            TrainConfig { max_update: Some(most), .. } if self.state.update >= *most => format!("--max-update {most}"),
+            config => format!("--max-epoch {}", config.max_epoch.unwrap_or_default()),
+        }
     }
 
     fn every(&self, interval: u64) -> bool {
@@ -273,7 +290,7 @@ impl Run {
         let per_token = target_tokens as f64 * LN_2;
         let record = TrainRecord {
             update: self.state.update,
-            epoch: self.epoch_of_last(),
+            epoch: self.state.epoch_of_last(),
             loss: loss / per_token,
             nll: nll / per_token,
             ppl: (nll / per_token).exp2(),
@@ -287,11 +304,6 @@ impl Run {
         self.log.train(&record)?;
         self.meter = Meter::start();
         Ok(())
-    }
-
-    /// The epoch that the last update belongs to.
-    fn epoch_of_last(&self) -> u64 {
-        if self.state.batch == 0 { self.state.epoch - 1 } else { self.state.epoch }
     }
 
     /// Validates, shows sample translations, and saves `checkpoint_last`, and what is kept of the best ones.
@@ -308,7 +320,7 @@ impl Run {
         let best = self.judge(score);
         let record = ValidRecord {
             update: self.state.update,
-            epoch: self.epoch_of_last(),
+            epoch: self.state.epoch_of_last(),
             valid_loss: losses.loss,
             valid_nll: losses.nll,
             valid_ppl: losses.nll.exp2(),
@@ -381,7 +393,7 @@ impl Run {
         if keep > 0 {
             self.look()?;
             let (update, every) = (self.state.update, self.config.save_interval_updates);
-            self.write_model(&names::of_interval(self.epoch_of_last(), update))?;
+            self.write_model(&names::of_interval(self.state.epoch_of_last(), update))?;
             let oldest = update.saturating_sub((keep - 1).saturating_mul(every));
             names::remove(&self.folder, |kind| matches!(kind, Kind::Interval { update, .. } if update < oldest))?;
         }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::lock::FolderLock;
 use super::log::Log;
 use super::run::Run;
 use super::start::Start;
@@ -23,21 +24,22 @@ use crate::text::{Batches, DataFolder, Pairs};
 /// Dropout's counter during profiling; no micro-batch of a run has it.
 const PROFILING_STEP: u32 = u32::MAX;
 
-/// Flags from the command line over those of `--config`, complete. Without DATA and `--config`, a run folder's own
-/// `config.toml` stands for both.
+/// The settings of the run in `folder`, if one has begun there.
+pub fn settings_of(folder: &Path) -> Result<Option<TrainFlags>> {
+    let path = folder.join("config.toml");
+    path.exists().then(|| TrainFlags::load(&path)).transpose()
+}
+
+/// Flags from the command line over those of `--config` over `own`, a run's, complete.
 pub fn resolve(
     data: Option<&PathBuf>,
     config: Option<&Path>,
     flags: &TrainFlags,
-    run: Option<&Path>,
+    own: Option<TrainFlags>,
 ) -> Result<TrainConfig> {
-    let own = run.map(|run| run.join("config.toml")).filter(|path| data.is_none() && path.exists());
-    let base = match config.or(own.as_deref()) {
-        Some(path) => TrainFlags::load(path)?,
-        None => TrainFlags::default(),
-    };
+    let file = config.map(TrainFlags::load).transpose()?.unwrap_or_default();
     let typed = TrainFlags { data: data.cloned(), ..flags.clone() };
-    typed.over(base).resolve()
+    typed.over(file).over(own.unwrap_or_default()).resolve()
 }
 
 /// What training and profiling both start from.
@@ -87,9 +89,10 @@ impl Prepared {
     }
 
     /// A run of this that has not begun.
-    pub fn state(&self) -> RunState {
+    pub fn state(&self) -> Result<RunState> {
         let DataFolder { source, target, .. } = &self.data;
-        RunState::new(self.model.clone(), source, target, self.config.seed, self.plan())
+        let state = RunState::new(self.model.clone(), source, target, self.config.seed, self.plan());
+        Ok(RunState { text: Some(self.data.fingerprint()?), ..state })
     }
 
     /// What a position within an epoch counts in.
@@ -122,7 +125,11 @@ pub fn open(args: &TrainArgs) -> Result<Run> {
     let folder = args.save_dir.clone().ok_or_else(|| {
         Error::usage("no run folder was given").hint("say where checkpoints go: `--save-dir runs/NAME`")
     })?;
-    let config = resolve(args.data.as_ref(), args.config.as_deref(), &args.flags, Some(&folder))?;
+    // Before anything is read there that another trainer may be about to replace; a new folder is made further down.
+    let lock = folder.exists().then(|| FolderLock::take(&folder)).transpose()?;
+    let own = settings_of(&folder)?;
+    let config = resolve(args.data.as_ref(), args.config.as_deref(), &args.flags, own.clone())?;
+    let changes = own.map_or(Ok(Vec::new()), |own| config.changes(&own.resolve()?))?;
     let prepared = Prepared::open(config)?;
     let validation = validation(&prepared)?;
     let coder = prepared.data.coder()?;
@@ -132,16 +139,25 @@ pub fn open(args: &TrainArgs) -> Result<Run> {
     // All that can be refused has been by now: the folder is touched only from here on.
     let (model, updater, state, omegas) = start.begin(&prepared, &dev)?;
     drop(start); // with the bytes of its checkpoint
-    create_folder(&folder)?;
-    copy_data_files(&prepared.data, &folder)?;
-    if let Some(omegas) = omegas {
-        omegas.save(&folder.join("profile.ratio.init"))?;
+    for change in changes {
+        say(format!("  {change}"));
     }
-    write_whole(&folder.join("config.toml"), prepared.config.to_toml()?.as_bytes())?;
+    create_folder(&folder)?;
+    let lock = lock.map_or_else(|| FolderLock::take(&folder), Ok)?;
     let log = Log::open(&folder, &state, prepared.config.max_update, prepared.config.tensorboard)?;
     let stats = Stats::new(&dev, prepared.config.update_freq)?;
-    let Prepared { config, pairs, batches, .. } = prepared;
-    Ok(Run::new(state, config, folder, model, updater, (pairs, batches), validation, coder, stats, log))
+    let Prepared { config, data, pairs, batches, .. } = prepared;
+    let (settings, place) = (config.to_toml()?, (folder.clone(), lock));
+    let run = Run::new(state, config, place, model, updater, (pairs, batches), validation, coder, stats, log);
+    // A run that has nothing left to do keeps the settings that it was trained with.
+    if !run.done() {
+        copy_data_files(&data, &folder)?;
+        if let Some(omegas) = omegas {
+            omegas.save(&folder.join("profile.ratio.init"))?;
+        }
+        write_whole(&folder.join("config.toml"), settings.as_bytes())?;
+    }
+    Ok(run)
 }
 
 fn validation(prepared: &Prepared) -> Result<Validation> {

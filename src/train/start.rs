@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::model::admin::Omegas;
 use crate::optim::{Settings, Updater};
-use crate::terminal::say;
+use crate::terminal::{say, warn};
 use crate::text::Dictionary;
 
 /// What a run starts from, opened and found to fit.
@@ -35,6 +35,10 @@ impl Start {
             (Some(last), _) => {
                 let checkpoint = Checkpoint::open(&last)?;
                 checkpoint.expect_model(&prepared.model)?;
+                let data = &prepared.data;
+                checkpoint.expect_text(&data.path, &data.dictionary).map_err(|error| {
+                    error.hint("prepare the text with `omega prepare --tokenizer RUN/tokenizer.json`, or give another --save-dir")
+                })?;
                 Ok(Start::Resume(checkpoint))
             }
             (None, Some(path)) => {
@@ -67,10 +71,23 @@ fn expect_same_symbols(path: &Path, state: &RunState, prepared: &Prepared) -> Re
     let dictionary = Dictionary::load(&own)
         .map_err(|error| error.hint("a checkpoint's dictionary is looked for beside it, as in a run folder"))?;
     let data = &prepared.data;
-    let Some(difference) = dictionary.difference(&data.dictionary) else { return Ok(()) };
-    let (own, here) = (own.display(), data.path.display());
-    let message = format!("--finetune-from-model: {own} is not the dictionary of {here}: {difference}");
-    Err(Error::data(message).hint("prepare the text with `omega prepare --tokenizer RUN/tokenizer.json`"))
+    let (file, here) = (own.display(), data.path.display());
+    if let Some(difference) = dictionary.difference(&data.dictionary) {
+        let message = format!("--finetune-from-model: {file} is not the dictionary of {here}: {difference}");
+        return Err(Error::data(message).hint("prepare the text with `omega prepare --tokenizer RUN/tokenizer.json`"));
+    }
+    let Some(trained) = &state.text else { return Ok(()) };
+    let new = data.fingerprint()?;
+    if trained.dictionary != new.dictionary {
+        let message =
+            format!("--finetune-from-model: {file} is not the dictionary that {} was trained with", path.display());
+        return Err(Error::data(message).hint("name the checkpoint in the run folder that it comes from"));
+    }
+    // Ids mean the same, and other text may want to be split in another way: the new run keeps its own tokenizer.
+    if !trained.splits_as(&new) {
+        warn(format!("{here} has another tokenizer than {} was trained with", path.display()));
+    }
+    Ok(())
 }
 
 /// An error that names what differs unless the model of `state` has the parameters of the one to be trained.
@@ -92,14 +109,14 @@ fn fresh(prepared: &Prepared, dev: &Device) -> Result<Started> {
         say(format!("ω, {}:\n{}", config.omega.describe(), omegas.table().trim_end()));
     }
     let updater = Updater::new(Settings::of(config), &model.params)?;
-    Ok((model, updater, prepared.state(), omegas))
+    Ok((model, updater, prepared.state()?, omegas))
 }
 
 fn finetune(prepared: &Prepared, dev: &Device, checkpoint: &Checkpoint) -> Result<Started> {
     let model = prepared.model(dev)?;
     checkpoint.restore(&model, None)?;
     let updater = Updater::new(Settings::of(&prepared.config), &model.params)?;
-    Ok((model, updater, prepared.state(), None))
+    Ok((model, updater, prepared.state()?, None))
 }
 
 fn resume(prepared: &Prepared, dev: &Device, checkpoint: &Checkpoint) -> Result<Started> {
@@ -108,9 +125,10 @@ fn resume(prepared: &Prepared, dev: &Device, checkpoint: &Checkpoint) -> Result<
     checkpoint.restore(&model, Some(&updater.moments))?;
     updater.resume(&model.params, checkpoint.state.update, checkpoint.state.scaler)?;
     // Rates of dropout may change from one start to the next; the shape has been compared.
-    let mut state = RunState { model: prepared.model.clone(), ..checkpoint.state.clone() };
+    let (model_config, text) = (prepared.model.clone(), Some(prepared.data.fingerprint()?));
+    let mut state = RunState { model: model_config, text, ..checkpoint.state.clone() };
     let begun = prepared.config.finetune_from_model.as_ref().map_or("", |_| ", and not from --finetune-from-model");
-    say(format!("resumed after update {}, epoch {}{begun}", state.update, state.epoch));
+    say(format!("resumed after update {}, epoch {}{begun}", state.update, state.epoch_of_last()));
     if state.plan != prepared.plan() {
         say("the data, --max-tokens, --max-sentences or --seed changed: the epoch starts again");
         (state.plan, state.batch, state.seed) = (prepared.plan(), 0, prepared.config.seed);

@@ -1,30 +1,30 @@
 //! `omega translate`: lines on stdin → batches → beam search → lines on stdout, in the order they came.
 
 pub mod attention;
+mod input;
 mod interactive;
 pub mod search;
 
 use std::fmt::Write as _;
-use std::io::{BufRead, IsTerminal};
+use std::fs::File;
+use std::io::{BufReader, IsTerminal, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::checkpoint::Checkpoint;
-use crate::cli::TranslateArgs;
+use crate::cli::{TooLong, TranslateArgs};
 use crate::config::dtype;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::files::{Pending, print, write_whole};
 use crate::model::Model;
-use crate::terminal::{self, Progress, detail};
+use crate::terminal::{self, Progress, detail, say, warn};
 use crate::text::batch::Limits;
-use crate::text::lines::{Unreadable, next_line};
-use crate::text::{Batches, Coder, Dictionary};
+use crate::text::lines::lines_of;
+use crate::text::{Batches, Coder, Dictionary, EOS};
 
+use input::Input;
 use search::{Hypothesis, Search, search};
-
-/// Lines that are read, sorted by length and translated together; at a terminal, one.
-const BUFFER: usize = 1000;
 
 /// A trained model with its text coder.
 pub struct Translator {
@@ -33,6 +33,7 @@ pub struct Translator {
     coder: Coder,
     settings: Search,
     max_tokens: usize,
+    too_long: TooLong,
 }
 
 /// A translation of a line.
@@ -45,18 +46,23 @@ pub struct Translation {
     pub tokens: Vec<u32>,
 }
 
+/// What to do where dictionary or tokenizer are not those of the model.
+const TRAINED_ON: &str = "give the folder that the model was trained on with --data";
+
 /// Where dictionary and tokenizer are: `data` if given, else beside the checkpoint, where training put copies.
-fn coder(data: Option<&Path>, checkpoint: &Path, target: &str, vocab: usize) -> Result<Coder> {
+fn coder(data: Option<&Path>, path: &Path, checkpoint: &Checkpoint) -> Result<Coder> {
     let folder: PathBuf = match data {
         Some(folder) => folder.to_owned(),
-        None => checkpoint.parent().unwrap_or(Path::new("")).to_owned(),
+        None => path.parent().unwrap_or(Path::new("")).to_owned(),
     };
+    let (target, vocab) = (&checkpoint.state.target, checkpoint.state.model.vocab);
     let path = folder.join(format!("dict.{target}.txt"));
     let dictionary = Dictionary::load(&path).map_err(|error| error.hint("give the data folder with --data"))?;
     if dictionary.len() != vocab {
         let message = format!("{}: {} symbols, the checkpoint has {vocab}", path.display(), dictionary.len());
-        return Err(Error::data(message).hint("give the folder that the model was trained on with --data"));
+        return Err(Error::data(message).hint(TRAINED_ON));
     }
+    checkpoint.expect_text(&folder, &dictionary).map_err(|error| error.hint(TRAINED_ON))?;
     Coder::of_folder(&folder, dictionary)
 }
 
@@ -67,28 +73,19 @@ impl Translator {
         let path = Checkpoint::find(&args.model)?;
         let (checkpoint, began) = (Checkpoint::open(&path)?, Instant::now());
         let config = checkpoint.state.model.clone();
-        let coder = coder(args.data.as_deref(), &path, &checkpoint.state.target, config.vocab)?;
+        let coder = coder(args.data.as_deref(), &path, &checkpoint)?;
         let dev = Device::open(args.device)?;
         let model = Model::of_dtype(&dev, config, dtype(args.fp16, args.bf16)?)?;
         checkpoint.restore(&model, None)?;
         detail(format!("{}: {}", path.display(), model.config.describe()));
         detail(format!("on {}, ready in {:.1} s", dev.name(), began.elapsed().as_secs_f64()));
-        Ok(Translator { dev, model, coder, settings, max_tokens: args.max_tokens })
+        Ok(Translator { dev, model, coder, settings, max_tokens: args.max_tokens, too_long: args.too_long })
     }
 
     /// Up to `beam` translations of each line, the best first. Errors name the line, counted from `first`.
     pub fn translate(&self, lines: &[String], first: usize) -> Result<Vec<Vec<Translation>>> {
-        let mut sources = Vec::with_capacity(lines.len());
-        let most = self.model.config.max_positions;
-        for (number, line) in lines.iter().enumerate() {
-            let ids = self.coder.encode(line)?;
-            if ids.len() > most {
-                let message =
-                    format!("stdin line {} has {} tokens, the model takes {}", first + number, ids.len() - 1, most - 1);
-                return Err(Error::data(message).hint("split the line into sentences"));
-            }
-            sources.push(ids);
-        }
+        let sources = lines.iter().enumerate().map(|(number, line)| self.encode(line, first + number));
+        let sources: Vec<Vec<u32>> = sources.collect::<Result<_>>()?;
         let mut texts = vec![Vec::new(); lines.len()];
         for (number, hypotheses) in translate_ids(&self.dev, &self.model, &sources, &self.settings, self.max_tokens)? {
             let translation = |h: Hypothesis| {
@@ -99,9 +96,52 @@ impl Translator {
         Ok(texts)
     }
 
+    /// The ids of `line`, cropped to what the model takes, and how many there were.
+    fn cropped(&self, line: &str) -> Result<(Vec<u32>, usize)> {
+        let (mut ids, most) = (self.coder.encode(line)?, self.model.config.max_positions);
+        let all = ids.len();
+        if all > most {
+            ids.truncate(most - 1);
+            ids.push(EOS);
+        }
+        Ok((ids, all))
+    }
+
+    /// The ids of stdin line `number`; of one that is too long what `--too-long` says.
+    fn encode(&self, line: &str, number: usize) -> Result<Vec<u32>> {
+        let (ids, all) = self.cropped(line)?;
+        if all == ids.len() {
+            return Ok(ids);
+        }
+        let what = format!("stdin line {number} has {} tokens, the model takes {}", all - 1, ids.len() - 1);
+        match self.too_long {
+            TooLong::Error => Err(Error::data(what).hint(
+                "split it into sentences, or leave it out with `--too-long skip`, or its end with `--too-long crop`",
+            )),
+            TooLong::Skip => {
+                warn(format!("{what}: skipped"));
+                Ok(vec![EOS])
+            }
+            TooLong::Crop => {
+                warn(format!("{what}: cropped"));
+                Ok(ids)
+            }
+        }
+    }
+
+    /// An error for the first line of `file` that cannot be translated: hours of work must not end at the last one.
+    fn check(&self, file: &mut File) -> Result<()> {
+        let failed = |error| Error::io(Path::new("stdin"), "read", error);
+        let start = file.stream_position().map_err(failed)?;
+        for (number, line) in lines_of(BufReader::new(&*file), "stdin").enumerate() {
+            self.encode(&line?, number + 1)?;
+        }
+        file.seek(SeekFrom::Start(start)).map(drop).map_err(failed)
+    }
+
     /// The picture of where decoder layer `layer` (from 1; the last without it) looked in `line` for `translation`.
     pub fn attention(&self, line: &str, translation: &Translation, layer: Option<usize>) -> Result<String> {
-        let (source, layers) = (self.coder.encode(line)?, self.model.config.decoder_layers);
+        let ((source, _), layers) = (self.cropped(line)?, self.model.config.decoder_layers);
         let layer = layer.unwrap_or(layers);
         if layer == 0 || layer > layers {
             return Err(Error::usage(format!("--attention-layer {layer}: the decoder has layers 1 to {layers}")));
@@ -137,8 +177,8 @@ pub fn translate_ids(
 }
 
 fn settings(args: &TranslateArgs) -> Result<Search> {
-    if args.beam == 0 || args.max_tokens == 0 {
-        return Err(Error::usage("--beam and --max-tokens: at least 1 is needed"));
+    if args.beam == 0 || args.max_tokens == 0 || args.buffer_size == 0 {
+        return Err(Error::usage("--beam, --max-tokens and --buffer-size: at least 1 is needed"));
     }
     if args.nbest == 0 || args.nbest > args.beam {
         let (nbest, beam) = (args.nbest, args.beam);
@@ -173,14 +213,20 @@ pub fn translate(args: &TranslateArgs) -> Result<()> {
     if args.interactive {
         return interactive::converse(&translator, args);
     }
-    let stdin = std::io::stdin();
-    // To whom types, each line is answered at once.
-    let typed = stdin.is_terminal();
-    let buffer = if typed { 1 } else { BUFFER };
-    let mut progress = (!typed).then(|| Progress::new("translate", stdin_bytes()));
-    let (mut input, mut done, mut bytes) = (stdin.lock(), 0, 0);
+    let typed = std::io::stdin().is_terminal();
+    if typed {
+        say("each line is translated as it is typed; Ctrl-D ends; -i shows alternatives and scores");
+    }
+    let mut file = input::file();
+    if let (Some(file), TooLong::Error) = (&mut file, args.too_long) {
+        translator.check(file)?;
+    }
+    let length = file.as_ref().and_then(|file| file.metadata().ok()).map(|metadata| metadata.len());
+    let mut progress = (!typed).then(|| Progress::new("translate", length));
+    let input = Input::open(args.buffer_size, file.is_some());
+    let (mut done, mut bytes) = (0, 0);
     loop {
-        let lines = some_lines(&mut input, buffer, done)?;
+        let lines = input.next_lines()?;
         if lines.is_empty() {
             return Ok(());
         }
@@ -200,7 +246,7 @@ pub fn translate(args: &TranslateArgs) -> Result<()> {
     }
 }
 
-/// The lines of stdout for the lines of stdin from number `first` on.
+/// The lines of stdout for the lines of stdin from number `first` on: `--nbest` for each, whatever was found.
 fn printed(args: &TranslateArgs, first: usize, all: &[Vec<Translation>]) -> String {
     let mut text = String::new();
     for (number, translations) in all.iter().enumerate() {
@@ -210,9 +256,9 @@ fn printed(args: &TranslateArgs, first: usize, all: &[Vec<Translation>]) -> Stri
             let _ = match (args.scores, found) {
                 (false, _) => writeln!(text, "{shown}"),
                 (true, Some(found)) => writeln!(text, "{} ||| {shown} ||| {:.6}", first + number, found.score),
-                // An empty line has an empty translation, for certain; of others there may be fewer than asked for.
-                (true, None) if translations.is_empty() && rank == 0 => writeln!(text, "{} |||  ||| 0", first + number),
-                (true, None) => Ok(()),
+                // Nothing to translate is certain; of other lines there may be fewer translations than asked for.
+                (true, None) if translations.is_empty() => writeln!(text, "{} |||  ||| {:.6}", first + number, 0.0),
+                (true, None) => writeln!(text, "{} |||  ||| -inf", first + number),
             };
         }
     }
@@ -231,26 +277,4 @@ fn draw(translator: &Translator, args: &TranslateArgs, number: usize, line: &str
         path.with_file_name(format!("{stem}-{}{ending}", number + 1))
     };
     write_whole(&path, svg.as_bytes())
-}
-
-/// Length of stdin, where it is a file.
-fn stdin_bytes() -> Option<u64> {
-    let metadata = std::fs::metadata("/dev/stdin").ok()?;
-    metadata.is_file().then_some(metadata.len())
-}
-
-/// Up to `most` lines; `done` came before.
-fn some_lines(input: &mut impl BufRead, most: usize, done: usize) -> Result<Vec<String>> {
-    let mut lines = Vec::new();
-    while lines.len() < most {
-        match next_line(input, done + lines.len()) {
-            Ok(Some(line)) => lines.push(line),
-            Ok(None) => break,
-            Err(Unreadable::Io(error)) => return Err(Error::io(Path::new("stdin"), "read", error)),
-            Err(Unreadable::Utf8) => {
-                return Err(Error::data(format!("stdin line {}: not UTF-8", done + lines.len() + 1)));
-            }
-        }
-    }
-    Ok(lines)
 }

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use omega::checkpoint::{Checkpoint, write};
+
 use crate::{Workplace, names, omega, succeed, text};
 
 /// Runs `command`, which must fail with `code` and say `what` in the one line after `error: `.
@@ -170,6 +172,53 @@ fn a_checkpoint_that_does_not_fit_is_refused_and_kept() {
     fail(&mut omega(&["translate", &place.path("data").to_string_lossy()]), 1, &["no checkpoint"]);
     fs::write(place.path("run/dict.en.txt"), "a 1\n").unwrap();
     fail(&mut omega(&["translate", &run]), 1, &["dict.en.txt", "symbols"]);
+}
+
+/// Of the right length and with other contents, they would give ids that mean something else.
+#[test]
+fn another_dictionary_or_tokenizer_is_refused() {
+    let place = Workplace::prepared();
+    succeed(&mut place.train("run", &["--max-update", "2"]));
+    let path = |name: &str| place.path(name).to_string_lossy().into_owned();
+    let (run, last, out) = (path("run"), path("run/checkpoint_last.safetensors"), path("out.safetensors"));
+    let refused = |file: &str| {
+        let what: &[&str] = &[&format!("run/{file} is"), "checkpoint_best.safetensors was trained with"];
+        fail(&mut omega(&["translate", &run]), 1, what);
+        fail(&mut omega(&["export", &run, "--to", "plain", "--out", &path("plain")]), 1, what);
+    };
+    let dictionary = String::from_utf8(place.read("run/dict.en.txt")).unwrap();
+    let mut lines: Vec<&str> = dictionary.lines().collect();
+    lines.swap(0, 1);
+    let swapped = lines.join("\n") + "\n";
+    fs::write(path("run/dict.en.txt"), &swapped).unwrap();
+    refused("dict.en.txt");
+    fs::write(path("run/dict.en.txt"), dictionary.replace('\n', "0\n")).unwrap();
+    succeed(&mut omega(&["translate", &run])); // counts do not matter
+    let tokenizer = text(&place.read("run/tokenizer.json"));
+    fs::write(path("run/tokenizer.json"), tokenizer.replace("Isolated", "Removed")).unwrap();
+    refused("tokenizer.json");
+    fs::remove_file(path("run/tokenizer.json")).unwrap();
+    refused("tokenizer.json");
+    fs::write(path("run/tokenizer.json"), tokenizer).unwrap();
+    succeed(&mut omega(&["translate", &run]));
+
+    for language in ["de", "en"] {
+        fs::write(path(&format!("data/dict.{language}.txt")), &swapped).unwrap();
+    }
+    let what: &[&str] = &["data/dict.en.txt is not the one", "checkpoint_last.safetensors was trained with"];
+    fail(&mut place.train("run", &["--max-update", "4"]), 1, what);
+    let what: &[&str] = &["data/dict.en.txt is not the one", "checkpoint_best.safetensors was trained with"];
+    fail(&mut omega(&["analyze", "gradients", &run]), 1, what);
+    succeed(&mut place.train("other", &["--max-update", "2"]));
+    let other = path("other/checkpoint_last.safetensors");
+    let what: &[&str] = &["run/checkpoint_last", "other/checkpoint_last", "different dictionaries or tokenizers"];
+    fail(&mut omega(&["average", &last, &other, "--out", &out]), 1, what);
+
+    // Checkpoints of earlier versions do not say, and are taken as they were.
+    let mut old = Checkpoint::open(&place.path("other/checkpoint_best.safetensors")).unwrap();
+    old.state.text = None;
+    write(&place.path("run/checkpoint_best.safetensors"), &old.parameters().unwrap(), &old.state).unwrap();
+    succeed(&mut omega(&["translate", &run]));
 }
 
 #[test]

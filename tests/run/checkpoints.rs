@@ -61,13 +61,10 @@ fn a_run_keeps_what_is_asked_for_also_when_it_was_stopped() {
         names(&place.path("run")).into_iter().filter(|name| name.starts_with("checkpoint") && name.ends_with(".json"));
     assert_eq!(jsons.count(), kept.len(), "no .json without its checkpoint");
     // Stopped after each epoch and in the middle, it leaves the same files with the same bytes.
-    for (limit, value) in [("--max-epoch", "1"), ("--max-update", "25"), ("--max-epoch", "3")] {
+    for (epoch, update) in [("1", "1000"), ("4", "25"), ("3", "1000")] {
         let mut flags = KEEP.to_vec();
-        if limit == "--max-epoch" {
-            flags[1] = value;
-        } else {
-            flags.extend([limit, value]);
-        }
+        flags[1] = epoch;
+        flags.extend(["--max-update", update]);
         succeed(&mut place.train("parts", &flags));
     }
     let mut flags = KEEP.to_vec();
@@ -137,7 +134,9 @@ fn inspection(place: &Workplace, updates: u64) {
     assert_eq!(json["omega"][0]["means"].as_array().map(Vec::len), Some(2));
     assert!(json["checkpoints"].as_array().is_some_and(|all| all.len() == 10), "{json}");
     let file = place.path("run/checkpoint3.safetensors").to_string_lossy().into_owned();
-    assert!(text(&succeed(&mut omega(&["inspect", &file])).stdout).contains("checkpoint3.safetensors"));
+    let said = text(&succeed(&mut omega(&["inspect", &file])).stdout);
+    let row = said.lines().find(|line| line.starts_with("checkpoint3.safetensors")).unwrap();
+    assert!(said.contains("updates, epoch 3,") && row.split_whitespace().nth(1) == Some("3"), "{said}");
     fail(&mut omega(&["inspect", &place.path("data").to_string_lossy()]), 1, &["no checkpoint_best"]);
     fail(&mut omega(&["inspect", "none"]), 1, &["none"]);
 }

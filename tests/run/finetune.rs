@@ -97,7 +97,13 @@ fn new_text_takes_the_tokenizer_of_the_run() {
     };
     let own = place.path("own").to_string_lossy().into_owned();
     fail(&mut train(&own), 1, &["source/dict.en.txt is not the dictionary of", "own: ", " there, ", " here"]);
-    succeed(&mut train(&new));
+    let said = text(&succeed(&mut train(&new)).stderr);
+    assert!(!said.contains("warning"), "{said}");
+    // The ids mean the same; how other text is split is the new run's own affair.
+    fs::remove_file(place.path("new/tokenizer.json")).unwrap();
+    fs::remove_dir_all(place.path("run")).unwrap();
+    let said = text(&succeed(&mut train(&new)).stderr);
+    assert!(said.contains("new has another tokenizer than"), "{said}");
 }
 
 #[test]
@@ -137,6 +143,13 @@ fn what_does_not_fit_is_refused_and_named() {
     let symbol = |line: &str| line.split_once(' ').unwrap().0.to_owned();
     fs::write(&dictionary, format!("{second}\n{first}\n{rest}")).unwrap();
     refused(&[], &["dict.en.txt", &format!("symbol 4 is `{}` there, `{}` here", symbol(second), symbol(first))]);
+    for file in ["data/dict.de.txt", "data/dict.en.txt"] {
+        fs::copy(&dictionary, place.path(file)).unwrap(); // both are wrong then, and the checkpoint knows
+    }
+    refused(&[], &["source/dict.en.txt is not the dictionary that", "checkpoint_last.safetensors was trained with"]);
+    for file in ["data/dict.de.txt", "data/dict.en.txt"] {
+        fs::write(place.path(file), &lines).unwrap();
+    }
     fs::write(&dictionary, format!("{lines}more 1\n")).unwrap();
     refused(&[], &["dict.en.txt", " symbols there, "]);
     fs::remove_file(&dictionary).unwrap();

@@ -41,7 +41,6 @@ const NAMED: &[(&str, &str)] = &[
     ("omega train --kernel-times", "omega train data-bin/de-en --save-dir runs/times --kernel-times TINY"),
     ("omega train --save-dir RUN", "omega train --save-dir runs/deep --max-update 12"),
     ("omega translate", "omega translate runs/deep"),
-    ("omega translate guide/run", "omega translate runs/deep"),
     ("omega average", "omega average runs/deep --last 2 --out mean.safetensors"),
     ("omega export", "omega export runs/deep --to plain --out plain"),
     // What fairseq saved is imported in tests/export/fairseq.rs.

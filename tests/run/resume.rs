@@ -3,7 +3,8 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::{Workplace, succeed, text};
+use crate::bad_input::fail;
+use crate::{Workplace, omega, succeed, text};
 
 #[rustfmt::skip]
 const FLAGS: &[&str] = &[
@@ -68,6 +69,22 @@ fn a_killed_run_goes_on_to_the_same_bytes() {
     assert_eq!(log(&place, "whole"), log(&place, "killed"));
 }
 
+/// While a run is trained its folder can be read, and no other trainer gets in; a killed one keeps nobody out.
+#[test]
+fn one_trainer_per_folder() {
+    let place = Workplace::prepared();
+    let endless = ["--log-interval", "1", "--save-interval-updates", "1", "--max-update", "1000000"];
+    let mut first = place.train("run", &endless).stderr(Stdio::null()).spawn().unwrap();
+    wait_for(&place, "run", 2, &mut first);
+    fail(&mut place.train("run", &endless), 1, &["run: another `omega train` is at work in this run folder"]);
+    let run = place.path("run").to_string_lossy().into_owned();
+    succeed(&mut omega(&["inspect", &run]));
+    succeed(&mut omega(&["translate", &run, "--device", "soft"]));
+    first.kill().unwrap(); // SIGKILL
+    first.wait().unwrap();
+    succeed(&mut place.train("run", &["--max-update", "1"]));
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_saves_and_the_run_goes_on_to_the_same_bytes() {
@@ -107,6 +124,34 @@ fn every_optimiser_goes_on_to_the_same_bytes() {
     let output = place.train("adam-whole", &["--optimizer", "novograd", "--max-update", "15"]).output().unwrap();
     let said = text(&output.stderr);
     assert!(said.contains("no tensor `novograd_m.") && said.contains("that it began with"), "{said}");
+}
+
+/// With DATA or without, from any folder; what is typed is said to change, and with nothing left to do nothing does.
+#[test]
+fn a_run_keeps_its_settings_and_says_what_changes() {
+    let place = Workplace::prepared();
+    let run = place.path("run").to_string_lossy().into_owned();
+    let flags = ["--save-dir", &run, "--max-update", "4", "--lr", "0.003", "--warmup-updates", "2"];
+    let relative = [&["train", "data"], crate::TINY, &flags].concat();
+    succeed(omega(&relative).current_dir(place.path("")));
+    let config = place.read("run/config.toml");
+    let again = |flags: &[&str]| text(&succeed(&mut omega(&[&["train", "--save-dir", &run], flags].concat())).stderr);
+    let said = again(&["--lr", "0.5", "--optimizer", "radam", "--dropout", "0"]);
+    for line in ["  lr 0.003 → 0.5\n", "  optimizer adam → radam\n", "  dropout 0.1 → 0.0\n"] {
+        assert!(said.contains(line), "no {line:?} in\n{said}");
+    }
+    assert!(said.contains("nothing left to do: 4 updates are done, and --max-update 4 is reached"), "{said}");
+    assert_eq!(said.matches(" → ").count(), 3, "{said}");
+    assert_eq!(place.read("run/config.toml"), config);
+
+    let said = again(&["--max-update", "6"]);
+    assert!(said.contains("  max-update 4 → 6\n") && said.matches(" → ").count() == 1, "{said}");
+    let data = place.path("data").to_string_lossy().into_owned();
+    let said = text(&succeed(&mut omega(&["train", &data, "--save-dir", &run, "--max-update", "8"])).stderr);
+    assert!(said.contains("  max-update 6 → 8\n") && said.matches(" → ").count() == 1, "{said}");
+    let kept = text(&place.read("run/config.toml"));
+    assert_eq!(kept, text(&config).replace("max-update = 4", "max-update = 8"));
+    fail(&mut omega(&["train", "--save-dir", &run, "--arch", "wmt"]), 1, &["is of another shape"]);
 }
 
 /// A learning rate that moves nothing: the first validation is the best, and the third ends a patience of two, also when

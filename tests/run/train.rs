@@ -16,8 +16,9 @@ fn a_run_folder_holds_all_that_is_promised() {
     }
     #[rustfmt::skip]
     let expected = [
-        "checkpoint_best.json", "checkpoint_best.safetensors", "checkpoint_last.json", "checkpoint_last.safetensors",
-        "config.toml", "dict.de.txt", "dict.en.txt", "log.jsonl", "profile.ratio.init", "tokenizer.json",
+        ".lock", "checkpoint_best.json", "checkpoint_best.safetensors", "checkpoint_last.json",
+        "checkpoint_last.safetensors", "config.toml", "dict.de.txt", "dict.en.txt", "log.jsonl", "profile.ratio.init",
+        "tokenizer.json",
     ];
     assert_eq!(names(&place.path("run")), expected);
     let log = place.log("run");

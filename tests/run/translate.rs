@@ -1,8 +1,11 @@
 //! Translation and scoring of what was trained.
 
-use std::fs;
-use std::io::Write;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
 
 use crate::{Workplace, omega, succeed, text};
 
@@ -103,11 +106,13 @@ fn scores_alternatives_and_a_prompt() {
     let (plain, _) = translate(&["--nbest", "2"], input);
     let (scored, _) = translate(&["--nbest", "2", "--scores"], input);
     let rows: Vec<Vec<&str>> = scored.lines().map(|line| line.split(" ||| ").collect()).collect();
-    assert_eq!(rows.iter().map(|row| row[0]).collect::<Vec<_>>(), ["0", "0", "1", "2", "2"], "{scored}");
+    assert_eq!(rows.iter().map(|row| row[0]).collect::<Vec<_>>(), ["0", "0", "1", "1", "2", "2"], "{scored}");
+    assert_eq!(scored.lines().count(), plain.lines().count());
     let texts: Vec<&str> = rows.iter().map(|row| row[1]).filter(|text| !text.is_empty()).collect();
     assert_eq!(texts, plain.lines().filter(|line| !line.is_empty()).collect::<Vec<_>>());
     let score = |row: usize| rows[row][2].parse::<f64>().unwrap();
-    assert!(score(0) >= score(1) && score(1) < 0.0 && score(2) == 0.0 && score(3) >= score(4), "{scored}");
+    assert!(score(0) >= score(1) && score(1) < 0.0 && score(4) >= score(5), "{scored}");
+    assert!(rows[2..4].iter().all(|row| row[1].is_empty() && row[2] == "0.000000"), "{scored}");
     // A prompt says the same, also without a terminal; an empty line is nothing to translate.
     let (said, _) = translate(&["--interactive", "--nbest", "2"], input);
     let words: Vec<&str> = said.lines().map(|line| line[14..].trim()).collect();
@@ -116,6 +121,66 @@ fn scores_alternatives_and_a_prompt() {
     let (_, quiet) = translate(&["--quiet"], input);
     let (_, verbose) = translate(&["-v"], input);
     assert!(quiet.is_empty() && verbose.contains("checkpoint_best.safetensors: admin"), "{quiet:?} {verbose}");
+}
+
+/// Who waits for an answer before writing on gets it; a file gives the same, whatever is translated together.
+#[test]
+fn a_pipe_is_answered_while_it_is_open() {
+    let place = Workplace::prepared();
+    let run = trained(&place);
+    let translate = ["translate", &run, "--device", "soft", "--max-len-b", "12"];
+    let mut child = omega(&translate).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut stdin, stdout) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+    let (sender, answers) = channel();
+    thread::spawn(move || stdout.lines().try_for_each(|line| sender.send(line.unwrap())));
+    let mut answered = String::new();
+    for line in ["ein Hund läuft .", "", "die große Straße ."] {
+        writeln!(stdin, "{line}").unwrap();
+        let answer = answers.recv_timeout(Duration::from_secs(120));
+        answered += &(answer.expect("no answer while the pipe is open") + "\n");
+    }
+    drop(stdin);
+    assert!(child.wait().unwrap().success());
+    fs::write(place.path("lines"), "ein Hund läuft .\n\ndie große Straße .\n").unwrap();
+    for size in ["1", "2", "1000"] {
+        let file = File::open(place.path("lines")).unwrap();
+        let output = succeed(omega(&translate).args(["--buffer-size", size]).stdin(file));
+        assert_eq!(text(&output.stdout), answered, "--buffer-size {size}");
+    }
+}
+
+#[test]
+fn a_line_that_is_too_long_loses_no_other() {
+    let place = Workplace::prepared();
+    fs::remove_file(place.path("data/tokenizer.json")).unwrap(); // so that a word is a token
+    let run = trained(&place);
+    let input = |tokens: usize| format!("▁Hund .\n{}\n▁laut .\n", ["▁ein"].repeat(tokens).join(" "));
+    let translate = |flags: &[&str], input: &str, piped: bool| {
+        let mut command = omega(
+            &[&["translate", &run, "--device", "soft", "--max-len-b", "3", "--buffer-size", "1"], flags].concat(),
+        );
+        let output = if piped {
+            feed(&mut command, input.as_bytes())
+        } else {
+            fs::write(place.path("lines"), input).unwrap();
+            command.stdin(File::open(place.path("lines")).unwrap()).output().unwrap()
+        };
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (_, longest, said) = translate(&[], &input(1023), false);
+    assert!(longest.lines().count() == 3 && !said.contains("tokens"), "{said}");
+    let lines: Vec<&str> = longest.lines().collect();
+    for (piped, before) in [(false, String::new()), (true, format!("{}\n", lines[0]))] {
+        let (code, out, said) = translate(&[], &input(1100), piped);
+        assert_eq!((code, out), (Some(1), before), "a file is looked through before anything is translated");
+        assert!(said.contains("error: stdin line 2 has 1100 tokens, the model takes 1023"), "{said}");
+        assert!(said.contains("hint: ") && said.contains("--too-long skip"), "{said}");
+    }
+    let (code, out, said) = translate(&["--too-long", "skip"], &input(1100), true);
+    assert!(code == Some(0) && out == format!("{}\n\n{}\n", lines[0], lines[2]), "{out}");
+    assert!(said.contains("warning: stdin line 2 has 1100 tokens, the model takes 1023: skipped"), "{said}");
+    let (code, out, said) = translate(&["--too-long", "crop"], &input(1100), true);
+    assert!(code == Some(0) && out == longest && said.contains("1023: cropped"), "{out}{said}");
 }
 
 #[test]
