@@ -2,6 +2,7 @@
 //! complete ([`TrainConfig`]). Every rule of the form "flag A needs B" lives here.
 
 mod choices;
+mod file;
 mod flags;
 
 use std::path::PathBuf;

@@ -1,13 +1,11 @@
 //! The flags of `omega train` as given, on the command line or in `--config`: all optional, nothing checked.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::choices::{Arch, BestMetric, Init, LrScheduler, Optimizer, Residual};
-use crate::error::{Error, Result};
 
 /// The flags as given, on the command line or in `--config`.
 #[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
@@ -191,12 +189,6 @@ macro_rules! overlay {
 }
 
 impl TrainFlags {
-    /// Reads `--config`. An unknown key is an error that names it.
-    pub fn load(path: &Path) -> Result<TrainFlags> {
-        let text = fs::read_to_string(path).map_err(|error| Error::io(path, "read", error))?;
-        toml::from_str(&text).map_err(|error| Error::usage(format!("{}: {}", path.display(), error.message())))
-    }
-
     /// What is left of these flags, a file's, where `typed` takes away what they need: a loss is scaled in f16 only, and there
     /// is an ω in Admin only.
     fn beneath(mut self, typed: &TrainFlags) -> TrainFlags {
