@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 pub mod analyze;
 pub mod checkpoints;
 pub mod export;
+mod parse;
 pub mod shell;
 
 use crate::config::{BleuTokens, TrainFlags};

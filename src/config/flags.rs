@@ -99,13 +99,7 @@ pub struct TrainFlags {
     #[arg(long, value_name = "N", help_heading = "Optimisation")]
     pub warmup_updates: Option<u64>,
     /// Learning rate of the first update [default: 1e-7]
-    #[arg(
-        long,
-        value_name = "X",
-        allow_negative_numbers = true,
-        help_heading = "Optimisation",
-        hide_short_help = true
-    )]
+    #[arg(long, value_name = "X", help_heading = "Optimisation", hide_short_help = true)]
     pub warmup_init_lr: Option<f64>,
     /// Last learning rate of linear and poly [default: 0]
     #[arg(long, value_name = "X", help_heading = "Optimisation", hide_short_help = true)]
@@ -114,7 +108,14 @@ pub struct TrainFlags {
     #[arg(long, value_name = "X", help_heading = "Optimisation", hide_short_help = true)]
     pub power: Option<f64>,
     /// Decay of the moments, β₁,β₂, whatever the optimiser [default: 0.9,0.98]
-    #[arg(long, value_name = "B1,B2", value_delimiter = ',', help_heading = "Optimisation", hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "B1,B2",
+        value_delimiter = ',',
+        allow_hyphen_values = true,
+        help_heading = "Optimisation",
+        hide_short_help = true
+    )]
     pub adam_betas: Option<Vec<f64>>,
     /// Added to the root of the second moment [default: 1e-8]
     #[arg(long, value_name = "X", help_heading = "Optimisation", hide_short_help = true)]

@@ -8,6 +8,7 @@ mod checkpoints;
 mod finetune;
 mod help;
 mod memory;
+mod mistakes;
 mod pages;
 mod prepare;
 mod recipes;
