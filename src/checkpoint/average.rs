@@ -6,6 +6,7 @@ use super::names::{self, Kind};
 use super::{Checkpoint, NamedTensor, RunState, write};
 use crate::cli::checkpoints::AverageArgs;
 use crate::error::{Error, Result};
+use crate::files::expect_writable;
 use crate::terminal::say;
 
 /// Runs the command.
@@ -19,6 +20,7 @@ pub fn average(args: &AverageArgs) -> Result<()> {
     if out.extension().is_none_or(|ending| ending != "safetensors") {
         return Err(Error::usage(format!("--out {}: a checkpoint ends in .safetensors", out.display())));
     }
+    expect_writable(&out)?;
     let (tensors, state) = mean(&inputs)?;
     write(&out, &tensors, &state)?;
     for path in &inputs {

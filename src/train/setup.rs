@@ -12,7 +12,7 @@ use crate::cli::TrainArgs;
 use crate::config::{TrainConfig, TrainFlags};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::files::{create_folder, write_whole};
+use crate::files::{Folder, write_whole};
 use crate::model::admin::Omegas;
 use crate::model::{Model, ModelConfig, PackedBatch};
 use crate::rng::RngState;
@@ -123,16 +123,16 @@ pub fn open(args: &TrainArgs) -> Result<Run> {
         Error::usage("no run folder was given").hint("say where checkpoints go: `--save-dir runs/NAME`")
     })?;
     let config = resolve(args.data.as_ref(), args.config.as_deref(), &args.flags, Some(&folder))?;
+    let _folder = Folder::open(&folder)?; // an error before anything is in it takes it away again
     let prepared = Prepared::open(config)?;
     let validation = validation(&prepared)?;
     let coder = prepared.data.coder()?;
     let start = Start::find(&prepared, Some(&folder))?;
     let dev = Device::open(prepared.config.device)?;
     say(format!("device: {}\n{}", dev.name(), summary(&prepared)));
-    // All that can be refused has been by now: the folder is touched only from here on.
+    // All that can be refused has been by now: files are written only from here on.
     let (model, updater, state, omegas) = start.begin(&prepared, &dev)?;
     drop(start); // with the bytes of its checkpoint
-    create_folder(&folder)?;
     copy_data_files(&prepared.data, &folder)?;
     if let Some(omegas) = omegas {
         omegas.save(&folder.join("profile.ratio.init"))?;

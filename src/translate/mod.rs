@@ -14,7 +14,7 @@ use crate::cli::TranslateArgs;
 use crate::config::dtype;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::files::{Pending, print, write_whole};
+use crate::files::{expect_picture, print, write_whole};
 use crate::model::Model;
 use crate::terminal::{self, Progress, detail};
 use crate::text::batch::Limits;
@@ -167,7 +167,7 @@ fn settings(args: &TranslateArgs) -> Result<Search> {
 pub fn translate(args: &TranslateArgs) -> Result<()> {
     if let Some(path) = &args.attention {
         // Hours of work must not end at a folder that is not there.
-        drop(Pending::create(path)?);
+        expect_picture("attention", path)?;
     }
     let translator = Translator::load(args)?;
     if args.interactive {

@@ -1,8 +1,10 @@
 //! What people mistype: said in their terms, with what to do, before any work, and with nothing left behind.
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
-use crate::{omega, text};
+use crate::{Workplace, names, omega, succeed, text};
 
 /// Runs `command`, which must fail with `code` and say all of `parts`, hints and tips among them.
 fn refuse(command: &mut Command, code: i32, parts: &[&str]) {
@@ -12,6 +14,10 @@ fn refuse(command: &mut Command, code: i32, parts: &[&str]) {
     for part in parts {
         assert!(said.contains(part), "no `{part}` in\n{said}");
     }
+}
+
+fn shown(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
 }
 
 #[test]
@@ -34,4 +40,41 @@ fn a_file_where_stdin_is_read_is_told_from_other_arguments() {
     refuse(&mut omega(&["score", "x.hyp", "--reference", "x.en"]), 2, &["standard input: `< x.hyp`"]);
     let other = text(&omega(&["train", "data", "more"]).output().unwrap().stderr);
     assert!(other.contains("unexpected argument 'more'") && !other.contains("standard input"), "{other}");
+}
+
+#[test]
+fn where_results_go_is_looked_at_before_the_work() {
+    let place = Workplace::prepared();
+    fs::write(place.path("file"), "kept").unwrap();
+    let data = shown(&place.path("data"));
+    // Were the data read first, its absence would be what is told.
+    let train =
+        |run: &str, data: &str| omega(&["train", data, "--save-dir", &shown(&place.path(run)), "--device", "soft"]);
+    refuse(&mut train("file", "none"), 1, &["cannot create the folder", "/file`: "]);
+    refuse(&mut train("file/run", "none"), 1, &["cannot create the folder", "file/run"]);
+    refuse(&mut train("a/b/run", "none"), 1, &["none"]);
+    assert!(!place.path("a").exists(), "nothing is left of a run that did not begin");
+    succeed(train("a/b/run", &data).arg("--dry-run"));
+    assert!(!place.path("a").exists(), "a dry run writes nothing");
+    refuse(train("file", &data).arg("--dry-run"), 1, &["cannot create the folder"]);
+    assert_eq!(place.read("file"), b"kept");
+
+    let missing = shown(&place.path("none/x.svg"));
+    refuse(&mut omega(&["analyze", "omega", "none", "--svg", &missing]), 1, &["none/x.svg"]);
+    refuse(&mut omega(&["analyze", "gradients", "none", "--json", &data]), 1, &["cannot write", "/data`"]);
+    refuse(&mut omega(&["profile", &data, "--out", &missing, "--device", "soft"]), 1, &["cannot create", "x.svg"]);
+}
+
+#[test]
+fn a_prepare_that_fails_leaves_nothing() {
+    let place = Workplace::with_text();
+    let before = names(&place.path(""));
+    refuse(&mut place.prepare("text/train", "text/none", "new/data"), 1, &["none.de"]);
+    assert_eq!(names(&place.path("")), before);
+    fs::create_dir(place.path("mine")).unwrap();
+    refuse(&mut place.prepare("text/train", "text/none", "mine/data"), 1, &["none.de"]);
+    assert!(names(&place.path("mine")).is_empty(), "a folder that was there stays, as it was");
+    let said = text(&succeed(&mut place.prepare("text/train", "text/valid", "new/data")).stderr);
+    let symbols = String::from_utf8(place.read("new/data/dict.de.txt")).unwrap().lines().count() + 4;
+    assert!(said.contains(&format!("vocabulary: {symbols} symbols")), "{said}");
 }
