@@ -190,8 +190,8 @@ macro_rules! overlay {
 }
 
 impl TrainFlags {
-    /// What is left of these flags, a file's, where `typed` takes away what they need: a loss is scaled in f16 only, and there
-    /// is an ω in Admin only.
+    /// What is left of these flags, a file's, where `typed` takes away what they need: a loss is scaled in f16 only, there is an
+    /// ω in Admin only, and a power in poly only.
     fn beneath(mut self, typed: &TrainFlags) -> TrainFlags {
         if typed.bf16 == Some(true) {
             self.fp16 = None;
@@ -205,6 +205,9 @@ impl TrainFlags {
         }
         if typed.residual.is_some_and(|residual| residual != Residual::Admin) {
             (self.omega, self.omega_frozen, self.keep_first_omega_one) = (None, None, None);
+        }
+        if typed.lr_scheduler.is_some_and(|scheduler| scheduler != LrScheduler::Poly) {
+            self.power = None;
         }
         self
     }

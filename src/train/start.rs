@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::setup::Prepared;
 use crate::checkpoint::{Checkpoint, RunState};
-use crate::config::Residual;
+use crate::config::{OmegaSource, Residual};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::Model;
@@ -110,7 +110,8 @@ fn resume(prepared: &Prepared, dev: &Device, checkpoint: &Checkpoint) -> Result<
     // Rates of dropout may change from one start to the next; the shape has been compared.
     let mut state = RunState { model: prepared.model.clone(), ..checkpoint.state.clone() };
     let begun = prepared.config.finetune_from_model.as_ref().map_or("", |_| ", and not from --finetune-from-model");
-    say(format!("resumed after update {}, epoch {}{begun}", state.update, state.epoch));
+    let omega = if prepared.config.omega == OmegaSource::Profile { "" } else { ", with its own ω and not --omega's" };
+    say(format!("resumed after update {}, epoch {}{begun}{omega}", state.update, state.epoch));
     if state.plan != prepared.plan() {
         say("the data, --max-tokens, --max-sentences or --seed changed: the epoch starts again");
         (state.plan, state.batch, state.seed) = (prepared.plan(), 0, prepared.config.seed);

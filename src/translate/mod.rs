@@ -161,6 +161,10 @@ fn settings(args: &TranslateArgs) -> Result<Search> {
         no_repeat_ngram_size: args.no_repeat_ngram_size,
         unnormalized: args.unnormalized,
     })
+    if args.max_len_a == 0.0 && args.min_len > args.max_len_b {
+        let (least, most) = (args.min_len, args.max_len_b);
+        return Err(Error::usage(format!("--min-len {least} is above the longest output, --max-len-b {most}")));
+    }
 }
 
 /// Runs the command from stdin to stdout.

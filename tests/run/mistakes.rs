@@ -43,6 +43,25 @@ fn a_file_where_stdin_is_read_is_told_from_other_arguments() {
 }
 
 #[test]
+fn flags_that_would_go_unseen_are_refused() {
+    let place = Workplace::prepared();
+    refuse(&mut place.train("run", &["--power", "2"]), 2, &["--power 2 needs --lr-scheduler poly"]);
+    refuse(&mut place.train("run", &["--lr", "0.1", "--min-lr", "1"]), 2, &["--min-lr 1 is above --lr 0.1"]);
+    let tokenizer = shown(&place.path("data/tokenizer.json"));
+    let both = ["--tokenizer", &tokenizer];
+    refuse(
+        place.prepare("text/train", "text/valid", "new").args(both),
+        2,
+        &["'--vocab-size <N>'", "'--tokenizer <FILE>'"],
+    );
+    let lengths = ["translate", "run", "--min-len", "30", "--max-len-b", "20"];
+    refuse(&mut omega(&lengths), 2, &["--min-len 30 is above the longest output, --max-len-b 20"]);
+    for command in [&["analyze", "omega", "run", "--svg", "x.png"][..], &["translate", "run", "--attention", "x.png"]] {
+        refuse(&mut omega(command), 2, &["x.png: pictures are SVG", "hint: let the name end in .svg"]);
+    }
+}
+
+#[test]
 fn where_results_go_is_looked_at_before_the_work() {
     let place = Workplace::prepared();
     fs::write(place.path("file"), "kept").unwrap();
