@@ -75,7 +75,9 @@ impl Subject {
         let (model, state) = if is_run {
             let path = Checkpoint::find(&args.subject)?;
             let checkpoint = Checkpoint::open(&path)?;
-            checkpoint.expect_model(&prepared.model)?;
+            checkpoint.expect_model(&prepared.model).map_err(|error| {
+                error.hint("the config.toml of a run describes its checkpoints: undo what was changed")
+            })?;
             let model = prepared.model(&dev)?;
             checkpoint.restore(&model, None)?;
             (model, format!("after {} updates", checkpoint.state.update))

@@ -16,6 +16,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::files::{expect_picture, print, write_whole};
 use crate::model::Model;
+use crate::ops::attention::MAX_BATCH;
 use crate::terminal::{self, Progress, detail};
 use crate::text::batch::Limits;
 use crate::text::lines::{Unreadable, next_line};
@@ -67,6 +68,11 @@ impl Translator {
         let path = Checkpoint::find(&args.model)?;
         let (checkpoint, began) = (Checkpoint::open(&path)?, Instant::now());
         let config = checkpoint.state.model.clone();
+        let most = config.vocab.min(MAX_BATCH);
+        if settings.beam > most {
+            let message = format!("--beam {}: at most {most} hypotheses are possible", settings.beam);
+            return Err(Error::usage(message).hint("4 to 10 are usual; more rarely translate better"));
+        }
         let coder = coder(args.data.as_deref(), &path, &checkpoint.state.target, config.vocab)?;
         let dev = Device::open(args.device)?;
         let model = Model::of_dtype(&dev, config, dtype(args.fp16, args.bf16)?)?;
@@ -126,7 +132,11 @@ pub fn translate_ids(
     let lengths: Vec<(usize, usize)> = numbers.iter().map(|number| (sources[*number].len(), 0)).collect();
     let longest = lengths.iter().map(|(source, _)| *source).max().unwrap_or(0);
     let max_positions = model.config.max_positions;
-    let limits = Limits { max_tokens: max_tokens.max(longest), max_sentences: usize::MAX, max_positions };
+    let limits = Limits {
+        max_tokens: max_tokens.max(longest),
+        max_sentences: (MAX_BATCH / settings.beam).max(1),
+        max_positions,
+    };
     let mut results = Vec::with_capacity(numbers.len());
     for batch in Batches::plan(&lengths, limits, 0)?.iter() {
         let batch: Vec<usize> = batch.iter().map(|at| numbers[*at as usize]).collect();
@@ -151,6 +161,10 @@ fn settings(args: &TranslateArgs) -> Result<Search> {
     if args.max_len_a < 0.0 {
         return Err(Error::usage(format!("--max-len-a {}: a number that is not negative is needed", args.max_len_a)));
     }
+    if args.max_len_a == 0.0 && args.min_len > args.max_len_b {
+        let (least, most) = (args.min_len, args.max_len_b);
+        return Err(Error::usage(format!("--min-len {least} is above the longest output, --max-len-b {most}")));
+    }
     Ok(Search {
         beam: args.beam,
         lenpen: args.lenpen,
@@ -161,10 +175,6 @@ fn settings(args: &TranslateArgs) -> Result<Search> {
         no_repeat_ngram_size: args.no_repeat_ngram_size,
         unnormalized: args.unnormalized,
     })
-    if args.max_len_a == 0.0 && args.min_len > args.max_len_b {
-        let (least, most) = (args.min_len, args.max_len_b);
-        return Err(Error::usage(format!("--min-len {least} is above the longest output, --max-len-b {most}")));
-    }
 }
 
 /// Runs the command from stdin to stdout.

@@ -97,3 +97,35 @@ fn a_prepare_that_fails_leaves_nothing() {
     let symbols = String::from_utf8(place.read("new/data/dict.de.txt")).unwrap().lines().count() + 4;
     assert!(said.contains(&format!("vocabulary: {symbols} symbols")), "{said}");
 }
+
+#[test]
+fn hints_fit_what_happened() {
+    let place = Workplace::prepared();
+    succeed(&mut place.train("run", &["--max-update", "2"]));
+    succeed(&mut place.train("other", &["--max-update", "2", "--ffn", "64"]));
+    let at = |name: &str| shown(&place.path(name));
+    let (run, best) = (at("run"), at("run/checkpoint_best.safetensors"));
+    let files = ["average", &best, &at("other/checkpoint_best.safetensors"), "--out", &at("mean.safetensors")];
+    refuse(&mut omega(&files), 1, &["is of another shape", "hint: a mean is of one model's checkpoints", &best]);
+    refuse(&mut omega(&["average", &run, "--last", "0"]), 2, &["--last 0: at least 1"]);
+    refuse(&mut omega(&["average", &run, "--best", "0"]), 2, &["--best 0: at least 1"]);
+    refuse(&mut omega(&["translate", &run, "--beam", "100000"]), 2, &["--beam 100000: at most 60 hypotheses"]);
+
+    let imported = ["import", &at("exported"), "--out", &at("imported")];
+    succeed(&mut omega(&["export", &run, "--to", "fairseq", "--keep-omega", "--out", &at("exported")]));
+    succeed(&mut omega(&imported));
+    let wide = |from: &str| place.train("new", &["--ffn", "64", "--finetune-from-model", &at(from)]);
+    refuse(&mut wide("imported"), 1, &["--ffn is 32 there, 64 here", "hint: give each flag as it is there"]);
+    refuse(&mut wide("run"), 1, &["--ffn is 32 there, 64 here", "run/config.toml has the flags"]);
+
+    fs::write(place.path("analytic.init"), place.read("run/profile.ratio.init")).unwrap();
+    let more = ["--max-update", "3", "--omega", &at("analytic.init")];
+    let said = text(&succeed(&mut place.train("run", &more)).stderr);
+    assert!(said.contains("resumed after update 2, epoch 1, with its own ω and not --omega's"), "{said}");
+
+    let last = place.path("run/checkpoint_last.safetensors");
+    fs::write(&last, &place.read("run/checkpoint_last.safetensors")[..100]).unwrap();
+    let whole =
+        format!("{best} is whole: translate with it, or train on from it in a new run with --finetune-from-model");
+    refuse(&mut place.train("run", &["--max-update", "4"]), 1, &["checkpoint_last.safetensors: not a whole", &whole]);
+}
