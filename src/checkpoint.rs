@@ -168,6 +168,20 @@ pub fn write_safetensors(path: &Path, tensors: &[NamedTensor], metadata: HashMap
     write_whole(path, &bytes)
 }
 
+/// What to do where the checkpoint at `path` is broken: the newest whole one beside it, if there is one.
+fn instead_of(path: &Path) -> String {
+    let others = path.parent().and_then(|folder| names::list(folder).ok()).unwrap_or_default();
+    let whole = |other: &PathBuf| fs::read(other).is_ok_and(|bytes| SafeTensors::read_metadata(&bytes).is_ok());
+    let others = others.into_iter().map(|(_, other)| other).filter(|other| other != path && whole(other));
+    match others.max_by_key(|other| other.metadata().and_then(|file| file.modified()).ok()) {
+        Some(other) => format!(
+            "{} is whole: translate with it, or train on from it in a new run with --finetune-from-model",
+            other.display()
+        ),
+        None => "use another checkpoint".to_owned(),
+    }
+}
+
 /// A checkpoint on the disk, opened and understood.
 pub struct Checkpoint {
     path: PathBuf,
@@ -182,7 +196,7 @@ impl Checkpoint {
         let shown = path.display();
         let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| {
             Error::data(format!("{shown}: not a whole safetensors file ({error})"))
-                .hint("it was cut off or is of another format; use another checkpoint")
+                .hint(format!("it was cut off or is of another format; {}", instead_of(path)))
         })?;
         let text = metadata.metadata().as_ref().and_then(|table| table.get(STATE)).ok_or_else(|| {
             Error::data(format!("{shown}: safetensors, but not of omega: its metadata has no `{STATE}`"))
@@ -253,14 +267,13 @@ impl Checkpoint {
         Ok(view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
     }
 
-    /// An error unless this checkpoint is of a model of `config`'s shape.
+    /// An error unless this checkpoint is of a model of `config`'s shape; callers know the hint.
     pub fn expect_model(&self, config: &ModelConfig) -> Result<()> {
         let (got, expected) = (self.state.model.describe(), config.describe());
         if got == expected {
             return Ok(());
         }
-        Err(Error::data(format!("{} is of another shape: {got}; asked for: {expected}", self.path.display()))
-            .hint("use the same flags as before, or another --save-dir"))
+        Err(Error::data(format!("{} is of another shape: {got}; expected: {expected}", self.path.display())))
     }
 
     /// An error unless the model was trained with `dictionary` and the tokenizer of `folder`.

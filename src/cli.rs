@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub mod analyze;
 pub mod checkpoints;
 pub mod export;
+mod parse;
 pub mod shell;
 
 use crate::config::{BleuTokens, TrainFlags};
@@ -95,7 +96,7 @@ pub struct PrepareArgs {
     #[arg(long, value_name = "N", default_value_t = 8000)]
     pub vocab_size: usize,
     /// Use this tokenizer.json instead of training one
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "vocab_size")]
     pub tokenizer: Option<PathBuf>,
     /// The text is split into symbols already (subword-nmt, SentencePiece): train no BPE, the dictionary is theirs
     #[arg(long, conflicts_with_all = ["tokenizer", "vocab_size"])]

@@ -2,6 +2,7 @@
 //! complete ([`TrainConfig`]). Every rule of the form "flag A needs B" lives here.
 
 mod choices;
+mod file;
 mod flags;
 
 use std::collections::BTreeSet;
@@ -278,6 +279,12 @@ impl TrainConfig {
         if let Some((flag, value)) = not_negative.iter().find(|(_, value)| !(value.is_finite() && *value >= 0.0)) {
             return Err(Error::usage(format!("--{flag} {value}: a number that is not negative is needed")));
         }
+        if self.min_lr > self.lr {
+            return Err(Error::usage(format!("--min-lr {} is above --lr {}", self.min_lr, self.lr)));
+        }
+        if self.power != 1.0 && self.lr_scheduler != LrScheduler::Poly {
+            return Err(Error::usage(format!("--power {} needs --lr-scheduler poly", self.power)));
+        }
         // TOML, which keeps the configuration of a run, has signed integers only.
         if i64::try_from(self.seed).is_err() {
             return Err(Error::usage(format!("--seed {}: at most {} is possible", self.seed, i64::MAX)));
@@ -447,6 +454,14 @@ mod tests {
         assert!(omega.starts_with("--omega profile needs --residual admin: pre-ln has no ω"), "{omega}");
         let poly = message(TrainFlags { lr_scheduler: Some(LrScheduler::Poly), ..TrainFlags::default() });
         assert!(poly.contains("--max-update"), "{poly}");
+        let poly = TrainFlags { lr_scheduler: Some(LrScheduler::Poly), max_update: Some(9), ..TrainFlags::default() };
+        let poly = TrainFlags { power: Some(2.0), ..poly };
+        let linear = TrainFlags { lr_scheduler: Some(LrScheduler::Linear), ..TrainFlags::default() };
+        assert!(linear.over(poly.clone()).resolve().is_ok(), "a file's power goes with its schedule");
+        let power = message(TrainFlags { lr_scheduler: None, ..poly.clone() });
+        assert!(power.starts_with("--power 2 needs --lr-scheduler poly"), "{power}");
+        let min_lr = message(TrainFlags { lr: Some(1e-3), min_lr: Some(0.5), ..poly });
+        assert!(min_lr.starts_with("--min-lr 0.5 is above --lr 0.001"), "{min_lr}");
         let min_loss_scale = message(TrainFlags { min_loss_scale: Some(0.1), ..TrainFlags::default() });
         assert!(min_loss_scale.starts_with("--min-loss-scale needs --fp16"), "{min_loss_scale}");
         let fp16 = TrainFlags { fp16: Some(true), ..TrainFlags::default() };

@@ -16,6 +16,9 @@ pub struct Pending {
 impl Pending {
     /// Starts to write `path`, beside it as `path.tmp`.
     pub fn create(path: &Path) -> Result<Pending> {
+        if path.is_dir() {
+            return Err(Error::io(path, "write", io::ErrorKind::IsADirectory.into()));
+        }
         let mut name = path.as_os_str().to_owned();
         name.push(".tmp");
         let temporary = PathBuf::from(name);
@@ -74,10 +77,52 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     file.publish()
 }
 
+/// An error now, before the work, if `path` could not be written after it. Leaves nothing.
+pub fn expect_writable(path: &Path) -> Result<()> {
+    Pending::create(path).map(drop)
+}
+
+/// The same of the picture that `flag` asks for.
+pub fn expect_picture(flag: &str, path: &Path) -> Result<()> {
+    if path.extension().is_some_and(|ending| !ending.eq_ignore_ascii_case("svg")) {
+        let message = format!("--{flag} {}: pictures are SVG", path.display());
+        return Err(Error::usage(message).hint("let the name end in .svg"));
+    }
+    expect_writable(path)
+}
+
+/// A folder that is there and can be written into. Dropped, it disappears with those above it, if they were made for it and
+/// nothing was put into them.
+pub struct Folder {
+    /// The innermost first.
+    made: Vec<PathBuf>,
+}
+
+impl Folder {
+    /// Makes `path` and those above it where they are missing.
+    pub fn open(path: &Path) -> Result<Folder> {
+        let missing = path.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
+        let folder = Folder { made: missing.map(Path::to_owned).collect() };
+        create_folder(path)?;
+        expect_writable(&path.join("probe"))?;
+        Ok(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        for folder in &self.made {
+            let _ = fs::remove_dir(folder); // refused where there is something in it
+        }
+    }
+}
+
 /// A folder that gets its name only with [`PendingFolder::publish`]; dropped before that, it disappears.
 pub struct PendingFolder {
     path: PathBuf,
     temporary: PathBuf,
+    /// Takes away the folders above it, too.
+    _folder: Folder,
 }
 
 impl PendingFolder {
@@ -99,8 +144,8 @@ impl PendingFolder {
         if temporary.exists() {
             fs::remove_dir_all(&temporary).map_err(|error| Error::io(&temporary, "remove", error))?;
         }
-        create_folder(&temporary)?;
-        Ok(PendingFolder { path: trimmed, temporary })
+        let folder = Folder::open(&temporary)?;
+        Ok(PendingFolder { path: trimmed, temporary, _folder: folder })
     }
 
     /// Where files are put meanwhile.
@@ -168,13 +213,39 @@ mod tests {
         let folder = PendingFolder::create(&path).unwrap();
         write_whole(&folder.meanwhile().join("a"), b"1").unwrap();
         drop(folder);
-        assert_eq!(fs::read_dir(place.path().join("new")).unwrap().count(), 0);
+        assert!(!place.path().join("new").exists());
         let folder = PendingFolder::create(&path).unwrap();
         write_whole(&folder.meanwhile().join("a"), b"1").unwrap();
         folder.publish().unwrap();
         assert_eq!(fs::read(path.join("a")).unwrap(), b"1");
         assert!(PendingFolder::create(&path).err().unwrap().to_string().contains("is there already"));
         assert!(PendingFolder::create(&path.join("a")).is_err(), "a file");
+    }
+
+    #[test]
+    fn a_folder_that_was_made_for_nothing_disappears() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("a/b/c");
+        drop(Folder::open(&path).unwrap());
+        assert!(!place.path().join("a").exists());
+        let folder = Folder::open(&path).unwrap();
+        write_whole(&place.path().join("a/kept"), b"1").unwrap();
+        drop(folder);
+        assert!(place.path().join("a/kept").exists() && !place.path().join("a/b").exists());
+        assert!(Folder::open(&place.path().join("a/kept/d")).is_err(), "below a file");
+        drop(Folder::open(&place.path().join("a")).unwrap());
+        assert!(place.path().join("a").exists(), "it was there before");
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_found_before() {
+        let place = tempfile::tempdir().unwrap();
+        let at = |name: &str| place.path().join(name);
+        assert!(expect_writable(&at("none/x.json")).is_err() && expect_writable(place.path()).is_err());
+        let message = expect_picture("svg", &at("x.png")).unwrap_err().to_string();
+        assert!(message.starts_with("--svg ") && message.contains("x.png: pictures are SVG"), "{message}");
+        expect_picture("svg", &at("x.SVG")).unwrap();
+        assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use omega::analyze::analyze;
 use omega::bench::bench;
 use omega::checkpoint::average::average;
@@ -20,7 +19,7 @@ use omega::train::{profile, train};
 use omega::translate::translate;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::typed();
     terminal::set_level(match (cli.quiet, cli.verbose) {
         (true, _) => Level::Quiet,
         (_, true) => Level::Verbose,

@@ -1,5 +1,6 @@
 //! What a PTX text has, and what of it softgpu cannot run.
 
+use crate::ast::Parameter;
 use crate::decode::{Decoded, decode_all};
 use crate::isa::Kind;
 use crate::{LoadError, parse};
@@ -28,6 +29,8 @@ pub struct KernelInfo {
 
 pub struct ParameterInfo {
     pub name: String,
+    /// As PTX has it: `.f32`, `.b8[24]`.
+    pub ty: String,
     /// In the parameter space, in bytes.
     pub offset: usize,
     pub bytes: usize,
@@ -39,12 +42,16 @@ pub fn inspect(ptx: &str) -> Result<Inspection, LoadError> {
     let mut found = Inspection { kernels: Vec::new() };
     for kernel in &module.kernels {
         let (decoded, errors) = decode_all(&module, kernel);
-        let parameters = kernel.parameters.iter();
-        let parameters =
-            parameters.map(|p| ParameterInfo { name: p.name.to_string(), offset: p.offset, bytes: p.bytes }).collect();
+        let parameters = kernel.parameters.iter().map(parameter).collect();
         found.kernels.push(describe(&decoded, parameters, kernel.body.len(), errors));
     }
     Ok(found)
+}
+
+fn parameter(p: &Parameter) -> ParameterInfo {
+    let element = parse::type_bytes(p.ty).unwrap_or(16);
+    let ty = if p.array { format!("{}[{}]", p.ty, p.bytes / element) } else { p.ty.to_string() };
+    ParameterInfo { name: p.name.to_string(), ty, offset: p.offset, bytes: p.bytes }
 }
 
 fn describe(

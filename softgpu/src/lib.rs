@@ -29,7 +29,7 @@ mod variables;
 
 pub use disassemble::disassemble;
 pub use exec::{Launch, Level, Sink, launch, launch_with};
-pub use inspect::{Inspection, inspect};
+pub use inspect::{Inspection, ParameterInfo, inspect};
 pub use isa::{coverage, coverage_page, rows, spellings};
 pub use memory::Memory;
 pub use tools::{Report, Tools, chips, counters};

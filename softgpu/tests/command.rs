@@ -115,8 +115,38 @@ fn bad_usage_exits_with_2_and_says_what_to_mend() {
     for (args, expected) in [
         (format!("run k.ptx nope {shape}"), "error: k.ptx has no kernel `nope`; it has: saxpy, copy"),
         (format!("run none.ptx saxpy {shape}"), "error: none.ptx: No such file or directory (os error 2)"),
-        (format!("run k.ptx saxpy {shape} null"), "error: cannot launch `saxpy`: 1 arguments given, it takes 4"),
-        (format!("run k.ptx saxpy {shape} in:none.bin"), "error: none.bin: No such file or directory (os error 2)"),
+        (
+            format!("run k.ptx saxpy {shape} null"),
+            "error: 1 arguments given, `saxpy` takes 4: .u64 y, .u64 x, .f32 a, .u32 n",
+        ),
+        (
+            format!("run k.ptx saxpy {shape} null null f32:1 u32:1 u32:1"),
+            "error: 5 arguments given, `saxpy` takes 4: .u64 y, .u64 x, .f32 a, .u32 n",
+        ),
+        (
+            format!("run k.ptx saxpy {shape} null null f64:1 u32:1"),
+            "error: argument 2 of `saxpy`: `f64:1` (8 bytes) for `a`, which is .f32 (4 bytes)",
+        ),
+        (
+            format!("run k.ptx saxpy {shape} null null i32:1 u32:1"),
+            "error: argument 2 of `saxpy`: `i32:1` (4 bytes) for `a`, which is .f32 (4 bytes)",
+        ),
+        (
+            format!("run k.ptx saxpy {shape} null null f32:1 f32:1"),
+            "error: argument 3 of `saxpy`: `f32:1` (4 bytes) for `n`, which is .u32 (4 bytes)",
+        ),
+        (
+            format!("run k.ptx saxpy {shape} f64:0 null f32:1 u32:1"),
+            "error: argument 0 of `saxpy`: `f64:0` (8 bytes) for `y`, which is .u64 (8 bytes)",
+        ),
+        (
+            format!("run k.ptx copy {shape} bytes:00"),
+            "error: argument 0 of `copy`: `bytes:00` (1 bytes) for `s`, which is .b8[24] (24 bytes)",
+        ),
+        (
+            format!("run k.ptx saxpy {shape} in:none.bin null f32:1 u32:1"),
+            "error: none.bin: No such file or directory (os error 2)",
+        ),
         (format!("run k.ptx saxpy {shape} u32:x"), "error: argument `u32:x`: `x` is no u32"),
         (
             format!("run k.ptx saxpy {shape} null null f32:1 u32:1 --reloc 0=b"),
@@ -139,6 +169,7 @@ fn inspect_lists_all_that_is_unsupported() {
     let output = softgpu(folder.path(), "inspect k.ptx");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && text.contains("saxpy") && text.contains("24 bytes at 0"), "{text}");
+    assert!(text.contains("  parameter 2  .f32      a  ") && text.contains("  parameter 0  .b8[24]   s  "), "{text}");
     let bad = SAXPY
         .replace("mov.u32 %r2, %ntid.x;", "tex.2d.v4.f32.f32 %f3, [t];\nsured.b.add [a], 1; mov.u32 %r2, %ntid.x;");
     std::fs::write(folder.path().join("bad.ptx"), bad).unwrap();

@@ -13,7 +13,7 @@ use crate::cli::analyze::{
 use crate::config::{Residual, TrainFlags};
 use crate::device::{Allocation, Device};
 use crate::error::{Error, Result};
-use crate::files::{Pending, print, write_whole};
+use crate::files::{expect_picture, expect_writable, print, write_whole};
 use crate::model::admin::{Omegas, omega_name};
 use crate::model::probe::Probe;
 use crate::model::{Model, PackedBatch, Stack};
@@ -25,6 +25,9 @@ const STACKS: [Stack; 2] = [Stack::Encoder, Stack::Decoder];
 
 /// Runs the command.
 pub fn analyze(args: &AnalyzeArgs) -> Result<()> {
+    let output = args.what.output();
+    output.json.as_deref().map_or(Ok(()), expect_writable)?;
+    output.svg.as_deref().map_or(Ok(()), |path| expect_picture("svg", path))?;
     match &args.what {
         Analysis::Dependency(args) => dependency(args),
         Analysis::Gradients(args) => gradients(args),
@@ -72,7 +75,9 @@ impl Subject {
         let (model, state) = if is_run {
             let path = Checkpoint::find(&args.subject)?;
             let checkpoint = Checkpoint::open(&path)?;
-            checkpoint.expect_model(&prepared.model)?;
+            checkpoint.expect_model(&prepared.model).map_err(|error| {
+                error.hint("the config.toml of a run describes its checkpoints: undo what was changed")
+            })?;
             checkpoint.expect_text(&prepared.data.path, &prepared.data.dictionary)?;
             let model = prepared.model(&dev)?;
             checkpoint.restore(&model, None)?;
@@ -155,10 +160,6 @@ fn depth(args: &DepthArgs) -> Result<()> {
     let schemes = args.schemes.iter().map(named).collect::<Result<Vec<_>>>()?;
     // Two sublayers are a layer.
     let max = args.max_sublayers.next_multiple_of(2) as usize;
-    // Minutes of work must not end at a folder that is not there.
-    for path in [&args.output.json, &args.output.svg].into_iter().flatten() {
-        drop(Pending::create(path)?);
-    }
     let dev = Device::open(args.device)?;
     let total = schemes.len() as u64 * args.seeds;
     let (mut progress, mut done) = (Progress::new("depth", Some(total)), 0);

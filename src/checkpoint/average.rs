@@ -6,6 +6,7 @@ use super::names::{self, Kind};
 use super::{Checkpoint, NamedTensor, RunState, write};
 use crate::cli::checkpoints::AverageArgs;
 use crate::error::{Error, Result};
+use crate::files::expect_writable;
 use crate::terminal::say;
 
 /// Runs the command.
@@ -19,6 +20,7 @@ pub fn average(args: &AverageArgs) -> Result<()> {
     if out.extension().is_none_or(|ending| ending != "safetensors") {
         return Err(Error::usage(format!("--out {}: a checkpoint ends in .safetensors", out.display())));
     }
+    expect_writable(&out)?;
     let (tensors, state) = mean(&inputs)?;
     write(&out, &tensors, &state)?;
     for path in &inputs {
@@ -39,13 +41,17 @@ fn inputs(args: &AverageArgs) -> Result<Vec<PathBuf>> {
             return Ok(files.to_vec());
         }
     };
+    let counts = [("last", args.last), ("last-updates", args.last_updates), ("best", args.best)];
+    if let Some((flag, _)) = counts.iter().find(|(_, count)| *count == Some(0)) {
+        return Err(Error::usage(format!("--{flag} 0: at least 1 is needed")));
+    }
     let all = names::list(run)?;
     let below = |epoch: u64| args.upper_epoch.is_none_or(|most| epoch <= most);
     let pick = |count: usize, flag: &str, made_by: &str, wanted: &dyn Fn(Kind) -> Option<u64>| {
         let mut found: Vec<(u64, &PathBuf)> =
             all.iter().filter_map(|(kind, path)| wanted(*kind).map(|order| (order, path))).collect();
         found.sort();
-        if count == 0 || found.len() < count {
+        if found.len() < count {
             let message =
                 format!("{}: --{flag} {count}, and there are {} such checkpoints", run.display(), found.len());
             return Err(Error::data(message).hint(format!("`omega train {made_by}` writes them")));
@@ -81,7 +87,7 @@ fn best(run: &Path, n: usize, all: &[(Kind, PathBuf)], upper_epoch: Option<u64>)
         |update: u64| all.iter().find(|(kind, _)| *kind == Kind::KeptBest { update }).map(|(_, path)| path.clone());
     let mut found: Vec<(u64, PathBuf)> =
         ranked.iter().filter_map(|(update, _)| path(*update).map(|path| (*update, path))).take(n).collect();
-    if n == 0 || found.len() < n {
+    if found.len() < n {
         let message = format!("{}: --best {n}, and there are {} such checkpoints", run.display(), found.len());
         return Err(Error::data(message).hint("`omega train --keep-best N` writes them"));
     }
@@ -107,7 +113,10 @@ pub fn mean(paths: &[PathBuf]) -> Result<(Vec<NamedTensor>, RunState)> {
     for path in paths {
         let checkpoint = Checkpoint::open(path)?;
         if let Some(before) = &last {
-            checkpoint.expect_model(&before.state.model)?;
+            checkpoint.expect_model(&before.state.model).map_err(|error| {
+                let first = paths[0].display();
+                error.hint(format!("a mean is of one model's checkpoints, and the first here is {first}"))
+            })?;
             expect_same_text(before, &checkpoint)?;
         }
         let tensors = checkpoint.parameters()?;

@@ -34,6 +34,19 @@ pub enum Analysis {
     Omega(OmegaArgs),
 }
 
+impl Analysis {
+    /// Where its results go.
+    pub fn output(&self) -> &OutputArgs {
+        match self {
+            Analysis::Dependency(args) => &args.model.output,
+            Analysis::Gradients(args) => &args.output,
+            Analysis::Stability(args) => &args.model.output,
+            Analysis::Depth(args) => &args.output,
+            Analysis::Omega(args) => &args.output,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct OutputArgs {
     /// Write the numbers to a file, not to stdout

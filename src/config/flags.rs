@@ -1,13 +1,11 @@
 //! The flags of `omega train` as given, on the command line or in `--config`: all optional, nothing checked.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
 use super::choices::{Arch, BestMetric, Init, LrScheduler, Optimizer, Residual};
-use crate::error::{Error, Result};
 
 /// The flags as given, on the command line or in `--config`.
 #[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
@@ -101,13 +99,7 @@ pub struct TrainFlags {
     #[arg(long, value_name = "N", help_heading = "Optimisation")]
     pub warmup_updates: Option<u64>,
     /// Learning rate of the first update [default: 1e-7]
-    #[arg(
-        long,
-        value_name = "X",
-        allow_negative_numbers = true,
-        help_heading = "Optimisation",
-        hide_short_help = true
-    )]
+    #[arg(long, value_name = "X", help_heading = "Optimisation", hide_short_help = true)]
     pub warmup_init_lr: Option<f64>,
     /// Last learning rate of linear and poly [default: 0]
     #[arg(long, value_name = "X", help_heading = "Optimisation", hide_short_help = true)]
@@ -116,7 +108,14 @@ pub struct TrainFlags {
     #[arg(long, value_name = "X", help_heading = "Optimisation", hide_short_help = true)]
     pub power: Option<f64>,
     /// Decay of the moments, β₁,β₂, whatever the optimiser [default: 0.9,0.98]
-    #[arg(long, value_name = "B1,B2", value_delimiter = ',', help_heading = "Optimisation", hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "B1,B2",
+        value_delimiter = ',',
+        allow_hyphen_values = true,
+        help_heading = "Optimisation",
+        hide_short_help = true
+    )]
     pub adam_betas: Option<Vec<f64>>,
     /// Added to the root of the second moment [default: 1e-8]
     #[arg(long, value_name = "X", help_heading = "Optimisation", hide_short_help = true)]
@@ -191,14 +190,8 @@ macro_rules! overlay {
 }
 
 impl TrainFlags {
-    /// Reads `--config`. An unknown key is an error that names it.
-    pub fn load(path: &Path) -> Result<TrainFlags> {
-        let text = fs::read_to_string(path).map_err(|error| Error::io(path, "read", error))?;
-        toml::from_str(&text).map_err(|error| Error::usage(format!("{}: {}", path.display(), error.message())))
-    }
-
     /// What is left of these flags, a file's, where `typed` takes away what they need: a loss is scaled in f16 only, there is an
-    /// ω in Admin only, and `--arch` is all sizes.
+    /// ω in Admin only, a power in poly only, and `--arch` is all sizes.
     fn beneath(mut self, typed: &TrainFlags) -> TrainFlags {
         if typed.bf16 == Some(true) {
             self.fp16 = None;
@@ -216,6 +209,9 @@ impl TrainFlags {
         if typed.arch.is_some() {
             (self.encoder_layers, self.decoder_layers) = (None, None);
             (self.d_model, self.ffn, self.heads) = (None, None, None);
+        }
+        if typed.lr_scheduler.is_some_and(|scheduler| scheduler != LrScheduler::Poly) {
+            self.power = None;
         }
         self
     }

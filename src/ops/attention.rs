@@ -23,7 +23,7 @@ const MOST_STAGE: usize = 64;
 /// bytes.
 const SHARED: usize = (99 << 10) - 16;
 /// CUDA's limit on the grid's z, which is the batch.
-const MAX_BATCH: usize = 65_535;
+pub const MAX_BATCH: usize = 65_535;
 
 /// Where queries, keys and values come from. Biases have been added.
 #[derive(Clone, Copy)]

@@ -15,7 +15,7 @@ use super::words;
 use crate::cli::PrepareArgs;
 use crate::config::MAX_POSITIONS;
 use crate::error::{Error, Result};
-use crate::files::{Complete, Pending, create_folder};
+use crate::files::{Complete, Folder, Pending};
 use crate::terminal::{Progress, say};
 
 /// Pairs that are encoded at a time, in parallel.
@@ -38,7 +38,7 @@ struct Counts {
 /// Runs the command. Files get their names only when all of them are complete.
 pub fn prepare(args: &PrepareArgs) -> Result<()> {
     check(args)?;
-    create_folder(&args.out)?;
+    let _folder = Folder::open(&args.out)?; // an error takes it away again
     let tokenizer = match &args.tokenizer {
         _ if args.segmented => None,
         Some(path) => Some(Tokenizer::load(path)?),
@@ -58,6 +58,7 @@ pub fn prepare(args: &PrepareArgs) -> Result<()> {
     };
     let coder = Coder::new(Dictionary::new(symbols.iter().map(|symbol| (symbol.clone(), 0)))?, tokenizer);
 
+    say(format!("vocabulary: {} symbols, of both languages together", coder.dictionary().len()));
     let mut counts = vec![0u64; coder.dictionary().len()];
     let splits = [("train", Some(&args.train)), ("valid", Some(&args.valid)), ("test", args.test.as_ref())];
     for (split, prefix) in splits {

@@ -10,7 +10,7 @@ use crate::cli::TrainArgs;
 use crate::config::Residual;
 use crate::device::{Device, MemoryUse, Purpose};
 use crate::error::{Error, Result};
-use crate::files::print;
+use crate::files::{Folder, print};
 use crate::optim::{Settings, Updater};
 use crate::rng::RngState;
 use crate::text::Batches;
@@ -43,6 +43,7 @@ struct Need {
 pub fn dry_run(args: &TrainArgs) -> Result<()> {
     let own = args.save_dir.as_deref().map(settings_of).transpose()?.flatten();
     let config = resolve(args.data.as_ref(), args.config.as_deref(), &args.flags, own)?;
+    let _folder = args.save_dir.as_deref().map(Folder::open).transpose()?; // gone again at the end
     let prepared = Prepared::open(config)?;
     Start::find(&prepared, args.save_dir.as_deref())?;
     let need = prepared.need(&prepared.batches)?;

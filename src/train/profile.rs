@@ -5,7 +5,7 @@ use crate::cli::ProfileArgs;
 use crate::config::Residual;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::files::print;
+use crate::files::{expect_writable, print};
 
 /// Runs the command: the ω that `omega train` with the same flags would start from, on stdout.
 pub fn profile(args: &ProfileArgs) -> Result<()> {
@@ -16,6 +16,9 @@ pub fn profile(args: &ProfileArgs) -> Result<()> {
     if config.finetune_from_model.is_some() {
         return Err(Error::usage("--finetune-from-model takes ω from its checkpoint: nothing is profiled")
             .hint("`omega inspect` says what they are"));
+    }
+    if let Some(path) = &args.out {
+        expect_writable(path)?;
     }
     let prepared = Prepared::open(config)?;
     let (_, omegas) = prepared.initialise(&Device::open(prepared.config.device)?)?;

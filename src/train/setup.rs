@@ -13,7 +13,7 @@ use crate::cli::TrainArgs;
 use crate::config::{TrainConfig, TrainFlags};
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::files::{create_folder, write_whole};
+use crate::files::{Folder, write_whole};
 use crate::model::admin::Omegas;
 use crate::model::{Model, ModelConfig, PackedBatch};
 use crate::rng::RngState;
@@ -125,24 +125,27 @@ pub fn open(args: &TrainArgs) -> Result<Run> {
     let folder = args.save_dir.clone().ok_or_else(|| {
         Error::usage("no run folder was given").hint("say where checkpoints go: `--save-dir runs/NAME`")
     })?;
-    // Before anything is read there that another trainer may be about to replace; a new folder is made further down.
+    // Before anything is read there that another trainer may be about to replace.
     let lock = folder.exists().then(|| FolderLock::take(&folder)).transpose()?;
     let own = settings_of(&folder)?;
     let config = resolve(args.data.as_ref(), args.config.as_deref(), &args.flags, own.clone())?;
     let changes = own.map_or(Ok(Vec::new()), |own| config.changes(&own.resolve()?))?;
+    let _folder = Folder::open(&folder)?; // an error before anything is in it takes it away again
     let prepared = Prepared::open(config)?;
     let validation = validation(&prepared)?;
     let coder = prepared.data.coder()?;
     let start = Start::find(&prepared, Some(&folder))?;
+    if let Start::Resume(_) = start {
+        expect_not_begun(&changes)?;
+    }
     let dev = Device::open(prepared.config.device)?;
     say(format!("device: {}\n{}", dev.name(), summary(&prepared)));
-    // All that can be refused has been by now: the folder is touched only from here on.
+    // All that can be refused has been by now: files are written only from here on.
     let (model, updater, state, omegas) = start.begin(&prepared, &dev)?;
     drop(start); // with the bytes of its checkpoint
     for change in changes {
         say(format!("  {change}"));
     }
-    create_folder(&folder)?;
     let lock = lock.map_or_else(|| FolderLock::take(&folder), Ok)?;
     let log = Log::open(&folder, &state, prepared.config.max_update, prepared.config.tensorboard)?;
     let stats = Stats::new(&dev, prepared.config.update_freq)?;
@@ -158,6 +161,17 @@ pub fn open(args: &TrainArgs) -> Result<Run> {
         write_whole(&folder.join("config.toml"), settings.as_bytes())?;
     }
     Ok(run)
+}
+
+/// An error for a change that a run which has begun would not see.
+fn expect_not_begun(changes: &[String]) -> Result<()> {
+    match changes.iter().find(|change| ["init", "omega"].contains(&change.split(' ').next().unwrap_or_default())) {
+        Some(change) => {
+            Err(Error::usage(format!("--{change}: this run has begun, and has its values from its checkpoint"))
+                .hint("leave the flag out, or give another --save-dir"))
+        }
+        None => Ok(()),
+    }
 }
 
 fn validation(prepared: &Prepared) -> Result<Validation> {

@@ -34,7 +34,9 @@ impl Start {
         match (last, &prepared.config.finetune_from_model) {
             (Some(last), _) => {
                 let checkpoint = Checkpoint::open(&last)?;
-                checkpoint.expect_model(&prepared.model)?;
+                checkpoint
+                    .expect_model(&prepared.model)
+                    .map_err(|error| error.hint("use the same flags as before, or another --save-dir"))?;
                 let data = &prepared.data;
                 checkpoint.expect_text(&data.path, &data.dictionary).map_err(|error| {
                     error.hint("prepare the text with `omega prepare --tokenizer RUN/tokenizer.json`, or give another --save-dir")
@@ -96,9 +98,16 @@ fn expect_same_parameters(path: &Path, state: &RunState, prepared: &Prepared) ->
     if differences.is_empty() {
         return Ok(());
     }
+    let own = path.with_file_name("config.toml");
+    let hint = if state.model.tables != prepared.model.tables {
+        "take the run that it was exported from".to_owned()
+    } else if own.exists() {
+        format!("{} has the flags that it was trained with", own.display())
+    } else {
+        "give each flag as it is there".to_owned() // it was imported, or lies apart from its run
+    };
     let (path, all) = (path.display(), differences.join("; "));
-    Err(Error::data(format!("--finetune-from-model {path} has another architecture: {all}"))
-        .hint("the config.toml of its run folder has the flags that it was trained with"))
+    Err(Error::data(format!("--finetune-from-model {path} has another architecture: {all}")).hint(hint))
 }
 
 fn fresh(prepared: &Prepared, dev: &Device) -> Result<Started> {

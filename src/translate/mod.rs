@@ -16,8 +16,9 @@ use crate::cli::{TooLong, TranslateArgs};
 use crate::config::dtype;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::files::{Pending, print, write_whole};
+use crate::files::{expect_picture, print, write_whole};
 use crate::model::Model;
+use crate::ops::attention::MAX_BATCH;
 use crate::terminal::{self, Progress, detail, say, warn};
 use crate::text::batch::Limits;
 use crate::text::lines::lines_of;
@@ -73,6 +74,11 @@ impl Translator {
         let path = Checkpoint::find(&args.model)?;
         let (checkpoint, began) = (Checkpoint::open(&path)?, Instant::now());
         let config = checkpoint.state.model.clone();
+        let most = config.vocab.min(MAX_BATCH);
+        if settings.beam > most {
+            let message = format!("--beam {}: at most {most} hypotheses are possible", settings.beam);
+            return Err(Error::usage(message).hint("4 to 10 are usual; more rarely translate better"));
+        }
         let coder = coder(args.data.as_deref(), &path, &checkpoint)?;
         let dev = Device::open(args.device)?;
         let model = Model::of_dtype(&dev, config, dtype(args.fp16, args.bf16)?)?;
@@ -166,7 +172,11 @@ pub fn translate_ids(
     let lengths: Vec<(usize, usize)> = numbers.iter().map(|number| (sources[*number].len(), 0)).collect();
     let longest = lengths.iter().map(|(source, _)| *source).max().unwrap_or(0);
     let max_positions = model.config.max_positions;
-    let limits = Limits { max_tokens: max_tokens.max(longest), max_sentences: usize::MAX, max_positions };
+    let limits = Limits {
+        max_tokens: max_tokens.max(longest),
+        max_sentences: (MAX_BATCH / settings.beam).max(1),
+        max_positions,
+    };
     let mut results = Vec::with_capacity(numbers.len());
     for batch in Batches::plan(&lengths, limits, 0)?.iter() {
         let batch: Vec<usize> = batch.iter().map(|at| numbers[*at as usize]).collect();
@@ -191,6 +201,10 @@ fn settings(args: &TranslateArgs) -> Result<Search> {
     if args.max_len_a < 0.0 {
         return Err(Error::usage(format!("--max-len-a {}: a number that is not negative is needed", args.max_len_a)));
     }
+    if args.max_len_a == 0.0 && args.min_len > args.max_len_b {
+        let (least, most) = (args.min_len, args.max_len_b);
+        return Err(Error::usage(format!("--min-len {least} is above the longest output, --max-len-b {most}")));
+    }
     Ok(Search {
         beam: args.beam,
         lenpen: args.lenpen,
@@ -207,7 +221,7 @@ fn settings(args: &TranslateArgs) -> Result<Search> {
 pub fn translate(args: &TranslateArgs) -> Result<()> {
     if let Some(path) = &args.attention {
         // Hours of work must not end at a folder that is not there.
-        drop(Pending::create(path)?);
+        expect_picture("attention", path)?;
     }
     let translator = Translator::load(args)?;
     if args.interactive {

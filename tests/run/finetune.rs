@@ -90,7 +90,7 @@ fn new_text_takes_the_tokenizer_of_the_run() {
     let [tokenizer, new, run, source] =
         ["source/tokenizer.json", "new", "run", "source"].map(|name| place.path(name).to_string_lossy().into_owned());
     succeed(&mut place.prepare("text/new", "text/valid", "own"));
-    succeed(place.prepare("text/new", "text/valid", "new").args(["--tokenizer", &tokenizer]));
+    succeed(&mut place.prepare_with(&["--tokenizer", &tokenizer], "text/new", "text/valid", "new"));
     let train = |data: &str| {
         let flags = ["--finetune-from-model", &source, "--save-dir", &run, "--max-update", "2"];
         omega(&[&["train", data], crate::TINY, &flags].concat())

@@ -8,6 +8,7 @@ mod checkpoints;
 mod finetune;
 mod help;
 mod memory;
+mod mistakes;
 mod pages;
 mod prepare;
 mod recipes;
@@ -104,13 +105,16 @@ impl Workplace {
     }
 
     fn prepare(&self, train: &str, valid: &str, out: &str) -> Command {
+        self.prepare_with(&["--vocab-size", "60"], train, valid, out)
+    }
+
+    fn prepare_with(&self, flags: &[&str], train: &str, valid: &str, out: &str) -> Command {
         let [train, valid, out] = [train, valid, out].map(|name| self.path(name).to_string_lossy().into_owned());
         #[rustfmt::skip]
         let args = [
-            "prepare", "--source", "de", "--target", "en", "--train", &train, "--valid", &valid, "--vocab-size", "60",
-            "--out", &out,
+            "prepare", "--source", "de", "--target", "en", "--train", &train, "--valid", &valid, "--out", &out,
         ];
-        omega(&args)
+        omega(&[&args, flags].concat())
     }
 
     /// `omega train data --save-dir RUN` of the tiny model, with `flags` behind.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use softgpu::ParameterInfo;
+
 /// A buffer: where its bytes come from, and where they go.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Buffer {
@@ -60,6 +62,35 @@ pub fn arg(text: &str) -> Result<Arg, String> {
         _ => return buffer(text).map(Arg::Buffer),
     };
     Ok(Arg::Value(bytes))
+}
+
+/// An error unless the kernel's parameters take `given`, each with its text: so many, of their sizes, and of their kind, real
+/// or integer. What has no kind (`.b32`, a struct, `bytes:`) goes by its size.
+pub fn check(entry: &str, given: &[(&str, Arg)], takes: &[ParameterInfo]) -> Result<(), String> {
+    if given.len() != takes.len() {
+        let all: Vec<String> = takes.iter().map(|p| format!("{} {}", p.ty, p.name)).collect();
+        let list = if all.is_empty() { String::new() } else { format!(": {}", all.join(", ")) };
+        return Err(format!("{} arguments given, `{entry}` takes {}{list}", given.len(), takes.len()));
+    }
+    for (number, ((text, arg), takes)) in given.iter().zip(takes).enumerate() {
+        let bytes = match arg {
+            Arg::Value(bytes) => bytes.len(),
+            Arg::Buffer(_) => 8,
+        };
+        let kind = text.split(':').next().unwrap_or_default();
+        let real = matches!(kind, "f32" | "f64");
+        let other = match takes.ty.as_str() {
+            ".f32" | ".f64" => !real && kind != "bytes",
+            ty => real && (ty.starts_with(".u") || ty.starts_with(".s")),
+        };
+        if bytes != takes.bytes || other {
+            let ParameterInfo { name, ty, bytes: wanted, .. } = takes;
+            return Err(format!(
+                "argument {number} of `{entry}`: `{text}` ({bytes} bytes) for `{name}`, which is {ty} ({wanted} bytes)"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// `in:FILE`, `out:FILE:BYTES`, `inout:FILE:OUTFILE` or `scratch:BYTES`.

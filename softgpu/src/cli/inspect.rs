@@ -12,8 +12,8 @@ pub fn inspect(file: &Path) -> Result<ExitCode, String> {
     let found = softgpu::inspect(&image.ptx).map_err(|error| format!("{}: {error}", file.display()))?;
     for kernel in &found.kernels {
         println!("{}", kernel.name);
-        for p in &kernel.parameters {
-            println!("  parameter {:<40} {:>6} bytes at {}", p.name, p.bytes, p.offset);
+        for (number, p) in kernel.parameters.iter().enumerate() {
+            println!("  parameter {number:<2} {:<9} {:<40} {:>6} bytes at {}", p.ty, p.name, p.bytes, p.offset);
         }
         println!(
             "  {} instructions, {} registers of 32 bits, {} of 64, {} predicates",

@@ -32,8 +32,8 @@ pub fn run(run: &Run) -> Result<ExitCode, String> {
     let memory = if tools.initcheck { Memory::watched() } else { Memory::new() };
     let mut placed = Vec::new();
     let mut values = Vec::new();
-    for text in &run.args {
-        values.push(match args::arg(text)? {
+    for arg in arguments(run, &image.ptx)? {
+        values.push(match arg {
             Arg::Value(bytes) => bytes,
             Arg::Buffer(spec) => {
                 let buffer = place(&memory, None, spec)?;
@@ -90,6 +90,19 @@ pub fn run(run: &Run) -> Result<ExitCode, String> {
             Ok(ExitCode::from(FOUND))
         }
     }
+}
+
+/// The arguments, which fit the kernel's parameters.
+fn arguments(run: &Run, ptx: &str) -> Result<Vec<Arg>, String> {
+    let mut given = Vec::new();
+    for text in &run.args {
+        given.push((text.as_str(), args::arg(text)?));
+    }
+    let found = softgpu::inspect(ptx).map_err(|error| format!("{}: {error}", run.file.display()))?;
+    if let Some(kernel) = found.kernels.iter().find(|kernel| kernel.name == run.entry) {
+        args::check(&run.entry, &given, &kernel.parameters)?;
+    }
+    Ok(given.into_iter().map(|(_, arg)| arg).collect())
 }
 
 /// An allocation of exactly the size of the file, or as asked.

@@ -1,0 +1,136 @@
+//! What people mistype: said in their terms, with what to do, before any work, and with nothing left behind.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::{Workplace, names, omega, succeed, text};
+
+/// Runs `command`, which must fail with `code` and say all of `parts`, hints and tips among them.
+fn refuse(command: &mut Command, code: i32, parts: &[&str]) {
+    let output = command.output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{command:?}\n{said}");
+    for part in parts {
+        assert!(said.contains(part), "no `{part}` in\n{said}");
+    }
+}
+
+fn shown(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+#[test]
+fn a_negative_number_reaches_the_check_of_its_flag() {
+    let train = |flags: &[&str]| omega(&[&["train", "data", "--save-dir", "run"], flags].concat());
+    refuse(&mut train(&["--lr", "-1"]), 2, &["--lr -1: a number that is not negative is needed"]);
+    refuse(&mut train(&["--dropout", "-0.5"]), 2, &["--dropout -0.5: a share from 0 up to 1"]);
+    refuse(&mut train(&["--adam-betas", "-1,0.9"]), 2, &["--adam-betas [-1.0, 0.9]: two numbers"]);
+    let whole = "a whole number is needed, 0 or more";
+    refuse(&mut train(&["--max-update", "-1"]), 2, &["'-1' for '--max-update <N>'", whole]);
+    refuse(&mut train(&["--heads", "1.5"]), 2, &["'1.5' for '--heads <N>'", whole]);
+    refuse(&mut omega(&["translate", "run", "--beam", "-1"]), 2, &["'-1' for '--beam <N>'", whole]);
+    refuse(&mut omega(&["analyze", "depth", "--seeds", "-1"]), 2, &["'-1' for '--seeds <N>'", whole]);
+    refuse(&mut train(&["-1"]), 2, &["unexpected argument '-1'"]);
+}
+
+#[test]
+fn a_file_where_stdin_is_read_is_told_from_other_arguments() {
+    refuse(&mut omega(&["translate", "run", "test.de"]), 2, &["text comes from standard input: `< test.de`"]);
+    refuse(&mut omega(&["score", "x.hyp", "--reference", "x.en"]), 2, &["standard input: `< x.hyp`"]);
+    let other = text(&omega(&["train", "data", "more"]).output().unwrap().stderr);
+    assert!(other.contains("unexpected argument 'more'") && !other.contains("standard input"), "{other}");
+}
+
+#[test]
+fn flags_that_would_go_unseen_are_refused() {
+    let place = Workplace::prepared();
+    refuse(&mut place.train("run", &["--power", "2"]), 2, &["--power 2 needs --lr-scheduler poly"]);
+    refuse(&mut place.train("run", &["--lr", "0.1", "--min-lr", "1"]), 2, &["--min-lr 1 is above --lr 0.1"]);
+    let tokenizer = shown(&place.path("data/tokenizer.json"));
+    let both = ["--tokenizer", &tokenizer];
+    refuse(
+        place.prepare("text/train", "text/valid", "new").args(both),
+        2,
+        &["'--vocab-size <N>'", "'--tokenizer <FILE>'"],
+    );
+    let lengths = ["translate", "run", "--min-len", "30", "--max-len-b", "20"];
+    refuse(&mut omega(&lengths), 2, &["--min-len 30 is above the longest output, --max-len-b 20"]);
+    for command in [&["analyze", "omega", "run", "--svg", "x.png"][..], &["translate", "run", "--attention", "x.png"]] {
+        refuse(&mut omega(command), 2, &["x.png: pictures are SVG", "hint: let the name end in .svg"]);
+    }
+}
+
+#[test]
+fn where_results_go_is_looked_at_before_the_work() {
+    let place = Workplace::prepared();
+    fs::write(place.path("file"), "kept").unwrap();
+    let data = shown(&place.path("data"));
+    // Were the data read first, its absence would be what is told.
+    let train =
+        |run: &str, data: &str| omega(&["train", data, "--save-dir", &shown(&place.path(run)), "--device", "soft"]);
+    refuse(&mut train("file", "none"), 1, &["cannot create the folder", "/file`: "]);
+    refuse(&mut train("file/run", "none"), 1, &["cannot create the folder", "file/run"]);
+    refuse(&mut train("a/b/run", "none"), 1, &["none"]);
+    assert!(!place.path("a").exists(), "nothing is left of a run that did not begin");
+    succeed(train("a/b/run", &data).arg("--dry-run"));
+    assert!(!place.path("a").exists(), "a dry run writes nothing");
+    refuse(train("file", &data).arg("--dry-run"), 1, &["cannot create the folder"]);
+    assert_eq!(place.read("file"), b"kept");
+
+    let missing = shown(&place.path("none/x.svg"));
+    refuse(&mut omega(&["analyze", "omega", "none", "--svg", &missing]), 1, &["none/x.svg"]);
+    refuse(&mut omega(&["analyze", "gradients", "none", "--json", &data]), 1, &["cannot write", "/data`"]);
+    refuse(&mut omega(&["profile", &data, "--out", &missing, "--device", "soft"]), 1, &["cannot create", "x.svg"]);
+}
+
+#[test]
+fn a_prepare_that_fails_leaves_nothing() {
+    let place = Workplace::with_text();
+    let before = names(&place.path(""));
+    refuse(&mut place.prepare("text/train", "text/none", "new/data"), 1, &["none.de"]);
+    assert_eq!(names(&place.path("")), before);
+    fs::create_dir(place.path("mine")).unwrap();
+    refuse(&mut place.prepare("text/train", "text/none", "mine/data"), 1, &["none.de"]);
+    assert!(names(&place.path("mine")).is_empty(), "a folder that was there stays, as it was");
+    let said = text(&succeed(&mut place.prepare("text/train", "text/valid", "new/data")).stderr);
+    let symbols = String::from_utf8(place.read("new/data/dict.de.txt")).unwrap().lines().count() + 4;
+    assert!(said.contains(&format!("vocabulary: {symbols} symbols")), "{said}");
+}
+
+#[test]
+fn hints_fit_what_happened() {
+    let place = Workplace::prepared();
+    succeed(&mut place.train("run", &["--max-update", "2"]));
+    succeed(&mut place.train("other", &["--max-update", "2", "--ffn", "64"]));
+    let at = |name: &str| shown(&place.path(name));
+    let (run, best) = (at("run"), at("run/checkpoint_best.safetensors"));
+    let files = ["average", &best, &at("other/checkpoint_best.safetensors"), "--out", &at("mean.safetensors")];
+    refuse(&mut omega(&files), 1, &["is of another shape", "hint: a mean is of one model's checkpoints", &best]);
+    refuse(&mut omega(&["average", &run, "--last", "0"]), 2, &["--last 0: at least 1"]);
+    refuse(&mut omega(&["average", &run, "--best", "0"]), 2, &["--best 0: at least 1"]);
+    refuse(&mut omega(&["translate", &run, "--beam", "100000"]), 2, &["--beam 100000: at most 60 hypotheses"]);
+
+    let imported = ["import", &at("exported"), "--out", &at("imported")];
+    succeed(&mut omega(&["export", &run, "--to", "fairseq", "--keep-omega", "--out", &at("exported")]));
+    succeed(&mut omega(&imported));
+    let wide = |from: &str| place.train("new", &["--ffn", "64", "--finetune-from-model", &at(from)]);
+    refuse(&mut wide("imported"), 1, &["--ffn is 32 there, 64 here", "hint: give each flag as it is there"]);
+    refuse(&mut wide("run"), 1, &["--ffn is 32 there, 64 here", "run/config.toml has the flags"]);
+
+    fs::write(place.path("analytic.init"), place.read("run/profile.ratio.init")).unwrap();
+    let more = ["--max-update", "3", "--omega", &at("analytic.init")];
+    refuse(
+        &mut place.train("run", &more),
+        2,
+        &["--omega profile → ", "this run has begun", "hint: leave the flag out"],
+    );
+    let more = ["--max-update", "3", "--init", "looks-linear"];
+    refuse(&mut place.train("run", &more), 2, &["--init ", "this run has begun"]);
+
+    let last = place.path("run/checkpoint_last.safetensors");
+    fs::write(&last, &place.read("run/checkpoint_last.safetensors")[..100]).unwrap();
+    let whole =
+        format!("{best} is whole: translate with it, or train on from it in a new run with --finetune-from-model");
+    refuse(&mut place.train("run", &["--max-update", "4"]), 1, &["checkpoint_last.safetensors: not a whole", &whole]);
+}
