@@ -126,7 +126,7 @@ pub fn open(args: &TrainArgs) -> Result<Run> {
         Error::usage("no run folder was given").hint("say where checkpoints go: `--save-dir runs/NAME`")
     })?;
     // Before anything is read there that another trainer may be about to replace.
-    let lock = folder.exists().then(|| FolderLock::take(&folder)).transpose()?;
+    let lock = folder.is_dir().then(|| FolderLock::take(&folder)).transpose()?;
     let own = settings_of(&folder)?;
     let config = resolve(args.data.as_ref(), args.config.as_deref(), &args.flags, own.clone())?;
     let changes = own.map_or(Ok(Vec::new()), |own| config.changes(&own.resolve()?))?;
