@@ -14,6 +14,7 @@ mod recipes;
 mod resume;
 mod scaling;
 mod selftest;
+mod terminal;
 mod train;
 mod translate;
 
