@@ -198,7 +198,7 @@ pub struct TranslateArgs {
     /// Type a sentence, see its translation, the next best ones and their scores
     #[arg(short, long)]
     pub interactive: bool,
-    /// Draw where the decoder looked at each line's source: FILE.svg, and FILE-2.svg, FILE-3.svg, … for the next lines
+    /// Draw where the decoder looked: FILE.svg for the first line that is not empty, FILE-N.svg for each line N after it
     #[arg(long, value_name = "FILE.svg")]
     pub attention: Option<PathBuf>,
     /// The decoder layer to draw, counted from 1 [default: the last]

@@ -15,6 +15,7 @@ pub mod files;
 pub mod model;
 pub mod ops;
 pub mod optim;
+pub mod plot;
 pub mod reference;
 pub mod rng;
 pub mod selftest;

@@ -4,12 +4,14 @@
 //! warnings; `-v` adds details. On a terminal one line moves, a bar; elsewhere a plain line comes every half minute.
 
 use std::fmt::Display;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, stderr};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use terminal_size::{Width, terminal_size_of};
 
 use crate::error::Error;
 
@@ -55,6 +57,28 @@ pub fn say(text: impl Display) {
     }
 }
 
+/// Columns of the terminal that `stream` is; none where it is none, and lines may be of any length.
+pub fn columns(stream: impl AsFd) -> Option<usize> {
+    terminal_size_of(stream).map(|(Width(columns), _)| columns.into())
+}
+
+/// A line of `fields`, each with the space before it. On a terminal that is too narrow those of `expendable` are left out,
+/// the first of them first, until the others fit.
+pub fn say_fields(fields: Vec<String>, expendable: &[usize]) {
+    say(fitted(fields, expendable, columns(stderr())));
+}
+
+fn fitted(mut fields: Vec<String>, expendable: &[usize], columns: Option<usize>) -> String {
+    for at in expendable {
+        let width: usize = fields.iter().map(|field| field.chars().count()).sum();
+        if columns.is_none_or(|columns| width <= columns) {
+            break;
+        }
+        fields[*at].clear();
+    }
+    fields.concat()
+}
+
 /// A line for those who asked for more.
 pub fn detail(text: impl Display) {
     if at_least(Level::Verbose) {
@@ -95,7 +119,7 @@ pub struct Progress {
 impl Progress {
     /// Progress of `what` up to `total` units of any kind.
     pub fn new(what: &str, total: Option<u64>) -> Progress {
-        let (watched, wanted) = (std::io::stderr().is_terminal(), at_least(Level::Normal));
+        let (watched, wanted) = (stderr().is_terminal(), at_least(Level::Normal));
         let bar = (watched && wanted).then(|| bar(what, total));
         if let Some(bar) = &bar {
             *BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
@@ -198,6 +222,17 @@ pub fn grouped(n: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_fits_the_terminal() {
+        let line = |columns| {
+            fitted(["update 7", "  epoch 1", "  loss ß", "  lr 1"].map(str::to_owned).to_vec(), &[1, 3], columns)
+        };
+        let full = "update 7  epoch 1  loss ß  lr 1";
+        assert_eq!([line(None), line(Some(31))], [full, full]);
+        assert_eq!([line(Some(30)), line(Some(21))], ["update 7  loss ß  lr 1", "update 7  loss ß"]);
+        assert_eq!(line(Some(1)), "update 7  loss ß", "what nobody can do without");
+    }
 
     #[test]
     fn numbers_and_times_for_people() {

@@ -12,7 +12,10 @@ use std::path::{Path, PathBuf};
 /// start nothing, and each command takes its own arguments. `text` knows no model, and no model reads text.
 const LAYERS: &[(&[&str], &str)] = &[
     (&["error"], "the one error type"),
-    (&["files", "reference", "rng", "terminal"], "whole files; ops in f64 loops; random numbers; what people are told"),
+    (
+        &["files", "plot", "reference", "rng", "terminal"],
+        "whole files; pictures; ops in f64 loops; random numbers; what people are told",
+    ),
     (&["device", "tensor"], "memory, launches, products; this row only is one box: a tensor holds device memory"),
     (&["tape"], "values and gradients"),
     (&["ops"], "check, launch, push"),

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use omega::analyze::plot::{self, Series};
+use omega::analyze::depth::Scheme;
+use omega::plot::{self, Look, Series};
 
 use crate::Result;
 use crate::corpus::Corpus;
@@ -73,9 +74,13 @@ fn curves(e: &Experiment, corpus: &Corpus, outcomes: &[Outcome]) -> Result<Strin
         let curve = |run: &Outcome| run.curve.iter().map(|(update, loss)| (*update as f64, loss.min(most))).collect();
         outcomes.iter().filter(|run| run.scheme == scheme).map(curve).collect()
     };
-    let schemes = e.rules.iter().map(|rule| Series { name: rule.scheme.to_owned(), curves: of(rule.scheme) });
+    let look = |name: &str| {
+        let scheme = Scheme::ALL.into_iter().find(|scheme| scheme.name() == name);
+        scheme.map_or(Look::LEVEL, Scheme::look)
+    };
+    let schemes = e.rules.iter().map(|rule| Series::new(rule.scheme, look(rule.scheme), of(rule.scheme)));
     let ends = [e.validate_every, e.updates].map(|update| (update as f64, corpus.constant));
-    let level = Series { name: "best constant predictor".to_owned(), curves: vec![ends.to_vec()] };
+    let level = Series::new("best constant predictor", Look::LEVEL, vec![ends.to_vec()]);
     let series: Vec<Series> = schemes.chain([level]).collect();
     Ok(plot::lines(e.title, ["updates", "validation loss [nats per token]"], &series, false)?)
 }

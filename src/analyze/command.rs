@@ -1,9 +1,10 @@
 //! `omega analyze`: from arguments to a model and its batch, and from numbers to JSON and SVG.
 
+use std::io::{IsTerminal, stdout};
+
 use serde_json::{Value, json};
 
 use super::depth::{self, Scheme};
-use super::plot::{self, Series};
 use super::stability::{Change, GRADIENT, RANDOM};
 use super::{dependency, gradients, stability};
 use crate::checkpoint::Checkpoint;
@@ -17,8 +18,9 @@ use crate::files::{expect_picture, expect_writable, print, write_whole};
 use crate::model::admin::{Omegas, omega_name};
 use crate::model::probe::Probe;
 use crate::model::{Model, PackedBatch, Stack};
+use crate::plot::{self, Look, Series};
 use crate::rng::RngState;
-use crate::terminal::Progress;
+use crate::terminal::{Progress, say};
 use crate::train::setup::{Prepared, resolve};
 
 const STACKS: [Stack; 2] = [Stack::Encoder, Stack::Decoder];
@@ -104,8 +106,14 @@ fn dependency(args: &DependencyArgs) -> Result<()> {
     let statistic =
         if args.original { "standard deviation of component j" } else { "β², component j's share of the variance" };
     let value = json!({ "model": subject.name, "statistic": statistic, "encoder": encoder, "decoder": decoder });
-    put(&args.model.output, &value, || {
-        plot::triangles(&subject.name, statistic, &[("encoder", &encoder), ("decoder", &decoder)])
+    let own = |stack: Stack, rows: &[Vec<f64>]| -> Series {
+        let own: Vec<f64> = rows.iter().skip(1).filter_map(|row| row.last().copied()).collect();
+        Series::numbered(&format!("{}, own branch", stack.name()), look(stack), &own)
+    };
+    let summary = [own(Stack::Encoder, &encoder), own(Stack::Decoder, &decoder)];
+    let short = if args.original { "standard deviation" } else { "share of the variance, β²" };
+    put(&args.model.output, &value, [&subject.name, short], &summary, || {
+        Ok(plot::triangles(&subject.name, short, &[("encoder", &encoder), ("decoder", &decoder)]))
     })
 }
 
@@ -117,12 +125,13 @@ fn gradients(args: &ModelArgs) -> Result<()> {
         .map(|n| json!({ "stack": n.stack.name(), "layer": n.layer, "part": n.part.name(), "norm": n.norm }))
         .collect();
     let value = json!({ "model": subject.name, "loss": loss, "sublayers": rows });
-    put(&args.output, &value, || {
-        let series = STACKS.map(|stack| {
-            let of: Vec<f64> = norms.iter().filter(|n| n.stack == stack).map(|n| n.norm).collect();
-            Series::numbered(stack.name(), &[&of])
-        });
-        plot::lines(&subject.name, ["sublayer", "gradient norm (summed loss)"], &series, true)
+    let series = STACKS.map(|stack| {
+        let of: Vec<f64> = norms.iter().filter(|n| n.stack == stack).map(|n| n.norm).collect();
+        Series::numbered(stack.name(), look(stack), &of)
+    });
+    let means = "gradient norm (summed loss)";
+    put(&args.output, &value, [&subject.name, means], &series, || {
+        plot::lines(&subject.name, ["sublayer", means], &series, true)
     })
 }
 
@@ -144,8 +153,8 @@ fn stability(args: &StabilityArgs) -> Result<()> {
         "model": subject.name, "delta": delta, "signs": if args.gradient_as_delta { "gradient" } else { "random" },
         "statistic": statistic, "encoder": by_stack(Stack::Encoder), "decoder": by_stack(Stack::Decoder),
     });
-    put(&args.model.output, &value, || {
-        let series = STACKS.map(|stack| Series::numbered(stack.name(), &[&of(&rows, stack)]));
+    let series = STACKS.map(|stack| Series::numbered(stack.name(), look(stack), &of(&rows, stack)));
+    put(&args.model.output, &value, [&subject.name, statistic], &series, || {
         plot::lines(&subject.name, ["sublayer", statistic], &series, true)
     })
 }
@@ -178,21 +187,13 @@ fn depth(args: &DepthArgs) -> Result<()> {
         };
         let entry = json!({ "points": points, "linear": fit(|n| n), "logarithmic": fit(f64::ln) });
         table.insert(scheme.name().to_owned(), entry);
-        series.push(Series {
-            name: scheme.name().to_owned(),
-            curves: vec![points.iter().map(|(n, v)| (*n as f64, *v)).collect()],
-        });
+        let curve = points.iter().map(|(n, v)| (*n as f64, *v)).collect();
+        series.push(Series::new(scheme.name(), scheme.look(), vec![curve]));
     }
     drop(progress);
     let value = json!({ "seeds": args.seeds, "mean": "geometric", "statistic": "|ΔF|²/d", "schemes": table });
-    put(&args.output, &value, || {
-        plot::lines(
-            "Output change of an encoder stack",
-            ["sublayers N", "|F(x, W) − F(x, W + δ)|² / d"],
-            &series,
-            false,
-        )
-    })
+    let (title, means) = ("Output change of an encoder stack", "|F(x, W) − F(x, W + δ)|² / d");
+    put(&args.output, &value, [title, means], &series, || plot::lines(title, ["sublayers N", means], &series, false))
 }
 
 fn omega(args: &OmegaArgs) -> Result<()> {
@@ -222,24 +223,58 @@ fn omega(args: &OmegaArgs) -> Result<()> {
                 "min": low.last(), "median": middle.last(), "max": high.last(), "channels": channels,
             }));
         }
-        series.push(Series::numbered(&format!("{}, at the beginning", stack.name()), &[&start]));
-        series.push(Series::numbered(&format!("{}, least, median, greatest", stack.name()), &[&low, &middle, &high]));
+        let named = |when| format!("{}, {when}", stack.name());
+        series.push(Series::numbered(&named("initial"), look(stack).before(), &start));
+        series.push(Series::numbered(&named("learnt"), look(stack), &middle).within(&low, &high));
     }
     let title = format!("ω after {} updates", checkpoint.state.update);
-    put(&args.output, &json!({ "update": checkpoint.state.update, "sublayers": rows }), || {
-        plot::lines(&title, ["sublayer", "ω over the channels"], &series, false)
+    let value = json!({ "update": checkpoint.state.update, "sublayers": rows });
+    put(&args.output, &value, [&title, "median over the channels"], &series, || {
+        plot::lines(&title, ["sublayer", "ω, median and range"], &series, false)
     })
 }
 
-/// Numbers to `--json` or stdout, then the picture to `--svg`.
-fn put(output: &OutputArgs, value: &Value, draw: impl FnOnce() -> Result<String>) -> Result<()> {
+/// By which the stacks are told apart.
+fn look(stack: Stack) -> Look {
+    Look::nth(if stack == Stack::Encoder { 2 } else { 0 })
+}
+
+/// Numbers to `--json` or stdout, then the picture to `--svg`. Who looks at a terminal and wants a picture is not shown every
+/// number, but a summary.
+fn put(
+    output: &OutputArgs,
+    value: &Value,
+    [title, means]: [&str; 2],
+    series: &[Series],
+    draw: impl FnOnce() -> Result<String>,
+) -> Result<()> {
     let text = format!("{value:#}\n");
-    match &output.json {
-        Some(path) => write_whole(path, text.as_bytes())?,
-        None => print(&text).map(drop)?,
+    match (&output.json, &output.svg) {
+        (Some(path), _) => write_whole(path, text.as_bytes())?,
+        (None, Some(_)) if stdout().is_terminal() => print(&summary(title, means, series)).map(drop)?,
+        (None, _) => print(&text).map(drop)?,
     }
-    match &output.svg {
-        Some(path) => write_whole(path, draw()?.as_bytes()),
-        None => Ok(()),
+    let Some(path) = &output.svg else { return Ok(()) };
+    write_whole(path, draw()?.as_bytes())?;
+    if output.json.is_none() && stdout().is_terminal() {
+        say(format!("picture in {}; --json FILE keeps every number", path.display()));
     }
+    Ok(())
+}
+
+/// Both ends and the extremes of every curve.
+fn summary(title: &str, means: &str, series: &[Series]) -> String {
+    let row = |name: &str, cells: [String; 4]| {
+        let cells: String = cells.iter().map(|cell| format!("{cell:>13}")).collect();
+        format!("{name:<20}{cells}\n")
+    };
+    let mut text = format!("{title}\n{means}\n");
+    text += &row("", ["first", "last", "least", "greatest"].map(str::to_owned));
+    for one in series {
+        let values: Vec<f64> = one.curves.iter().flatten().map(|(_, y)| *y).collect();
+        let (Some(first), Some(last)) = (values.first(), values.last()) else { continue };
+        let (least, greatest) = values.iter().fold((*first, *first), |(low, high), v| (low.min(*v), high.max(*v)));
+        text += &row(&one.name, [*first, *last, least, greatest].map(plot::number));
+    }
+    text
 }

@@ -15,6 +15,7 @@ use crate::model::admin::Omegas;
 use crate::model::config::EMBED;
 use crate::model::probe::Probe;
 use crate::model::{Model, ModelConfig, PackedBatch, Stack, Tables};
+use crate::plot::Look;
 use crate::rng::{RngState, Stream};
 
 const VOCAB: usize = 1000;
@@ -40,6 +41,11 @@ impl Scheme {
             Scheme::Admin => "admin",
             Scheme::AdminAnalytic => "admin-analytic",
         }
+    }
+
+    /// The same in every picture.
+    pub fn look(self) -> Look {
+        Look::nth(self as usize)
     }
 
     fn residual(self) -> Residual {

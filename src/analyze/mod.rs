@@ -5,7 +5,6 @@ pub mod dependency;
 pub mod depth;
 mod field;
 pub mod gradients;
-pub mod plot;
 pub mod stability;
 
 pub use command::analyze;

@@ -25,6 +25,7 @@ use crate::device::{Device, DeviceChoice};
 use crate::error::{Error, Result};
 use crate::files::print;
 use crate::tensor::DType;
+use crate::terminal::columns;
 use measure::{Row, Want};
 
 /// What a bench of any kind says of itself.
@@ -185,7 +186,7 @@ pub fn bench(args: &BenchArgs) -> Result<()> {
     let text = match (args.json, args.markdown) {
         (true, _) => report::json(&dev, &rows)?,
         (_, true) => report::markdown(&dev, &rows),
-        _ => report::table(&dev, &rows),
+        _ => report::table(&dev, &rows, columns(std::io::stdout())),
     };
     print(&text).map(drop)
 }

@@ -13,6 +13,8 @@ use crate::error::{Error, Result};
 const ARCHS: [&str; 2] = ["sm_80", "sm_90"];
 /// Whose estimate the tables show; JSON has every chip.
 const CHIP: &str = "A100 SXM 80 GB";
+/// Time, where it is no GPU's.
+const CPU_TIME: &str = "cpu ms (softgpu)";
 
 /// What must hold of a 2-byte type at the sizes of models.
 const MOST_MOVED: f64 = 1.05;
@@ -26,7 +28,7 @@ fn number(value: Option<f64>, digits: usize) -> String {
 }
 
 fn time_column(dev: &Device) -> &'static str {
-    if dev.is_gpu() { "ms" } else { "cpu ms (softgpu)" }
+    if dev.is_gpu() { "ms" } else { CPU_TIME }
 }
 
 /// A table of text: the first columns to the left, numbers to the right.
@@ -98,8 +100,43 @@ fn counted_cells(row: &Row) -> [String; 5] {
     ]
 }
 
-/// Everything, for a wide terminal.
-pub fn table(dev: &Device, rows: &[Row]) -> String {
+/// Of the columns below, those that a narrow terminal does not show; the first goes first. A time of softgpu says least.
+const EXPENDABLE: [&str; 12] = [
+    CPU_TIME,
+    "counted at",
+    ARCHS[1],
+    "shared",
+    "bytes moved",
+    "instr/elem",
+    ARCHS[0],
+    "conflicts",
+    "estimate us",
+    "spills",
+    "registers",
+    "sector %",
+];
+
+/// The table without the columns that do not fit `columns`, and which these are.
+fn fitted(mut heads: Vec<&str>, left: usize, mut lines: Vec<Vec<String>>, columns: Option<usize>) -> String {
+    let (mut text, mut hidden) = (aligned(&heads, left, &lines), Vec::new());
+    for name in EXPENDABLE {
+        if columns.is_none_or(|columns| text.lines().all(|line| line.chars().count() <= columns)) {
+            break;
+        }
+        let Some(at) = heads.iter().position(|head| *head == name) else { continue };
+        hidden.push(heads.remove(at));
+        lines.iter_mut().for_each(|line| drop(line.remove(at)));
+        text = aligned(&heads, left, &lines);
+    }
+    if !hidden.is_empty() {
+        let list = hidden.join(", ");
+        text += &format!("\nnot shown, as the terminal is narrow: {list}\n`| cat` shows all, and --json more\n");
+    }
+    text
+}
+
+/// Everything, as far as it fits `columns`.
+pub fn table(dev: &Device, rows: &[Row], columns: Option<usize>) -> String {
     let line = |row: &Row| {
         let shape = row.counted.as_ref().filter(|c| c.shape != row.shape).map(|c| c.shape.clone());
         let mut cells = vec![row.kernel.clone(), row.shape.clone(), number(row.ms, 3)];
@@ -129,7 +166,7 @@ pub fn table(dev: &Device, rows: &[Row]) -> String {
         "estimate us",
         "counted at",
     ];
-    text + &aligned(&heads, 2, &rows.iter().map(line).collect::<Vec<_>>())
+    text + &fitted(heads.to_vec(), 2, rows.iter().map(line).collect(), columns)
 }
 
 /// One object per kernel; see `omega bench --help`.
@@ -308,3 +345,23 @@ shape that is given, registers and spills are what `ptxas -v` says for sm_80 (sp
 Below each table, a line for every figure of a kernel that misses its limit says why; of several types and shapes, the worst.
 
 ";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_fits_the_terminal_and_says_what_it_hides() {
+        let heads = vec!["kernel", "shape", CPU_TIME, "/compulsory", "shared"];
+        let line = ["embed_fwd_f16", "T=9", "0.100", "1.000", "0"].map(str::to_owned).to_vec();
+        let table = |columns| fitted(heads.clone(), 2, vec![line.clone()], columns);
+        let full = table(None);
+        assert!(full.contains(CPU_TIME) && full.contains("shared") && !full.contains("not shown"), "{full}");
+        assert_eq!(table(Some(80)), full);
+        let narrow = table(Some(40));
+        assert!(narrow.starts_with("kernel         shape  /compulsory  shared\n"), "{narrow}");
+        assert!(narrow.contains("not shown, as the terminal is narrow: cpu ms (softgpu)\n"), "{narrow}");
+        assert!(table(Some(35)).contains("narrow: cpu ms (softgpu), shared\n"), "{}", table(Some(35)));
+        assert!(table(Some(5)).starts_with("kernel         shape  /compulsory\n"), "what nobody can do without");
+    }
+}

@@ -11,7 +11,7 @@ use super::tensorboard::Events;
 use crate::checkpoint::RunState;
 use crate::error::{Error, Result};
 use crate::files::write_whole;
-use crate::terminal::{Progress, say};
+use crate::terminal::{Progress, say, say_fields};
 
 /// Updates since the last record.
 #[derive(Clone, Debug, Serialize)]
@@ -111,14 +111,23 @@ impl Log {
         }
         let TrainRecord { update, epoch, loss, ppl, lr, grad_norm, src_tokens_per_s, tgt_tokens_per_s, .. } = record;
         let scaler = match (record.loss_scale, record.overflows) {
-            (Some(scale), Some(0) | None) => format!("loss_scale {scale}  "),
-            (Some(scale), Some(overflows)) => format!("loss_scale {scale} ({overflows} overflows)  "),
+            (Some(scale), Some(0) | None) => format!("  loss_scale {scale}"),
+            (Some(scale), Some(overflows)) => format!("  loss_scale {scale} ({overflows} overflows)"),
             (None, _) => String::new(),
         };
-        self.say(&format!(
-            "update {update}  epoch {epoch}  loss {loss:.3}  ppl {ppl:.2}  lr {lr:.2e}  grad_norm {grad_norm:.2}  {scaler}\
-             tokens/s {src_tokens_per_s:.0} src {tgt_tokens_per_s:.0} tgt"
-        ));
+        let fields = vec![
+            format!("update {update}"),
+            format!("  epoch {epoch}"),
+            format!("  loss {loss:.3}"),
+            format!("  ppl {ppl:.2}"),
+            format!("  lr {lr:.2e}"),
+            format!("  grad_norm {grad_norm:.2}"),
+            scaler,
+            format!("  tokens/s {src_tokens_per_s:.0} src"),
+            format!(" {tgt_tokens_per_s:.0} tgt"),
+        ];
+        // Target tokens first, then epoch, loss scale, norm, rate, speed, perplexity: update and loss stay.
+        say_fields(fields, &[8, 1, 6, 5, 4, 7, 3]);
         Ok(())
     }
 
@@ -134,9 +143,14 @@ impl Log {
             events.scalars(record.update, &scalars)?;
         }
         let ValidRecord { update, valid_loss, valid_ppl, best, .. } = record;
-        let bleu = record.valid_bleu.map_or(String::new(), |bleu| format!("  BLEU {bleu:.2}"));
-        let best = if *best { "  best so far" } else { "" };
-        self.say(&format!("valid at {update}  loss {valid_loss:.3}  ppl {valid_ppl:.2}{bleu}{best}"));
+        let fields = vec![
+            format!("valid at {update}"),
+            format!("  loss {valid_loss:.3}"),
+            format!("  ppl {valid_ppl:.2}"),
+            record.valid_bleu.map_or(String::new(), |bleu| format!("  BLEU {bleu:.2}")),
+            if *best { "  best so far".to_owned() } else { String::new() },
+        ];
+        say_fields(fields, &[2]);
         Ok(())
     }
 

@@ -35,7 +35,7 @@ pub fn converse(translator: &Translator, args: &TranslateArgs) -> Result<()> {
         match translator.translate(std::slice::from_ref(&line), 1) {
             Ok(all) => {
                 let translations = all.into_iter().next().unwrap_or_default();
-                super::draw(translator, args, 0, &line, &translations)?;
+                super::draw(translator, args, None, &line, &translations)?;
                 let rows = translations.iter().take(shown).enumerate();
                 let text: String =
                     rows.map(|(rank, t)| format!("{:>3}  {:>7.3}  {}\n", rank + 1, t.score, t.text)).collect();

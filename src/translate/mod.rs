@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::files::{expect_picture, print, write_whole};
 use crate::model::Model;
 use crate::ops::attention::MAX_BATCH;
+use crate::plot;
 use crate::terminal::{self, Progress, detail, say, warn};
 use crate::text::batch::Limits;
 use crate::text::lines::lines_of;
@@ -154,7 +155,7 @@ impl Translator {
         }
         let p = attention::cross_attention(&self.dev, &self.model, &source, &translation.tokens, layer - 1)?;
         let names = |ids: &[u32]| ids.iter().map(|id| self.coder.dictionary().symbol(*id)).collect::<Vec<_>>();
-        Ok(attention::heat_map(&names(&source), &names(&translation.tokens), &p))
+        Ok(plot::tokens(&names(&source), &names(&translation.tokens), &p, "attention"))
     }
 }
 
@@ -238,15 +239,19 @@ pub fn translate(args: &TranslateArgs) -> Result<()> {
     let length = file.as_ref().and_then(|file| file.metadata().ok()).map(|metadata| metadata.len());
     let mut progress = (!typed).then(|| Progress::new("translate", length));
     let input = Input::open(args.buffer_size, file.is_some());
-    let (mut done, mut bytes) = (0, 0);
+    let (mut done, mut bytes, mut drawn) = (0, 0, false);
     loop {
         let lines = input.next_lines()?;
         if lines.is_empty() {
+            if let Some(path) = args.attention.as_ref().filter(|_| !drawn) {
+                warn(format!("no line had anything to draw: {} was not written", path.display()));
+            }
             return Ok(());
         }
         let all = translator.translate(&lines, done + 1)?;
         for (number, (line, translations)) in lines.iter().zip(&all).enumerate() {
-            draw(&translator, args, done + number, line, translations)?;
+            let later = drawn.then_some(done + number + 1);
+            drawn |= draw(&translator, args, later, line, translations)?;
         }
         let text = printed(args, done, &all);
         if !terminal::around_bar(|| print(&text))? {
@@ -279,16 +284,22 @@ fn printed(args: &TranslateArgs, first: usize, all: &[Vec<Translation>]) -> Stri
     text
 }
 
-/// Writes the picture of line `number`, counted from 0, if pictures are asked for.
-fn draw(translator: &Translator, args: &TranslateArgs, number: usize, line: &str, all: &[Translation]) -> Result<()> {
-    let (Some(path), Some(best)) = (&args.attention, all.first()) else { return Ok(()) };
+/// Writes the picture of a line that is not empty, if pictures are asked for: the first to FILE, that of a `later` line, of
+/// this number, beside it. Whether there was one.
+fn draw(
+    translator: &Translator,
+    args: &TranslateArgs,
+    later: Option<usize>,
+    line: &str,
+    all: &[Translation],
+) -> Result<bool> {
+    let (Some(path), Some(best)) = (&args.attention, all.first()) else { return Ok(false) };
     let svg = translator.attention(line, best, args.attention_layer)?;
-    let path = if number == 0 {
-        path.clone()
-    } else {
+    let path = later.map_or(path.clone(), |number| {
         let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let ending = path.extension().map(|ending| format!(".{}", ending.to_string_lossy())).unwrap_or_default();
-        path.with_file_name(format!("{stem}-{}{ending}", number + 1))
-    };
-    write_whole(&path, svg.as_bytes())
+        path.with_file_name(format!("{stem}-{number}{ending}"))
+    });
+    write_whole(&path, svg.as_bytes())?;
+    Ok(true)
 }

@@ -15,6 +15,7 @@ mod recipes;
 mod resume;
 mod scaling;
 mod selftest;
+mod terminal;
 mod train;
 mod translate;
 

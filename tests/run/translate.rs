@@ -193,6 +193,15 @@ fn attention_is_drawn_line_by_line() {
     let names: Vec<String> = crate::names(&place.path("")).into_iter().filter(|name| name.contains("look")).collect();
     assert_eq!(names, ["look-3.svg", "look.svg"], "the second line is empty");
     assert!(text(&place.read("look.svg")).contains("▁Hund"));
+    // FILE is the first line's that has anything to draw.
+    let late = place.path("late.svg").to_string_lossy().into_owned();
+    let mut command = omega(&["translate", &run, "--device", "soft", "--max-len-b", "9", "--attention", &late]);
+    let output = feed(&mut command, b"\n \n");
+    assert!(output.status.success() && text(&output.stderr).contains("late.svg was not written"), "{output:?}");
+    assert!(feed(&mut command, "\nein Hund .\ndie Straße .\n".as_bytes()).status.success());
+    let names: Vec<String> = crate::names(&place.path("")).into_iter().filter(|name| name.contains("late")).collect();
+    assert_eq!(names, ["late-3.svg", "late.svg"]);
+    assert!(text(&place.read("late.svg")).contains("▁Hund"));
     let flags = ["translate", &run, "--device", "soft", "--attention", &file, "--attention-layer"];
     let output = feed(omega(&flags).arg("2"), b"ein Hund .\n");
     assert!(output.status.code() == Some(2) && text(&output.stderr).contains("layers 1 to 1"), "{output:?}");

@@ -1,0 +1,282 @@
+//! Curves over a pair of axes.
+
+use super::axis::Axis;
+use super::{Anchor, GAP, LETTERS, Svg, TITLE, widest, width};
+use crate::error::{Error, Result};
+
+const WIDTH: f64 = 480.0;
+const HEIGHT: f64 = 340.0;
+/// Of the piece of a curve beside its name in the legend.
+const SAMPLE: f64 = 30.0;
+/// Marks on a curve, at most.
+const MARKS: usize = 12;
+const MARK: f64 = 3.6;
+const GRID: &str = "#e4e4e4";
+const FRAME: &str = "#555";
+
+/// How the curves of one series look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Look {
+    colour: &'static str,
+    mark: Mark,
+    dashed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    Circle,
+    Square,
+    Triangle,
+    Cross,
+    None,
+}
+
+impl Look {
+    /// Tol's high-contrast colours (2021), which colour-blind readers and grey prints tell apart.
+    const ALL: [Look; 4] = [
+        Look { colour: "#bb5566", mark: Mark::Square, dashed: false },
+        Look { colour: "#ddaa33", mark: Mark::Triangle, dashed: false },
+        Look { colour: "#004488", mark: Mark::Circle, dashed: false },
+        Look { colour: "#222222", mark: Mark::Cross, dashed: false },
+    ];
+    /// Of what is only there to be compared with.
+    pub const LEVEL: Look = Look { colour: "#777777", mark: Mark::None, dashed: true };
+
+    /// Look number `n`, counted from 0; after the last comes the first.
+    pub fn nth(n: usize) -> Look {
+        Look::ALL[n % Look::ALL.len()]
+    }
+
+    /// The same, before: dashed and without marks.
+    pub fn before(self) -> Look {
+        Look { mark: Mark::None, dashed: true, ..self }
+    }
+}
+
+/// Curves of one name and look.
+#[derive(Clone)]
+pub struct Series {
+    pub name: String,
+    pub look: Look,
+    pub curves: Vec<Vec<(f64, f64)>>,
+    /// Two more that bound a band behind them; none if it is empty.
+    pub band: Vec<Vec<(f64, f64)>>,
+}
+
+impl Series {
+    pub fn new(name: &str, look: Look, curves: Vec<Vec<(f64, f64)>>) -> Series {
+        Series { name: name.to_owned(), look, curves, band: Vec::new() }
+    }
+
+    /// Values of sublayers 1, 2, ….
+    pub fn numbered(name: &str, look: Look, values: &[f64]) -> Series {
+        Series::new(name, look, vec![numbered(values)])
+    }
+
+    /// The same with a band behind them, from `low` to `high`.
+    pub fn within(self, low: &[f64], high: &[f64]) -> Series {
+        Series { band: vec![numbered(low), numbered(high)], ..self }
+    }
+
+    /// Without the points that have no place; none if no curve is left.
+    fn drawable(&self, logarithmic: bool) -> Option<Series> {
+        let has_place = |(x, y): &(f64, f64)| x.is_finite() && y.is_finite() && (!logarithmic || *y > 0.0);
+        let mut series = self.clone();
+        series.curves.iter_mut().chain(&mut series.band).for_each(|curve| curve.retain(has_place));
+        series.curves.retain(|curve| !curve.is_empty());
+        (!series.curves.is_empty()).then_some(series)
+    }
+}
+
+fn numbered(values: &[f64]) -> Vec<(f64, f64)> {
+    (1..).map(f64::from).zip(values.iter().copied()).collect()
+}
+
+/// The place of the axes in the picture.
+struct Frame {
+    x: Axis,
+    y: Axis,
+    left: f64,
+    right: f64,
+    top: f64,
+    bottom: f64,
+}
+
+impl Frame {
+    fn x(&self, value: f64) -> f64 {
+        self.left + self.x.share(value) * (self.right - self.left)
+    }
+
+    fn y(&self, value: f64) -> f64 {
+        self.bottom - self.y.share(value) * (self.bottom - self.top)
+    }
+
+    /// The axes, their labels and `[x, y]`, what they mean.
+    fn draw(&self, svg: &mut Svg, [x_means, y_means]: [&str; 2]) {
+        let Frame { left, right, top, bottom, .. } = *self;
+        for (value, label) in &self.x.ticks {
+            let x = self.x(*value);
+            svg.line([x, top], [x, bottom], GRID);
+            svg.text(x, bottom + LETTERS + 5.0, Anchor::Middle, label);
+        }
+        for (value, label) in &self.y.ticks {
+            let y = self.y(*value);
+            svg.line([left, y], [right, y], GRID);
+            svg.text(left - 6.0, y + 0.35 * LETTERS, Anchor::End, label);
+        }
+        let (w, h) = (right - left, bottom - top);
+        svg.push(format_args!(
+            "<rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{w:.1}\" height=\"{h:.1}\" fill=\"none\" stroke=\"{FRAME}\"/>"
+        ));
+        svg.text((left + right) / 2.0, HEIGHT - GAP, Anchor::Middle, x_means);
+        svg.upright(GAP + LETTERS, (top + bottom) / 2.0, Anchor::Middle, y_means);
+    }
+
+    fn path<'a>(&self, points: impl Iterator<Item = &'a (f64, f64)>) -> String {
+        let places: Vec<String> = points.map(|(x, y)| format!("{:.1} {:.1}", self.x(*x), self.y(*y))).collect();
+        places.join("L")
+    }
+
+    fn curves(&self, svg: &mut Svg, one: &Series) {
+        for curve in &one.curves {
+            svg.push(stroke(one.look, &self.path(curve.iter())));
+            for (x, y) in curve.iter().step_by(curve.len().div_ceil(MARKS).max(1)) {
+                mark(svg, one.look, self.x(*x), self.y(*y));
+            }
+        }
+    }
+}
+
+/// Curves over one pair of axes, `[x, y]` being their descriptions; x is counted. Points that have no place are left out,
+/// and so are curves without points. The names stand above the axes, where no curve is.
+pub fn lines(title: &str, axes: [&str; 2], series: &[Series], logarithmic: bool) -> Result<String> {
+    let series: Vec<Series> = series.iter().filter_map(|one| one.drawable(logarithmic)).collect();
+    if series.is_empty() {
+        return Err(Error::data("the picture cannot be drawn: there is nothing to draw"));
+    }
+    let points = || series.iter().flat_map(|one| one.curves.iter().chain(&one.band).flatten());
+    let (x, y) = (x_axis(points().map(|p| p.0)), y_axis(points().map(|p| p.1), logarithmic));
+    let labels: Vec<&String> = y.ticks.iter().map(|(_, label)| label).collect();
+    let left = 2.0 * GAP + LETTERS + widest(&labels) + 6.0;
+    let right = WIDTH - 2.0 * GAP;
+    let mut svg = Svg::new();
+    svg.title(WIDTH / 2.0, title);
+    let top = legend(&mut svg, &series, left, right, GAP + TITLE + GAP) + GAP;
+    let frame = Frame { x, y, left, right, top, bottom: HEIGHT - 2.0 * GAP - 2.0 * LETTERS - 5.0 };
+    frame.draw(&mut svg, axes);
+    for Series { look, band, .. } in &series {
+        if let [low, high] = band.as_slice() {
+            let path = frame.path(low.iter().chain(high.iter().rev()));
+            svg.push(format_args!("<path d=\"M{path}Z\" fill=\"{}\" fill-opacity=\"0.18\"/>", look.colour));
+        }
+    }
+    series.iter().for_each(|one| frame.curves(&mut svg, one));
+    Ok(svg.finish(WIDTH, HEIGHT))
+}
+
+fn bounds(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
+}
+
+fn x_axis(values: impl Iterator<Item = f64>) -> Axis {
+    let (low, high) = bounds(values);
+    let margin = 0.025 * (high - low).max(1.0);
+    Axis::counted(low - margin, high + margin)
+}
+
+fn y_axis(values: impl Iterator<Item = f64>, logarithmic: bool) -> Axis {
+    let (low, high) = bounds(values);
+    if logarithmic {
+        let margin = (high / low).powf(0.06).max(1.02);
+        return Axis::logarithmic(low / margin, high * margin);
+    }
+    let margin = 0.06 * if high > low { high - low } else { high.abs().max(1.0) };
+    // From 0 on, where that does not waste half of the picture.
+    let bottom = if (0.0..high / 2.0).contains(&low) { 0.0 } else { low - margin };
+    Axis::linear(bottom, high + margin)
+}
+
+/// The names from `top` on, in as many rows as they need; where they end.
+fn legend(svg: &mut Svg, series: &[Series], left: f64, right: f64, top: f64) -> f64 {
+    let (mut x, mut y) = (left, top + LETTERS);
+    for one in series {
+        let wide = SAMPLE + 6.0 + width(&one.name);
+        if x > left && x + wide > right {
+            (x, y) = (left, y + LETTERS + 5.0);
+        }
+        let middle = y - 0.35 * LETTERS;
+        svg.push(stroke(one.look, &format!("{x:.1} {middle:.1}h{SAMPLE}")));
+        mark(svg, one.look, x + SAMPLE / 2.0, middle);
+        svg.text(x + SAMPLE + 6.0, y, Anchor::Start, &one.name);
+        x += wide + 2.0 * GAP;
+    }
+    y + 4.0
+}
+
+fn stroke(look: Look, path: &str) -> String {
+    let dashes = if look.dashed { " stroke-dasharray=\"6 4\"" } else { "" };
+    let colour = look.colour;
+    format!(
+        "<path d=\"M{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\" stroke-linejoin=\"round\"{dashes}/>"
+    )
+}
+
+/// Squares and crosses are open, circles and triangles full: a print keeps them apart where they are small.
+fn mark(svg: &mut Svg, look: Look, x: f64, y: f64) {
+    let (r, colour) = (MARK, look.colour);
+    let (path, fill) = match look.mark {
+        Mark::Circle => {
+            (format!("M{:.1} {y:.1}a{r} {r} 0 1 0 {d} 0a{r} {r} 0 1 0 -{d} 0Z", x - r, d = 2.0 * r), colour)
+        }
+        Mark::Square => (format!("M{:.1} {:.1}h{d}v{d}h-{d}Z", x - r, y - r, d = 2.0 * r), "white"),
+        Mark::Triangle => (format!("M{x:.1} {:.1}l{r} {d}h-{d}Z", y - r, d = 2.0 * r), colour),
+        Mark::Cross => (format!("M{:.1} {:.1}l{d} {d}m0 -{d}l-{d} {d}", x - r, y - r, d = 2.0 * r), "none"),
+        Mark::None => return,
+    };
+    svg.push(format_args!("<path d=\"{path}\" fill=\"{fill}\" stroke=\"{colour}\" stroke-width=\"1.5\"/>"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(text: &str, key: &str) -> f64 {
+        let from = text.split_once(key).unwrap().1;
+        from[..from.find('"').unwrap()].parse().unwrap()
+    }
+
+    #[test]
+    fn names_stand_above_the_axes() {
+        let names = ["post-ln", "pre-ln", "admin", "admin with an analytic ω", "the best constant predictor"];
+        let series = names.map(|name| Series::numbered(name, Look::nth(0), &[1.0, 2.0, 3.0]));
+        let svg = lines("title", ["x", "y"], &series, false).unwrap();
+        let frame = svg.lines().find(|line| line.starts_with("<rect x")).unwrap();
+        for name in names {
+            let at = svg.lines().find(|line| line.ends_with(&format!(">{name}</text>"))).unwrap();
+            assert!(number(at, " y=\"") < number(frame, " y=\""), "{at} {frame}");
+            assert!(number(at, " x=\"") + width(name) < WIDTH, "{at}");
+        }
+    }
+
+    #[test]
+    fn looks_differ_without_colours() {
+        let marks: Vec<Mark> = Look::ALL.iter().map(|look| look.mark).collect();
+        assert!((1..marks.len()).all(|k| !marks[..k].contains(&marks[k])), "{marks:?}");
+        let learnt = Series::numbered("learnt", Look::nth(0), &[1.0, 2.0]).within(&[0.5, 1.5], &[1.5, 2.5]);
+        let initial = Series::numbered("initial", Look::nth(0).before(), &[1.0, 1.0]);
+        let svg = lines("title", ["x", "y"], &[initial, learnt], false).unwrap();
+        assert_eq!((svg.matches("dasharray").count(), svg.matches("fill-opacity").count()), (2, 1), "{svg}");
+    }
+
+    #[test]
+    fn what_has_no_place_is_left_out() {
+        let series = [
+            Series::numbered("none", Look::nth(0), &[f64::NAN, -1.0]),
+            Series::numbered("two", Look::nth(1), &[0.0, 1e-6, f64::INFINITY, 1e-6]),
+        ];
+        let svg = lines("title", ["x", "y"], &series, true).unwrap();
+        assert!(!svg.contains(">none</text>") && svg.contains(">two</text>"), "{svg}");
+        assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+        assert!(lines("title", ["x", "y"], &series[..1], true).is_err());
+    }
+}
