@@ -45,8 +45,9 @@ fn a_file_where_stdin_is_read_is_told_from_other_arguments() {
 #[test]
 fn flags_that_would_go_unseen_are_refused() {
     let place = Workplace::prepared();
-    refuse(&mut place.train("run", &["--power", "2"]), 2, &["--power 2 needs --lr-scheduler poly"]);
-    refuse(&mut place.train("run", &["--lr", "0.1", "--min-lr", "1"]), 2, &["--min-lr 1 is above --lr 0.1"]);
+    let train = |flags: [&str; 4]| place.train("run", &[&["--max-update", "2"], &flags[..]].concat());
+    refuse(&mut train(["--power", "2", "--lr", "0.1"]), 2, &["--power 2 needs --lr-scheduler poly"]);
+    refuse(&mut train(["--min-lr", "1", "--lr", "0.1"]), 2, &["--min-lr 1 is above --lr 0.1"]);
     let tokenizer = shown(&place.path("data/tokenizer.json"));
     let both = ["--tokenizer", &tokenizer];
     refuse(
