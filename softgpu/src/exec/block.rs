@@ -34,11 +34,28 @@ pub struct Block<'a> {
     fresh: bool,
     stirred: bool,
     met: bool,
-    /// The order of the warps in a round.
-    order: Vec<usize>,
+    /// The warps in their order in a round.
+    order: Vec<Start>,
     copies: Copies,
     /// Branches left before the block is stopped as one that never ends.
     budget: u64,
+}
+
+/// What a warp starts with: its lanes, and the offsets of its registers and of its local memory.
+#[derive(Clone, Copy)]
+struct Start {
+    index: u32,
+    live: u32,
+    file: usize,
+    local: usize,
+}
+
+impl Start {
+    fn of(warp: usize, job: &Job) -> Start {
+        let lanes = (job.threads - warp * LANES).min(LANES);
+        let (file, local) = (warp * job.program.bytes, warp * LANES * job.decoded.local_bytes);
+        Start { index: warp as u32, live: u32::MAX >> (LANES - lanes), file, local }
+    }
 }
 
 /// Rounds of its warps in one turn of a block: they may wait for each other that often, and for another block at most
@@ -77,7 +94,7 @@ impl<'a> Block<'a> {
             job,
             position: 0,
             index: 0,
-            order: (0..warps).collect(),
+            order: (0..warps).map(|warp| Start::of(warp, job)).collect(),
             fresh: false,
             stirred: true,
             met: false,
@@ -100,7 +117,7 @@ impl<'a> Block<'a> {
         let [gx, gy, _] = self.job.launch.grid.map(u64::from);
         (self.position, self.index) = (position, index);
         if self.job.seed != 0 {
-            self.order = (0..self.warps.len()).collect();
+            self.order.sort_by_key(|start| start.index);
             let mut state = self.job.seed ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15);
             for left in (1..self.order.len()).rev() {
                 state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -126,10 +143,7 @@ impl<'a> Block<'a> {
         // Shared memory starts as NaN everywhere: a kernel that reads what nobody wrote gets the same wrong answer always.
         self.shared.fill(Slot([u32::MAX; LANES]));
         if std::mem::take(&mut self.stirred) {
-            let threads = self.job.threads;
-            for (warp, lanes) in self.warps.iter_mut().enumerate() {
-                lanes.live = u32::MAX >> (LANES - (threads - warp * LANES).min(LANES));
-            }
+            self.order.iter().for_each(|start| self.warps[start.index as usize].live = start.live);
         }
         self.observe(|tools| tools.block_starts(index));
     }
@@ -156,7 +170,7 @@ impl<'a> Block<'a> {
             if first && event.is_none() {
                 break;
             }
-            let warp = self.order[k];
+            let warp = self.order[k].index as usize;
             k += 1;
             let outcome = self.warp(w, warp, event, branches);
             let (used, given) = (branches.saturating_sub(w.turn + w.given), w.given);
@@ -212,22 +226,20 @@ impl<'a> Block<'a> {
     fn dash(&mut self, w: &mut Warp, k: &mut usize, branches: u64) -> Option<u32> {
         let program = self.job.program;
         let [files, locals] = self.buffers(0);
-        let local_bytes = LANES * self.job.decoded.local_bytes;
         let order = &self.order[*k..];
         let (mut ended, mut event) = (order.len(), None);
-        for (k, &index) in order.iter().enumerate() {
-            let live = self.warps[index].live;
-            (w.live, w.mask, w.index) = (live, live, index as u32);
+        for (k, start) in order.iter().enumerate() {
+            (w.live, w.mask, w.index) = (start.live, start.live, start.index);
             // Only a warp that gives way, or looks at the clock, changes the last two.
             (w.turn, w.given, w.clock) = (branches, 0, 0);
             // SAFETY: the register file and local memory of this warp, and nobody else's, as in `buffers`.
             let next = unsafe {
-                w.local = locals.add(index * local_bytes);
-                together(program, w, files.add(index * program.bytes))
+                w.local = locals.add(start.local);
+                together(program, w, files.add(start.file))
             };
             if next != EXIT || !w.printed.is_empty() {
                 (ended, event) = (k, Some(next));
-                let lanes = &mut self.warps[index];
+                let lanes = &mut self.warps[start.index as usize];
                 (lanes.live, lanes.clock) = (w.live, w.clock);
                 break;
             }
@@ -236,7 +248,7 @@ impl<'a> Block<'a> {
         // Of a block all of whose warps just run to their ends, nobody asks which of them have.
         self.stirred |= event.is_some();
         if self.stirred {
-            order[..ended].iter().for_each(|&warp| self.warps[warp].live = 0);
+            order[..ended].iter().for_each(|start| self.warps[start.index as usize].live = 0);
         }
         event
     }
