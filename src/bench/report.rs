@@ -358,10 +358,10 @@ mod tests {
         let full = table(None);
         assert!(full.contains(CPU_TIME) && full.contains("shared") && !full.contains("not shown"), "{full}");
         assert_eq!(table(Some(80)), full);
-        let narrow = table(Some(40));
+        let narrow = table(Some(41));
         assert!(narrow.starts_with("kernel         shape  /compulsory  shared\n"), "{narrow}");
         assert!(narrow.contains("not shown, as the terminal is narrow: cpu ms (softgpu)\n"), "{narrow}");
-        assert!(table(Some(35)).contains("narrow: cpu ms (softgpu), shared\n"), "{}", table(Some(35)));
+        assert!(table(Some(40)).contains("narrow: cpu ms (softgpu), shared\n"), "{}", table(Some(40)));
         assert!(table(Some(5)).starts_with("kernel         shape  /compulsory\n"), "what nobody can do without");
     }
 }
