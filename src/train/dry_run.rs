@@ -41,7 +41,7 @@ struct Need {
 /// Runs the command: checks flags and data as training would, prints parameters, memory by purpose, and the largest
 /// --max-tokens for some sizes of memory. Writes nothing.
 pub fn dry_run(args: &TrainArgs) -> Result<()> {
-    let own = args.save_dir.as_deref().map(settings_of).transpose()?.flatten();
+    let own = args.save_dir.as_deref().map(|folder| settings_of(folder, args.data.as_ref())).transpose()?.flatten();
     let config = resolve(args.data.as_ref(), args.config.as_deref(), &args.flags, own)?;
     let _folder = args.save_dir.as_deref().map(Folder::open).transpose()?; // gone again at the end
     let prepared = Prepared::open(config)?;

@@ -24,10 +24,12 @@ use crate::text::{Batches, DataFolder, Pairs};
 /// Dropout's counter during profiling; no micro-batch of a run has it.
 const PROFILING_STEP: u32 = u32::MAX;
 
-/// The settings of the run in `folder`, if one has begun there.
-pub fn settings_of(folder: &Path) -> Result<Option<TrainFlags>> {
+/// The settings of the run in `folder`, if one has begun there. One that ended before its first checkpoint has not: with
+/// `data`, it is tried again as it is typed.
+pub fn settings_of(folder: &Path, data: Option<&PathBuf>) -> Result<Option<TrainFlags>> {
     let path = folder.join("config.toml");
-    path.exists().then(|| TrainFlags::load(&path)).transpose()
+    let begun = data.is_none() || folder.join("checkpoint_last.safetensors").exists();
+    (begun && path.exists()).then(|| TrainFlags::load(&path)).transpose()
 }
 
 /// Flags from the command line over those of `--config` over `own`, a run's, complete.
@@ -127,7 +129,7 @@ pub fn open(args: &TrainArgs) -> Result<Run> {
     })?;
     // Before anything is read there that another trainer may be about to replace.
     let lock = folder.is_dir().then(|| FolderLock::take(&folder)).transpose()?;
-    let own = settings_of(&folder)?;
+    let own = settings_of(&folder, args.data.as_ref())?;
     let config = resolve(args.data.as_ref(), args.config.as_deref(), &args.flags, own.clone())?;
     let changes = own.map_or(Ok(Vec::new()), |own| config.changes(&own.resolve()?))?;
     let _folder = Folder::open(&folder)?; // an error before anything is in it takes it away again

@@ -152,6 +152,13 @@ fn a_run_keeps_its_settings_and_says_what_changes() {
     let kept = text(&place.read("run/config.toml"));
     assert_eq!(kept, text(&config).replace("max-update = 4", "max-update = 8"));
     fail(&mut omega(&["train", "--save-dir", &run, "--arch", "wmt"]), 1, &["is of another shape"]);
+
+    // A run that has no checkpoint has not begun: what it was tried with is no setting of the next try.
+    std::fs::create_dir(place.path("died")).unwrap();
+    std::fs::write(place.path("died/config.toml"), &config).unwrap();
+    succeed(&mut place.train("died", &["--max-update", "2", "--lr", "0.004"]));
+    let tried = text(&place.read("died/config.toml"));
+    assert!(tried.contains("lr = 0.004") && !tried.contains("warmup-updates = 2\n"), "{tried}");
 }
 
 /// A learning rate that moves nothing: the first validation is the best, and the third ends a patience of two, also when
