@@ -29,19 +29,20 @@ impl Input {
         Input { lines, most, whole }
     }
 
-    /// The next lines, none at the end. A file's always fill the buffer; of a pipe those that have come are taken, one at
-    /// least, so that whoever waits for an answer before writing on gets it.
-    pub fn next_lines(&self) -> Result<Vec<String>> {
+    /// The next lines, none at the end, and whether one after them could not be read. A file's always fill the buffer; of a pipe
+    /// those that have come are taken, one at least, so that whoever waits for an answer before writing on gets it.
+    pub fn next_lines(&self) -> (Vec<String>, Result<()>) {
         let mut some = Vec::new();
         while some.len() < self.most {
             let wait = self.whole || some.is_empty();
             let line = if wait { self.lines.recv().ok() } else { self.lines.try_recv().ok() };
             match line {
-                Some(line) => some.push(line?),
+                Some(Ok(line)) => some.push(line),
+                Some(Err(error)) => return (some, Err(error)),
                 None => break,
             }
         }
-        Ok(some)
+        (some, Ok(()))
     }
 }
 

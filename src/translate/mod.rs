@@ -136,6 +136,12 @@ impl Translator {
         }
     }
 
+    /// Which of the `lines`, counted from `first`, is the first one that is an error, and the error.
+    fn first_refused(&self, lines: &[String], first: usize) -> Option<(usize, Error)> {
+        let refused = |(at, line): (usize, &String)| Some((at, self.encode(line, first + at).err()?));
+        (self.too_long == TooLong::Error).then(|| lines.iter().enumerate().find_map(refused)).flatten()
+    }
+
     /// An error for the first line of `file` that cannot be translated: hours of work must not end at the last one.
     fn check(&self, file: &mut File) -> Result<()> {
         let failed = |error| Error::io(Path::new("stdin"), "read", error);
@@ -241,8 +247,14 @@ pub fn translate(args: &TranslateArgs) -> Result<()> {
     let input = Input::open(args.buffer_size, file.is_some());
     let (mut done, mut bytes, mut drawn) = (0, 0, false);
     loop {
-        let lines = input.next_lines()?;
+        let (mut lines, mut read) = input.next_lines();
+        // What comes before a line that cannot be translated is answered before the error.
+        if let Some((at, error)) = translator.first_refused(&lines, done + 1) {
+            lines.truncate(at);
+            read = Err(error);
+        }
         if lines.is_empty() {
+            read?;
             if let Some(path) = args.attention.as_ref().filter(|_| !drawn) {
                 warn(format!("no line had anything to draw: {} was not written", path.display()));
             }
@@ -257,6 +269,7 @@ pub fn translate(args: &TranslateArgs) -> Result<()> {
         if !terminal::around_bar(|| print(&text))? {
             return Ok(());
         }
+        read?;
         done += lines.len();
         bytes += lines.iter().map(|line| line.len() as u64 + 1).sum::<u64>();
         if let Some(progress) = &mut progress {

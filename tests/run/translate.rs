@@ -156,9 +156,7 @@ fn a_line_that_is_too_long_loses_no_other() {
     let run = trained(&place);
     let input = |tokens: usize| format!("▁Hund .\n{}\n▁laut .\n", ["▁ein"].repeat(tokens).join(" "));
     let translate = |flags: &[&str], input: &str, piped: bool| {
-        let mut command = omega(
-            &[&["translate", &run, "--device", "soft", "--max-len-b", "3", "--buffer-size", "1"], flags].concat(),
-        );
+        let mut command = omega(&[&["translate", &run, "--device", "soft", "--max-len-b", "3"], flags].concat());
         let output = if piped {
             feed(&mut command, input.as_bytes())
         } else {
@@ -170,9 +168,11 @@ fn a_line_that_is_too_long_loses_no_other() {
     let (_, longest, said) = translate(&[], &input(1023), false);
     assert!(longest.lines().count() == 3 && !said.contains("tokens"), "{said}");
     let lines: Vec<&str> = longest.lines().collect();
-    for (piped, before) in [(false, String::new()), (true, format!("{}\n", lines[0]))] {
-        let (code, out, said) = translate(&[], &input(1100), piped);
-        assert_eq!((code, out), (Some(1), before), "a file is looked through before anything is translated");
+    let (none, first) = (String::new(), format!("{}\n", lines[0]));
+    // A file is looked through before anything is translated; of a pipe, what came before the line is.
+    for (piped, buffer, before) in [(false, "1", &none), (true, "1", &first), (true, "9", &first)] {
+        let (code, out, said) = translate(&["--buffer-size", buffer], &input(1100), piped);
+        assert_eq!((code, &out), (Some(1), before), "{buffer}");
         assert!(said.contains("error: stdin line 2 has 1100 tokens, the model takes 1023"), "{said}");
         assert!(said.contains("hint: ") && said.contains("--too-long skip"), "{said}");
     }
