@@ -53,15 +53,17 @@ fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Files below `folder` with one of these endings, relative to the root, sorted.
+/// Files below `folder` with one of these endings, relative to the root, sorted; none that git ignores, as downloads.
 fn files(folder: &str, endings: &[&str]) -> Vec<PathBuf> {
+    let ignored: Vec<PathBuf> =
+        read(".gitignore").lines().filter_map(|line| line.strip_prefix('/')).map(|line| root().join(line)).collect();
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                folders.extend((!ignored.contains(&path)).then_some(path));
             } else if path.extension().is_some_and(|e| endings.iter().any(|ending| e == *ending)) {
                 found.push(path.strip_prefix(root()).unwrap().to_owned());
             }
