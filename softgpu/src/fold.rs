@@ -2,9 +2,9 @@
 //! `mul.wide`, an `add` and a load, `if (i < n)` a comparison and a branch, and short kernels are made of these.
 
 use crate::decode::Init;
-use crate::exec::Handler;
-use crate::exec::compare::{exit_handlers, jump_handlers};
+use crate::exec::compare::{exit_way, jump_way};
 use crate::exec::form::Sum;
+use crate::exec::gang::Way;
 use crate::exec::mem::GLOBAL;
 use crate::flow::{Class, Flow};
 use crate::ir::{Code, Inst, Ir, Reg};
@@ -15,7 +15,7 @@ pub struct Folds {
     /// Of a load or store: what it adds to which scalar.
     sums: Vec<Option<(Sum, [Reg; 2])>>,
     /// Of a branch that does the comparison before it: what runs both.
-    jumps: Vec<Option<[Handler; 3]>>,
+    jumps: Vec<Option<Way>>,
 }
 
 /// Where a register is written and read.
@@ -68,7 +68,7 @@ impl Folds {
     }
 
     /// What runs a branch and the comparison before it, if it does that too.
-    pub fn jump(&self, at: usize) -> Option<[Handler; 3]> {
+    pub fn jump(&self, at: usize) -> Option<Way> {
         self.jumps[at]
     }
 }
@@ -175,12 +175,12 @@ impl Folder<'_> {
             return;
         };
         let compare = self.inst(before);
-        let handlers = if self.ir.leaves(inst) { exit_handlers } else { jump_handlers };
-        let Some(handlers) = handlers(self.name(before), negated) else { return };
+        let way = if self.ir.leaves(inst) { exit_way } else { jump_way };
+        let Some(way) = way(self.name(before), negated) else { return };
         let Places { defs, uses } = &self.places[p as usize];
         let alone = compare.s[0] == p && defs.len() == 1 && uses.len() == 1;
         if alone && compare.uses().all(|r| self.is_scalar(r)) && self.kept(&[], before, at) {
-            self.folds.jumps[at] = Some(handlers);
+            self.folds.jumps[at] = Some(way);
             self.folds.gone[before] = true;
         }
     }

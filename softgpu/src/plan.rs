@@ -1,11 +1,12 @@
 //! From [`Ir`] to a [`Program`]: what is kept as a scalar, where registers lie, and which handler runs each instruction.
 
 use crate::decode::{Decoded, Init, Special};
-use crate::exec::compare::compare_handlers;
+use crate::exec::compare::compare_way;
 use crate::exec::form::{Form, Sum};
-use crate::exec::mem;
-use crate::exec::single::product_handlers;
-use crate::exec::{Handler, Level, List, Op, WideFn, call, collective, expand_handlers, warp};
+use crate::exec::gang::{Ganged, Gangs, Way, branch_way, exit_way, guard_way};
+use crate::exec::mem_handlers::{load_way, store_way};
+use crate::exec::single::product_way;
+use crate::exec::{Level, List, Op, WideFn, call, collective, expand_handlers, mem, warp};
 use crate::flow::{Class, Flow, UNIFORM};
 use crate::fold::Folds;
 use crate::ir::{Access, Code, Inst, Ir, Reg, VALUES};
@@ -15,6 +16,8 @@ use crate::range::{BLOCKS, SIZE};
 /// A kernel ready to run.
 pub struct Program {
     pub ops: Vec<Op>,
+    /// The same for warps that run as one; without tools only.
+    pub ganged: Option<Ganged>,
     /// Where a kernel starts.
     pub entry: u32,
     /// Operands of barriers and wide instructions.
@@ -91,6 +94,7 @@ struct Planner<'a> {
     cells: Vec<u32>,
     vectors: Vec<u32>,
     ops: Vec<Op>,
+    gangs: Vec<Gangs>,
     lists: Vec<List>,
     places: Vec<u32>,
     /// First op of each instruction, and fields of ops that are to hold such a pc: (op, field, instruction).
@@ -123,6 +127,7 @@ pub fn plan(decoded: &Decoded, level: Level, mode: Mode) -> Program {
         cells: vec![NOWHERE; n],
         vectors: vec![NOWHERE; n],
         ops: Vec::new(),
+        gangs: Vec::new(),
         lists: Vec::new(),
         places: Vec::new(),
         starts: Vec::new(),
@@ -137,7 +142,7 @@ pub fn plan(decoded: &Decoded, level: Level, mode: Mode) -> Program {
         if pauses[at] {
             // Lanes that come here by a jump are not sent through this op.
             let e = p.ops.len() as u32 + 1;
-            p.push(inst, warp::fall_handlers(), [0, 0, 0, 0, e], 0);
+            p.push(inst, Way::alike(warp::fall_handlers()), [0, 0, 0, 0, e], 0);
         }
         p.starts.push(p.ops.len() as u32);
         if !p.folds.gone(at) {
@@ -169,8 +174,9 @@ pub fn plan(decoded: &Decoded, level: Level, mode: Mode) -> Program {
         let end = p.starts.get(inst + 1).map_or(p.ops.len(), |&end| end as usize);
         together[start as usize..end].fill(!flow.wild[flow.block_of[inst]]);
     }
+    let ganged = (!mode.watched && decoded.local_bytes == 0).then(|| Ganged::new(&p.ops, &p.gangs, level));
     let (ops, lists, places) = (p.ops, p.lists, p.places);
-    Program { ops, entry, lists, together, places, bytes, inits, block_inits, assumed: flow.ranges.assumed }
+    Program { ops, ganged, entry, lists, together, places, bytes, inits, block_inits, assumed: flow.ranges.assumed }
 }
 
 impl Planner<'_> {
@@ -198,13 +204,13 @@ impl Planner<'_> {
     }
 
     /// A comparison of scalars that comes out differently from lane to lane.
-    fn compares(&self, inst: &Inst) -> Option<[Handler; 3]> {
+    fn compares(&self, inst: &Inst) -> Option<Way> {
         let Code::Row(row) = inst.code else { return None };
         let of_scalars = || inst.uses().all(|r| self.scalar[r as usize]) && inst.guard.is_none();
         if self.is_scalar(inst) || !of_scalars() {
             return None;
         }
-        compare_handlers(row.names[0])
+        compare_way(row.names[0])
     }
 
     /// Predicates are masks either way.
@@ -215,15 +221,15 @@ impl Planner<'_> {
 
     /// The operand, of the two that a product multiplies, that is the same for all lanes while the other is not: read
     /// from its cell, it need not be written as a vector, as the inner loops of matrix products and attention would.
-    fn factor(&self, inst: &Inst) -> Option<(usize, [Handler; 3])> {
+    fn factor(&self, inst: &Inst) -> Option<(usize, Way)> {
         let Code::Row(row) = inst.code else { return None };
-        let handlers = product_handlers(row.names[0])?;
+        let way = product_way(row.names[0])?;
         let same = |&field: &usize| {
             let r = inst.s[field];
             self.scalar[r as usize] && self.stride(r) == Some(0)
         };
         let field = [2, 1].into_iter().find(same)?;
-        if self.is_scalar(inst) { None } else { Some((field, handlers)) }
+        if self.is_scalar(inst) { None } else { Some((field, way)) }
     }
 
     fn form(&self, access: Access, inst: &Inst) -> Form {
@@ -377,19 +383,21 @@ impl Planner<'_> {
         inits
     }
 
-    fn push(&mut self, inst: &Inst, handlers: [Handler; 3], [d, a, b, c, e]: [u32; 5], imm: u32) {
-        self.ops.push(Op { run: handlers[self.level as usize], d, a, b, c, e, imm });
+    fn push(&mut self, inst: &Inst, way: impl Into<Way>, [d, a, b, c, e]: [u32; 5], imm: u32) {
+        let way = way.into();
+        self.ops.push(Op { run: way.alone[self.level as usize], d, a, b, c, e, imm });
+        self.gangs.push(way.gang);
         self.places.push(inst.place);
     }
 
-    /// The handlers of a shuffle whose operands are constants, if it is a step of a reduction over the whole warp.
-    fn step(&self, inst: &Inst, mode: &str) -> Option<[Handler; 3]> {
+    /// What runs a shuffle whose operands are constants, if it is a step of a reduction over the whole warp.
+    fn step(&self, inst: &Inst, mode: &str) -> Option<Way> {
         let constant = |field: usize| match self.ir.registers[inst.s[field] as usize].init {
             Some(Init::Bits(value)) => Some(value as u32),
             _ => None,
         };
         let [b, c, members] = [constant(2)?, constant(3)?, constant(4)?];
-        if members == u32::MAX { warp::step_handlers(mode, b, c) } else { None }
+        if members == u32::MAX { warp::step_handlers(mode, b, c).map(Way::each) } else { None }
     }
 
     /// The operands of an instruction that has them in `more`; `first` before its own constants.
@@ -432,16 +440,16 @@ impl Planner<'_> {
         if self.watched {
             self.push(inst, warp::tick_handlers(), [0, a, 0, c, 0], inst.place);
         }
-        if let Some(handlers) = self.folds.jump(at) {
-            return self.jump(at, inst, handlers);
+        if let Some(way) = self.folds.jump(at) {
+            return self.jump(at, inst, way);
         }
         match inst.code {
-            Code::Branch if self.ir.leaves(inst) => self.push(inst, warp::exit_handlers(c), [0, a, 0, 0, 0], 0),
-            Code::Exit => self.push(inst, warp::exit_handlers(c), [0, a, 0, 0, 0], 0),
+            Code::Branch if self.ir.leaves(inst) => self.push(inst, exit_way(c), [0, a, 0, 0, 0], 0),
+            Code::Exit => self.push(inst, exit_way(c), [0, a, 0, 0, 0], 0),
             Code::Branch => {
                 self.patches.push((self.ops.len(), Field::Imm, inst.imm as usize));
                 self.patches.push((self.ops.len(), Field::E, after));
-                self.push(inst, warp::branch_handlers(c), [0, a, 0, 0, 0], 0);
+                self.push(inst, branch_way(c), [0, a, 0, 0, 0], 0);
             }
             Code::Call | Code::Switch => {
                 self.patches.push((self.ops.len(), Field::E, after));
@@ -467,16 +475,16 @@ impl Planner<'_> {
             }
             _ if inst.guard.is_some() => {
                 self.patches.push((self.ops.len(), Field::Imm, after));
-                self.push(inst, warp::guard_handlers(c), [0, a, 0, 0, 0], 0);
+                self.push(inst, guard_way(c), [0, a, 0, 0, 0], 0);
                 self.plain(at, inst);
-                self.push(inst, warp::unguard_handlers(), [0; 5], 0);
+                self.push(inst, Way::alike(warp::unguard_handlers()), [0; 5], 0);
             }
             _ => self.plain(at, inst),
         }
     }
 
     /// A branch that does the comparison before it.
-    fn jump(&mut self, at: usize, inst: &Inst, handlers: [Handler; 3]) {
+    fn jump(&mut self, at: usize, inst: &Inst, way: Way) {
         let compared = &self.ir.insts[at - 1];
         let [a, b] = [1, 2].map(|field| self.cells[compared.s[field] as usize]);
         let [of_a, of_b] = [1, 2].map(|field| self.stride(compared.s[field]).unwrap_or(0) as u32);
@@ -484,7 +492,7 @@ impl Planner<'_> {
             self.patches.push((self.ops.len(), Field::Imm, inst.imm as usize));
             self.patches.push((self.ops.len(), Field::E, at + 1));
         }
-        self.push(inst, handlers, [of_b, a, b, of_a, 0], 0);
+        self.push(inst, way, [of_b, a, b, of_a, 0], 0);
     }
 
     /// An instruction without control flow, and vector copies of the scalars that it writes.
@@ -512,40 +520,49 @@ impl Planner<'_> {
         if let Some((how, [base, more])) = self.folds.sum(at) {
             (sum, s[1], imm) = (how, self.cells[base as usize], self.cells[more as usize]);
         }
-        if let Some(handlers) = self.compares(inst) {
+        if let Some(way) = self.compares(inst) {
             let [of_a, of_b] = [1, 2].map(|field| self.stride(inst.s[field]).unwrap_or(0) as u32);
-            return self.push(inst, handlers, [s[0], s[1], s[2], 0, of_b], of_a);
+            return self.push(inst, way, [s[0], s[1], s[2], 0, of_b], of_a);
         }
-        if let Some((field, handlers)) = self.factor(inst) {
+        if let Some((field, way)) = self.factor(inst) {
             let [factor, other] = [s[field], s[3 - field]];
-            return self.push(inst, handlers, [s[0], other, factor, s[3], 0], 0);
+            return self.push(inst, way, [s[0], other, factor, s[3], 0], 0);
         }
-        let (handlers, imm) = match inst.code {
+        let (way, imm) = match inst.code {
             Code::Row(row) if scalar => (row.scalar, 0),
             Code::Row(row) => (row.vector, 0),
-            Code::Wide(wide) => (warp::wide_handlers(), self.list(inst, [], wide.run[self.level as usize])),
-            Code::Load(access) => (mem::load_handlers(access, self.form(access, inst), sum), imm),
-            Code::Store(access) => (mem::store_handlers(access, self.form(access, inst), sum), imm),
+            Code::Wide(wide) => (warp::wide_handlers().into(), self.list(inst, [], wide.run[self.level as usize])),
+            Code::Load(access) => {
+                let way = load_way(access, self.form(access, inst), sum);
+                let over = inst.defs().zip(VALUES).any(|(_, field)| s[field] == s[1]);
+                (if over { Way::from(way.alone) } else { way }, imm)
+            }
+            Code::Store(access) => (store_way(access, self.form(access, inst), sum), imm),
             Code::Shuffle(mode) => {
                 let p = if inst.imm == 0 { 0 } else { self.vectors[inst.imm as usize - 1] + 1 };
-                (self.step(inst, mode).unwrap_or_else(|| warp::shuffle_handlers(mode)), p)
+                (self.step(inst, mode).unwrap_or_else(|| warp::shuffle_handlers(mode).into()), p)
             }
-            Code::Vote(mode) => (collective::vote_handlers(mode), inst.imm),
-            Code::Lop3 => (warp::lop3_handlers(), inst.imm),
-            Code::Prmt => (warp::prmt_handlers(), 0),
-            _ => (warp::nothing_handlers(), 0),
+            Code::Vote(mode) => (collective::vote_handlers(mode).into(), inst.imm),
+            Code::Lop3 => (Way::each(warp::lop3_handlers()), inst.imm),
+            Code::Prmt => (Way::each(warp::prmt_handlers()), 0),
+            _ => (Way::alike(warp::nothing_handlers()), 0),
         };
         // The shuffle's second destination is in `imm`.
         if matches!(inst.code, Code::Shuffle(_)) {
             s[2] = self.vectors[inst.s[2] as usize];
         }
-        self.push(inst, handlers, s, imm);
+        self.push(inst, way, s, imm);
         for def in inst.defs().filter(|_| scalar) {
             let (r, kind) = (def as usize, self.kind(def));
             if kind != Kind::P && self.vector[r] {
                 let stride = self.stride(def).unwrap_or(0);
                 let wide = kind == Kind::D;
-                self.push(inst, expand_handlers(wide), [self.vectors[r], self.cells[r], 0, 0, 0], stride as u32);
+                self.push(
+                    inst,
+                    Way::each(expand_handlers(wide)),
+                    [self.vectors[r], self.cells[r], 0, 0, 0],
+                    stride as u32,
+                );
             }
         }
     }

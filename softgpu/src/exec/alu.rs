@@ -60,6 +60,16 @@ impl<T: Lane> Source<T> {
 /// As [`Source::new`].
 #[inline(always)]
 pub unsafe fn put<T: Lane>(w: &Warp, r: *mut u8, at: u32, values: &[T; LANES]) {
+    // SAFETY: the caller's.
+    unsafe { put_in::<T, false>(w, r, at, values) }
+}
+
+/// As [`put`]; WHOLE: the mask is known to have all lanes.
+///
+/// # Safety
+/// As [`put`].
+#[inline(always)]
+pub unsafe fn put_in<T: Lane, const WHOLE: bool>(w: &Warp, r: *mut u8, at: u32, values: &[T; LANES]) {
     // SAFETY: the caller's; the raw form of a lane of kind P is u32.
     unsafe {
         let to = r.add(at as usize);
@@ -76,7 +86,7 @@ pub unsafe fn put<T: Lane>(w: &Warp, r: *mut u8, at: u32, values: &[T; LANES]) {
             *raw = v.to_raw();
         }
         let to = to as *mut [T::Raw; LANES];
-        if !w.is_whole() {
+        if !WHOLE && !w.is_whole() {
             let old = *to;
             for (i, (raw, old)) in raw.iter_mut().zip(old).enumerate() {
                 *raw = T::blend(w.mask >> i & 1, *raw, old);

@@ -1,6 +1,7 @@
 //! A block: its warps, its shared memory, and its barriers.
 
 use super::async_copy::Copies;
+use super::gang::{GANG, march};
 use super::launch::Job;
 use super::sched::{Arrival, Lanes, Outcome, part, run, together};
 use super::{EXIT, Fault, LANES, List, Op, Warp, fill};
@@ -36,6 +37,11 @@ pub struct Block<'a> {
     met: bool,
     /// The warps in their order in a round.
     order: Vec<Start>,
+    /// So many of them start in gangs; and where those of the gang that has split last go on.
+    gangs: usize,
+    split: Split,
+    /// Warps in their order that have ended before the first round.
+    ended: usize,
     copies: Copies,
     /// Branches left before the block is stopped as one that never ends.
     budget: u64,
@@ -48,6 +54,14 @@ struct Start {
     live: u32,
     file: usize,
     local: usize,
+}
+
+/// Where a gang has split: up to this place in the order, warps go on from `pc` with what is left of their turn.
+#[derive(Clone, Copy, Default)]
+struct Split {
+    until: usize,
+    pc: u32,
+    turn: u64,
 }
 
 impl Start {
@@ -90,10 +104,15 @@ impl<'a> Block<'a> {
     pub fn new(job: &'a Job<'a>) -> Block<'a> {
         let warps = job.threads.div_ceil(LANES);
         let program = job.program;
+        // In the order that a seed chooses, neighbours are apart.
+        let ganged = program.ganged.is_some() && job.tools.is_null() && job.seed == 0;
         let mut block = Block {
             job,
             position: 0,
             index: 0,
+            gangs: if ganged { job.threads / LANES / GANG * GANG } else { 0 },
+            split: Split::default(),
+            ended: 0,
             order: (0..warps).map(|warp| Start::of(warp, job)).collect(),
             fresh: false,
             stirred: true,
@@ -133,7 +152,7 @@ impl<'a> Block<'a> {
         // SAFETY: the register files of all warps, as `new` has made them.
         unsafe { fill::of_block(self.job.program, files, warps, &[x, y, z, (index % MULTIPROCESSORS as u64) as u32]) };
         self.budget = self.job.budget;
-        self.fresh = true;
+        (self.fresh, self.split, self.ended) = (true, Split::default(), 0);
         if std::mem::take(&mut self.met) {
             self.barriers = Default::default();
         }
@@ -151,6 +170,21 @@ impl<'a> Block<'a> {
     /// Runs until the block ends or some warp has used up its turn of so many branches. `w` is [`nobody`].
     pub fn turn(&mut self, w: &mut Warp, branches: u64) -> Result<Turn, Box<Stop>> {
         (w.block, w.shared, w.copies) = (self.index, self.shared.as_mut_ptr().cast(), &mut self.copies);
+        if self.fresh {
+            // Nearly all gangs just run to their ends, and many blocks are nothing else.
+            while self.ended < self.gangs && self.gang(w, self.ended, branches) {
+                self.ended += GANG;
+            }
+            if self.ended == self.order.len() {
+                self.observe(|tools| tools.block_ends(self.index));
+                return Ok(Turn::Ended);
+            }
+        }
+        self.rounds(w, branches)
+    }
+
+    #[inline(never)]
+    fn rounds(&mut self, w: &mut Warp, branches: u64) -> Result<Turn, Box<Stop>> {
         for _ in 0..ROUNDS {
             match self.round(w, branches)? {
                 (Turn::Goes, 0) => {}
@@ -164,7 +198,7 @@ impl<'a> Block<'a> {
     fn round(&mut self, w: &mut Warp, branches: u64) -> Result<(Turn, usize), Box<Stop>> {
         let (mut spent, mut waiting) = (0, 0);
         let first = std::mem::take(&mut self.fresh);
-        let mut k = 0;
+        let mut k = if first { self.ended } else { 0 };
         while k < self.order.len() {
             let event = if first { self.dash(w, &mut k, branches) } else { None };
             if first && event.is_none() {
@@ -221,12 +255,50 @@ impl<'a> Block<'a> {
     }
 
     /// The first turns of the warps from the `k`-th on, up to the first one that does more than run to its end: what it
-    /// did, and `k` is that warp then. A loop that short kernels spend most of their time in: no general code here.
-    #[inline(never)]
+    /// did, and `k` is that warp then.
     fn dash(&mut self, w: &mut Warp, k: &mut usize, branches: u64) -> Option<u32> {
+        while *k < self.gangs {
+            if *k >= self.split.until && self.gang(w, *k, branches) {
+                *k += GANG;
+                continue;
+            }
+            let Split { until, pc, turn } = self.split;
+            let event = self.singles(w, k, until, pc, turn);
+            if event.is_some() {
+                return event;
+            }
+        }
+        match self.order.len() {
+            until if *k < until => self.singles(w, k, until, self.job.program.entry, branches),
+            _ => None,
+        }
+    }
+
+    /// The first turn of the gang at the `k`-th place; whether it has come to its end as one. Otherwise it has split.
+    #[inline(never)]
+    fn gang(&mut self, w: &mut Warp, k: usize, branches: u64) -> bool {
+        let [files, _] = self.buffers(0);
+        (w.live, w.mask, w.index) = (u32::MAX, u32::MAX, k as u32);
+        (w.turn, w.given, w.clock) = (branches, 0, 0);
+        // SAFETY: the register files of `GANG` warps, which lie one behind the other in the order of the warps.
+        let next = unsafe { march(self.job.program, w, files.add(self.order[k].file)) };
+        if next == EXIT {
+            if self.stirred {
+                self.order[k..k + GANG].iter().for_each(|start| self.warps[start.index as usize].live = 0);
+            }
+            return true;
+        }
+        self.split = Split { until: k + GANG, pc: next, turn: w.turn };
+        false
+    }
+
+    /// First turns from `pc` on, of the warps from the `k`-th to `until`, as [`Block::dash`]. A loop that short kernels
+    /// spend most of their time in: no general code here.
+    #[inline(never)]
+    fn singles(&mut self, w: &mut Warp, k: &mut usize, until: usize, pc: u32, branches: u64) -> Option<u32> {
         let program = self.job.program;
         let [files, locals] = self.buffers(0);
-        let order = &self.order[*k..];
+        let order = &self.order[*k..until];
         let (mut ended, mut event) = (order.len(), None);
         for (k, start) in order.iter().enumerate() {
             (w.live, w.mask, w.index) = (start.live, start.live, start.index);
@@ -235,7 +307,7 @@ impl<'a> Block<'a> {
             // SAFETY: the register file and local memory of this warp, and nobody else's, as in `buffers`.
             let next = unsafe {
                 w.local = locals.add(start.local);
-                together(program, w, files.add(start.file))
+                together(program, w, files.add(start.file), pc)
             };
             if next != EXIT || !w.printed.is_empty() {
                 (ended, event) = (k, Some(next));
@@ -244,11 +316,12 @@ impl<'a> Block<'a> {
                 break;
             }
         }
-        *k += ended;
         // Of a block all of whose warps just run to their ends, nobody asks which of them have.
+        let unmarked = if self.stirred { *k } else { 0 };
+        *k += ended;
         self.stirred |= event.is_some();
         if self.stirred {
-            order[..ended].iter().for_each(|start| self.warps[start.index as usize].live = 0);
+            self.order[unmarked..*k].iter().for_each(|start| self.warps[start.index as usize].live = 0);
         }
         event
     }
@@ -485,6 +558,8 @@ pub fn nobody(job: &Job) -> Warp {
         turn: 0,
         given: 0,
         lists: job.program.lists.as_ptr(),
+        stride: 0,
+        singles: std::ptr::null(),
         block: 0,
         index: 0,
         tools: job.tools,

@@ -2,8 +2,9 @@
 //! all lanes. Alone, and with the branch or exit that they decide.
 
 use super::alu::{cell, gather, put_mask};
+use super::gang::{GANG, Gangs, SPLIT, Way, file};
 use super::warp::leave;
-use super::{DIVERGED, Handler, LANES, NEXT, Op, SLOW, Warp, go_on, next, three_levels};
+use super::{DIVERGED, EXIT, LANES, NEXT, Op, SLOW, Warp, go_on, next, three_levels};
 
 const LT: u8 = 0;
 const LE: u8 = 1;
@@ -53,6 +54,7 @@ unsafe fn agreed<const CMP: u8, const SIGNED: bool>(op: &Op, r: *mut u8, of_a: u
 ///
 /// # Safety
 /// As [`agreed`].
+#[inline(never)]
 unsafe fn lanes<const CMP: u8, const SIGNED: bool>(op: &Op, r: *mut u8, of_a: u32, of_b: u32) -> u32 {
     // SAFETY: the caller's.
     let (x, y) = unsafe { (cell::<u32>(r, op.a), cell::<u32>(r, op.b)) };
@@ -146,38 +148,119 @@ unsafe fn exit_lanes<const CMP: u8, const SIGNED: bool>(w: &mut Warp, op: *const
     }
 }
 
-/// Handlers by a comparison's name in the table.
+/// What comes out in all lanes of all warps of a gang, if the bounds of both sides show it.
+///
+/// # Safety
+/// As [`agreed`].
+#[inline(always)]
+unsafe fn agreed_gang<const CMP: u8, const SIGNED: bool>(w: &Warp, op: &Op, r: *mut u8) -> Option<bool> {
+    let widened = |x: u32| if SIGNED { x as i32 as i64 } else { x as i64 };
+    // The least and the greatest value of a side, if no lane wraps.
+    let bounds = |at: u32, stride: u32| {
+        // SAFETY: the caller's.
+        let first = widened(unsafe { cell::<u32>(r, at) });
+        let (mut low, mut high) = (first, first);
+        for k in 1..GANG {
+            // SAFETY: the caller's.
+            let x = widened(unsafe { cell::<u32>(file(w, r, k), at) });
+            (low, high) = (low.min(x), high.max(x));
+        }
+        let last = stride as i32 as i64 * (LANES as i64 - 1);
+        let (low, high) = (low + last.min(0), high + last.max(0));
+        let (least, most) = if SIGNED { (i32::MIN as i64, i32::MAX as i64) } else { (0, u32::MAX as i64) };
+        (low >= least && high <= most).then_some((low, high))
+    };
+    let (a, b) = (bounds(op.a, op.c)?, bounds(op.b, op.d)?);
+    let (always, never) = match CMP {
+        LT => (a.1 < b.0, a.0 >= b.1),
+        LE => (a.1 <= b.0, a.0 > b.1),
+        GT => (a.0 > b.1, a.1 <= b.0),
+        GE => (a.0 >= b.1, a.1 < b.0),
+        _ => {
+            let (same, apart) = (a.0 == a.1 && a == b, a.1 < b.0 || b.1 < a.0);
+            if CMP == EQ { (same, apart) } else { (apart, same) }
+        }
+    };
+    if always == never { None } else { Some(always) }
+}
+
+/// [`jump`] of a gang.
+#[inline(always)]
+unsafe fn jump_gang<const CMP: u8, const SIGNED: bool>(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
+    // SAFETY: as there.
+    match unsafe { agreed_gang::<CMP, SIGNED>(w, op, r) } {
+        Some(true) => op.imm,
+        Some(false) => op.e,
+        None => SPLIT,
+    }
+}
+
+/// [`exit`] of a gang.
+#[inline(always)]
+unsafe fn exit_gang<const CMP: u8, const SIGNED: bool>(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
+    // SAFETY: as there.
+    match unsafe { agreed_gang::<CMP, SIGNED>(w, op, r) } {
+        Some(true) => EXIT,
+        Some(false) => NEXT,
+        None => SPLIT,
+    }
+}
+
+/// [`compare`] of a gang.
+#[inline(always)]
+unsafe fn compare_gang<const CMP: u8, const SIGNED: bool>(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
+    for k in 0..GANG {
+        // SAFETY: as there.
+        unsafe {
+            let r = file(w, r, k);
+            let bits = match agreed::<CMP, SIGNED>(op, r, op.imm, op.e) {
+                Some(holds) => 0u32.wrapping_sub(holds as u32),
+                None => lanes::<CMP, SIGNED>(op, r, op.imm, op.e),
+            };
+            put_mask(w, r, op.d, bits);
+        }
+    }
+    NEXT
+}
+
+/// What runs a comparison, by its name in the table.
 macro_rules! by_name {
-    ($name:expr, $body:ident, $slow:ident) => {
+    (@way $body:ident, $slow:ident, $gang:ident, $cmp:ident, $signed:literal) => {
+        Way {
+            alone: three_levels!(slow [$slow::<$cmp, $signed>] $body::<$cmp, $signed>),
+            gang: Gangs::Own(three_levels!($gang::<$cmp, $signed>)),
+        }
+    };
+    ($name:expr, $body:ident, $slow:ident, $gang:ident) => {
         Some(match $name {
-            "setp.lt.s32" => three_levels!(slow [$slow::<LT, true>] $body::<LT, true>),
-            "setp.le.s32" => three_levels!(slow [$slow::<LE, true>] $body::<LE, true>),
-            "setp.gt.s32" => three_levels!(slow [$slow::<GT, true>] $body::<GT, true>),
-            "setp.ge.s32" => three_levels!(slow [$slow::<GE, true>] $body::<GE, true>),
-            "setp.lt.u32" => three_levels!(slow [$slow::<LT, false>] $body::<LT, false>),
-            "setp.le.u32" => three_levels!(slow [$slow::<LE, false>] $body::<LE, false>),
-            "setp.gt.u32" => three_levels!(slow [$slow::<GT, false>] $body::<GT, false>),
-            "setp.ge.u32" => three_levels!(slow [$slow::<GE, false>] $body::<GE, false>),
-            "setp.eq.u32" => three_levels!(slow [$slow::<EQ, false>] $body::<EQ, false>),
-            "setp.ne.u32" => three_levels!(slow [$slow::<NE, false>] $body::<NE, false>),
+            "setp.lt.s32" => by_name!(@way $body, $slow, $gang, LT, true),
+            "setp.le.s32" => by_name!(@way $body, $slow, $gang, LE, true),
+            "setp.gt.s32" => by_name!(@way $body, $slow, $gang, GT, true),
+            "setp.ge.s32" => by_name!(@way $body, $slow, $gang, GE, true),
+            "setp.lt.u32" => by_name!(@way $body, $slow, $gang, LT, false),
+            "setp.le.u32" => by_name!(@way $body, $slow, $gang, LE, false),
+            "setp.gt.u32" => by_name!(@way $body, $slow, $gang, GT, false),
+            "setp.ge.u32" => by_name!(@way $body, $slow, $gang, GE, false),
+            "setp.eq.u32" => by_name!(@way $body, $slow, $gang, EQ, false),
+            "setp.ne.u32" => by_name!(@way $body, $slow, $gang, NE, false),
             _ => return None,
         })
     };
 }
 
-/// The handlers of a comparison of scalars, by its name in the table.
-pub fn compare_handlers(name: &str) -> Option<[Handler; 3]> {
-    by_name!(name, compare, compare_lanes)
+/// What runs a comparison of scalars, by its name in the table.
+pub fn compare_way(name: &str) -> Option<Way> {
+    by_name!(name, compare, compare_lanes, compare_gang)
 }
 
-/// Those of a comparison and the branch that is taken where it holds, or (`negated`) where it does not.
-pub fn jump_handlers(name: &str, negated: bool) -> Option<[Handler; 3]> {
-    by_name!(if negated { opposite(name)? } else { name }, jump, jump_lanes)
+/// A comparison and the branch that is taken where it holds, or (`negated`) where it does not.
+pub fn jump_way(name: &str, negated: bool) -> Option<Way> {
+    by_name!(if negated { opposite(name)? } else { name }, jump, jump_lanes, jump_gang)
 }
 
-/// As [`jump_handlers`], where the branch leads out of the kernel.
-pub fn exit_handlers(name: &str, negated: bool) -> Option<[Handler; 3]> {
-    by_name!(if negated { opposite(name)? } else { name }, exit, exit_lanes)
+/// As [`jump_way`], where the branch leads out of the kernel.
+pub fn exit_way(name: &str, negated: bool) -> Option<Way> {
+    by_name!(if negated { opposite(name)? } else { name }, exit, exit_lanes, exit_gang)
 }
 
 /// The comparison that holds where this one does not.

@@ -2,11 +2,10 @@
 //! memory) and aligned. What lies in a row is one range test and one copy, however the addresses came about: from a
 //! scalar that is known to stand for a row, or from a vector that turns out to be one.
 
-use super::alu::{Source, put};
-use super::form::{Form, INDEX, ROW, SAME, SUM, Sum, UNIFORM, VECTOR, address, kind};
+use super::alu::{Source, put, put_in};
+use super::form::{ROW, UNIFORM, VECTOR, address, kind};
 use super::stray::stray;
-use super::{Handler, LANES, Level, List, NEXT, Op, SLOW, Warp, go_on, three_levels, transpose};
-use crate::ir::Access;
+use super::{LANES, Level, List, NEXT, Op, SLOW, Warp, go_on, transpose};
 use crate::isa::{Kind, Lane};
 use crate::memory::{CONST_WINDOW, LOCAL_WINDOW, OFFSET_BITS, PARAM_WINDOW, SHARED_WINDOW, locate};
 use crate::tools::{self, Touch};
@@ -53,7 +52,8 @@ pub fn generic(w: &Warp, lane: usize, address: u64, bytes: u64) -> Option<*mut u
 }
 
 /// Where the lanes in the mask point: the place of lane 0 in a row, or one place that all share.
-enum Range {
+#[derive(Clone, Copy)]
+pub enum Range {
     Row(*mut u8),
     Same(*mut u8),
 }
@@ -81,7 +81,7 @@ fn ask_ahead<const SPACE: u8, const BYTES: usize>(p: *mut u8) {
 /// # Safety
 /// As [`address`].
 #[inline(always)]
-unsafe fn range<const SPACE: u8, const WIDE: bool, const BYTES: usize, const FORM: u8>(
+pub unsafe fn range<const SPACE: u8, const WIDE: bool, const BYTES: usize, const FORM: u8>(
     w: &Warp,
     op: &Op,
     r: *mut u8,
@@ -213,53 +213,80 @@ fn values(op: &Op) -> [u32; 4] {
     [op.d, op.b, op.c, op.e]
 }
 
+/// `ld` of a row, or of one place that all lanes share.
+///
+/// # Safety
+/// The constants must fit the op's access, and `level` the machine.
 #[inline(always)]
-unsafe fn load<T: Lane, const V: usize, const SPACE: u8, const WIDE: bool, const BYTES: usize, const FORM: u8>(
+pub unsafe fn load<T: Lane, const V: usize, const SPACE: u8, const WIDE: bool, const BYTES: usize, const FORM: u8>(
     w: &mut Warp,
     op: &Op,
     r: *mut u8,
     level: Level,
 ) -> u32 {
-    // SAFETY: `range` has checked every byte; unaligned reads make no assumption on the host address.
+    // SAFETY: `range` has checked every byte.
     unsafe {
         match range::<SPACE, WIDE, BYTES, FORM>(w, op, r) {
-            Some(Range::Same(p)) if kind(FORM) == UNIFORM => {
-                for v in 0..V {
-                    let value = (p as *const T).add(v).read_unaligned();
-                    *(r.add(values(op)[v] as usize) as *mut T::Raw) = value.to_raw();
-                }
-            }
-            Some(Range::Same(p)) => {
-                for v in 0..V {
-                    let value = (p as *const T).add(v).read_unaligned();
-                    put::<T>(w, r, values(op)[v], &[value; LANES]);
-                }
-            }
-            Some(Range::Row(p)) if V == 4 && BYTES == 16 => {
-                ask_ahead::<SPACE, BYTES>(p);
-                let parts = transpose::load(level, p as *const [u32; 4]);
-                for (part, at) in parts.iter().zip(values(op)) {
-                    put::<u32>(w, r, at, part);
-                }
-            }
-            Some(Range::Row(p)) => {
-                ask_ahead::<SPACE, BYTES>(p);
-                for v in 0..V {
-                    let mut part = [T::default(); LANES];
-                    for (i, part) in part.iter_mut().enumerate() {
-                        *part = (p as *const T).add(i * V + v).read_unaligned();
-                    }
-                    put::<T>(w, r, values(op)[v], &part);
-                }
-            }
+            Some(range) => take::<T, V, SPACE, BYTES, FORM, false>(w, op, r, range, level),
             None => return SLOW,
         }
     }
     NEXT
 }
 
-/// Lane by lane; a trap before anything is written.
-unsafe fn load_scattered<
+/// Fills the registers of a load from where the lanes point. WHOLE: all lanes execute.
+///
+/// # Safety
+/// The range must be the load's, as [`range`] has found it.
+#[inline(always)]
+pub unsafe fn take<T: Lane, const V: usize, const SPACE: u8, const BYTES: usize, const FORM: u8, const WHOLE: bool>(
+    w: &Warp,
+    op: &Op,
+    r: *mut u8,
+    range: Range,
+    level: Level,
+) {
+    // SAFETY: the caller's; unaligned reads make no assumption on the host address.
+    unsafe {
+        match range {
+            Range::Same(p) if kind(FORM) == UNIFORM => {
+                for v in 0..V {
+                    let value = (p as *const T).add(v).read_unaligned();
+                    *(r.add(values(op)[v] as usize) as *mut T::Raw) = value.to_raw();
+                }
+            }
+            Range::Same(p) => {
+                for v in 0..V {
+                    let value = (p as *const T).add(v).read_unaligned();
+                    put_in::<T, WHOLE>(w, r, values(op)[v], &[value; LANES]);
+                }
+            }
+            Range::Row(p) if V == 4 && BYTES == 16 => {
+                ask_ahead::<SPACE, BYTES>(p);
+                let parts = transpose::load(level, p as *const [u32; 4]);
+                for (part, at) in parts.iter().zip(values(op)) {
+                    put_in::<u32, WHOLE>(w, r, at, part);
+                }
+            }
+            Range::Row(p) => {
+                ask_ahead::<SPACE, BYTES>(p);
+                for v in 0..V {
+                    let mut part = [T::default(); LANES];
+                    for (i, part) in part.iter_mut().enumerate() {
+                        *part = (p as *const T).add(i * V + v).read_unaligned();
+                    }
+                    put_in::<T, WHOLE>(w, r, values(op)[v], &part);
+                }
+            }
+        }
+    }
+}
+
+/// [`load`] lane by lane; a trap before anything is written.
+///
+/// # Safety
+/// As [`load`].
+pub unsafe fn load_scattered<
     T: Lane,
     const V: usize,
     const SPACE: u8,
@@ -275,8 +302,19 @@ unsafe fn load_scattered<
     unsafe { go_on(load_lanes::<T, V, SPACE, WIDE, BYTES, FORM>(w, &*op, r), w, op, r) }
 }
 
-#[inline(always)]
-unsafe fn load_lanes<T: Lane, const V: usize, const SPACE: u8, const WIDE: bool, const BYTES: usize, const FORM: u8>(
+/// What [`load_scattered`] does.
+///
+/// # Safety
+/// As [`load`].
+#[inline(never)]
+pub unsafe fn load_lanes<
+    T: Lane,
+    const V: usize,
+    const SPACE: u8,
+    const WIDE: bool,
+    const BYTES: usize,
+    const FORM: u8,
+>(
     w: &mut Warp,
     op: &Op,
     r: *mut u8,
@@ -303,8 +341,12 @@ unsafe fn load_lanes<T: Lane, const V: usize, const SPACE: u8, const WIDE: bool,
     NEXT
 }
 
+/// `st`, as [`load`].
+///
+/// # Safety
+/// As [`load`].
 #[inline(always)]
-unsafe fn store<T: Lane, const V: usize, const SPACE: u8, const WIDE: bool, const BYTES: usize, const FORM: u8>(
+pub unsafe fn store<T: Lane, const V: usize, const SPACE: u8, const WIDE: bool, const BYTES: usize, const FORM: u8>(
     w: &mut Warp,
     op: &Op,
     r: *mut u8,
@@ -313,12 +355,33 @@ unsafe fn store<T: Lane, const V: usize, const SPACE: u8, const WIDE: bool, cons
     // SAFETY: as in `load`.
     unsafe {
         match range::<SPACE, WIDE, BYTES, FORM>(w, op, r) {
-            Some(Range::Row(p)) if w.mask == u32::MAX => {
+            Some(range) => give::<T, V, SPACE, BYTES, false>(w, op, r, range, level),
+            None => return SLOW,
+        }
+    }
+    NEXT
+}
+
+/// Writes the registers of a store to where the lanes point.
+///
+/// # Safety
+/// As [`take`].
+#[inline(always)]
+pub unsafe fn give<T: Lane, const V: usize, const SPACE: u8, const BYTES: usize, const WHOLE: bool>(
+    w: &Warp,
+    op: &Op,
+    r: *mut u8,
+    range: Range,
+    level: Level,
+) {
+    // SAFETY: as in `take`.
+    unsafe {
+        match range {
+            Range::Row(p) if WHOLE || w.mask == u32::MAX => {
                 ask_ahead::<SPACE, BYTES>(p);
                 if V == 4 && BYTES == 16 {
                     let part = |v: usize| r.add(values(op)[v] as usize) as *const [u32; LANES];
-                    transpose::store(level, p as *mut [u32; 4], [part(0), part(1), part(2), part(3)]);
-                    return NEXT;
+                    return transpose::store(level, p as *mut [u32; 4], [part(0), part(1), part(2), part(3)]);
                 }
                 let mut all = [[T::default(); V]; LANES];
                 for (i, all) in all.iter_mut().enumerate() {
@@ -328,7 +391,7 @@ unsafe fn store<T: Lane, const V: usize, const SPACE: u8, const WIDE: bool, cons
                 }
                 (p as *mut [[T; V]; LANES]).write_unaligned(all);
             }
-            Some(Range::Row(p)) => {
+            Range::Row(p) => {
                 // Only the lanes in the mask: other threads may be writing between them.
                 let mut left = w.mask;
                 while left != 0 {
@@ -339,16 +402,14 @@ unsafe fn store<T: Lane, const V: usize, const SPACE: u8, const WIDE: bool, cons
                     }
                 }
             }
-            Some(Range::Same(p)) => {
-                let last = 31 - w.mask.leading_zeros() as usize; // the last lane wins
+            Range::Same(p) => {
+                let last = if WHOLE { 31 } else { 31 - w.mask.leading_zeros() as usize }; // the last lane wins
                 for v in 0..V {
                     (p as *mut T).add(v).write_unaligned(value(op, r, v, last));
                 }
             }
-            None => return SLOW,
         }
     }
-    NEXT
 }
 
 /// Lane `i` of the `v`-th value of a store.
@@ -361,8 +422,11 @@ unsafe fn value<T: Lane>(op: &Op, r: *mut u8, v: usize, i: usize) -> T {
     T::from_raw(unsafe { *(r.add(values(op)[v] as usize) as *const T::Raw).add(i) })
 }
 
-/// Lane by lane; a trap before anything is written.
-unsafe fn store_scattered<
+/// [`store`] lane by lane; a trap before anything is written.
+///
+/// # Safety
+/// As [`load`].
+pub unsafe fn store_scattered<
     T: Lane,
     const V: usize,
     const SPACE: u8,
@@ -378,8 +442,12 @@ unsafe fn store_scattered<
     unsafe { go_on(store_lanes::<T, V, SPACE, WIDE, BYTES, FORM>(w, &*op, r), w, op, r) }
 }
 
-#[inline(always)]
-unsafe fn store_lanes<
+/// What [`store_scattered`] does.
+///
+/// # Safety
+/// As [`load`].
+#[inline(never)]
+pub unsafe fn store_lanes<
     T: Lane,
     const V: usize,
     const SPACE: u8,
@@ -410,115 +478,6 @@ unsafe fn store_lanes<
         }
     }
     NEXT
-}
-
-/// What `ld.s16` reads: extended to the whole register, which may be wider than the value (PTX ISA 9.0, 9.4.1).
-#[derive(Clone, Copy, Default)]
-#[repr(transparent)]
-struct Short(i16);
-
-impl Lane for Short {
-    const KIND: Kind = Kind::W;
-    type Raw = u32;
-    #[inline(always)]
-    fn from_raw(raw: u32) -> Short {
-        Short(raw as i16)
-    }
-    #[inline(always)]
-    fn to_raw(self) -> u32 {
-        self.0 as i32 as u32
-    }
-    #[inline(always)]
-    fn from_bit(bit: u32) -> Short {
-        Short(bit as i16)
-    }
-    #[inline(always)]
-    fn bit(self) -> u32 {
-        self.0 as u32
-    }
-    #[inline(always)]
-    fn blend(bit: u32, new: u32, old: u32) -> u32 {
-        u32::blend(bit, new, old)
-    }
-}
-
-/// By type, number of values and space. No more than 16 bytes are accessed at once, see [`known`].
-macro_rules! table {
-    ($op:ident, $slow:ident, $generic:ident, $access:expr; $($t:ty, $name:pat, $bytes:literal;)*) => {
-        match ($access.ty, $access.v) { $(
-            ($name, 1) => table!(@space $op, $slow, $generic, $access, $t, 1, $bytes),
-            ($name, 4) if $bytes <= 4 => table!(@space $op, $slow, $generic, $access, $t, 4, { 4 * $bytes }),
-            ($name, _) => table!(@space $op, $slow, $generic, $access, $t, 2, { 2 * $bytes }),
-        )* }
-    };
-    (@space $op:ident, $slow:ident, $generic:ident, $access:expr, $t:ty, $v:literal, $bytes:expr) => {
-        match ($access.space, $access.wide) {
-            (GLOBAL, _) => three_levels!(leveled slow [$slow::<$t, $v, GLOBAL, true, $bytes, VECTOR>] $op::<$t, $v, GLOBAL, true, $bytes, VECTOR>),
-            (SHARED, true) => three_levels!(leveled slow [$slow::<$t, $v, SHARED, true, $bytes, VECTOR>] $op::<$t, $v, SHARED, true, $bytes, VECTOR>),
-            (SHARED, false) => three_levels!(leveled slow [$slow::<$t, $v, SHARED, false, $bytes, VECTOR>] $op::<$t, $v, SHARED, false, $bytes, VECTOR>),
-            (LOCAL, _) => three_levels!(leveled slow [$slow::<$t, $v, LOCAL, true, $bytes, VECTOR>] $op::<$t, $v, LOCAL, true, $bytes, VECTOR>),
-            _ => three_levels!(leveled slow [$slow::<$t, $v, $generic, true, $bytes, VECTOR>] $op::<$t, $v, $generic, true, $bytes, VECTOR>),
-        }
-    };
-}
-
-/// By the type's size, number of values and space.
-macro_rules! plain {
-    ($op:ident, $slow:ident, $access:expr, $sum:expr, $form:expr) => {
-        match ($access.ty, $access.v) {
-            ("u16" | "b16", 1) => plain!(@sum $op, $slow, $access, $sum, u16, 1, 2, $form),
-            ("u16" | "b16", 2) => plain!(@sum $op, $slow, $access, $sum, u16, 2, 4, $form),
-            ("u16" | "b16", _) => plain!(@sum $op, $slow, $access, $sum, u16, 4, 8, $form),
-            (_, 1) => plain!(@sum $op, $slow, $access, $sum, u32, 1, 4, $form),
-            (_, 2) => plain!(@sum $op, $slow, $access, $sum, u32, 2, 8, $form),
-            (_, _) => plain!(@sum $op, $slow, $access, $sum, u32, 4, 16, $form),
-        }
-    };
-    (@sum $op:ident, $slow:ident, $access:expr, $sum:expr, $t:ty, $v:literal, $bytes:literal, $form:expr) => {
-        match $sum {
-            Sum::None => plain!(@space $op, $slow, $access, $t, $v, $bytes, $form),
-            Sum::Offset => plain!(@levels $op, $slow, $t, $v, GLOBAL, true, $bytes, $form | SUM),
-            Sum::Index => plain!(@levels $op, $slow, $t, $v, GLOBAL, true, $bytes, $form | INDEX),
-        }
-    };
-    (@space $op:ident, $slow:ident, $access:expr, $t:ty, $v:literal, $bytes:literal, $form:expr) => {
-        match ($access.space, $access.wide) {
-            (GLOBAL, _) => plain!(@levels $op, $slow, $t, $v, GLOBAL, true, $bytes, $form),
-            (_, true) => plain!(@levels $op, $slow, $t, $v, SHARED, true, $bytes, $form),
-            (_, false) => plain!(@levels $op, $slow, $t, $v, SHARED, false, $bytes, $form),
-        }
-    };
-    (@levels $op:ident, $slow:ident, $t:ty, $v:literal, $space:expr, $wide:literal, $bytes:literal, $form:expr) => {
-        three_levels!(
-            leveled slow [$slow::<$t, $v, { $space }, $wide, $bytes, { $form }>]
-            $op::<$t, $v, { $space }, $wide, $bytes, { $form }>
-        )
-    };
-}
-
-/// The handlers of `ld` for an access that is [`known`]. Forms other than `Vector` are for plain accesses.
-pub fn load_handlers(access: Access, form: Form, sum: Sum) -> [Handler; 3] {
-    match form {
-        Form::Uniform => plain!(load, load_scattered, access, sum, UNIFORM),
-        Form::Same => plain!(load, load_scattered, access, sum, SAME),
-        Form::Row => plain!(load, load_scattered, access, sum, ROW),
-        Form::Vector => {
-            table!(load, load_scattered, GENERIC, access; u8, "u8" | "b8", 1; i8, "s8", 1; u16, "u16" | "b16", 2;
-                Short, "s16", 2; u32, "u32" | "b32" | "s32" | "f32", 4; u64, _, 8;)
-        }
-    }
-}
-
-/// The handlers of `st`, as [`load_handlers`].
-pub fn store_handlers(access: Access, form: Form, sum: Sum) -> [Handler; 3] {
-    match form {
-        Form::Uniform | Form::Same => plain!(store, store_scattered, access, sum, SAME),
-        Form::Row => plain!(store, store_scattered, access, sum, ROW),
-        Form::Vector => {
-            table!(store, store_scattered, WRITE, access; u8, "u8" | "b8" | "s8", 1; u16, "u16" | "b16" | "s16", 2;
-                u32, "u32" | "b32" | "s32" | "f32", 4; u64, _, 8;)
-        }
-    }
 }
 
 /// The number of a space by its PTX name (`""`: generic), to read or to write. Constants and parameters are read

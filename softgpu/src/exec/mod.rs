@@ -18,12 +18,15 @@ pub mod compare;
 mod fill;
 pub mod form;
 mod format;
+pub mod gang;
+mod gang_mem;
 mod launch;
 pub mod ldmatrix;
 pub mod matrix;
 pub mod matrix_exact;
 pub mod mbarrier;
 pub mod mem;
+pub mod mem_handlers;
 mod sched;
 pub mod single;
 mod stray;
@@ -145,6 +148,9 @@ pub struct Warp {
     pub given: u64,
     /// Operands of the program's wide instructions.
     pub lists: *const List,
+    /// Of a gang, see [`gang`]: bytes from one warp's registers to the next one's; ops that it runs warp by warp.
+    pub stride: usize,
+    pub singles: *const Op,
     /// The block's number in the grid, and the warp's in the block.
     pub block: u64,
     pub index: u32,

@@ -109,16 +109,15 @@ pub fn run(program: &Program, lanes: &mut Lanes, w: &mut Warp, file: *mut u8, ar
     }
 }
 
-/// Runs a warp whose lanes are all at the start of the kernel, `w.mask`, as long as they stay together: the event that
-/// comes then, or the pc at which the turn is over. Nearly all warps of a short kernel come to their end so, and what a
+/// Runs a warp whose lanes are all at `pc`, `w.mask`, as long as they stay together: the event that comes then, or the
+/// pc at which the turn is over. Nearly all warps of a short kernel come to their end so, and what a
 /// warp needs to wait or to part is not touched.
 ///
 /// # Safety
 /// `file` must be a register file of `program`.
 #[inline(always)]
-pub unsafe fn together(program: &Program, w: &mut Warp, file: *mut u8) -> u32 {
+pub unsafe fn together(program: &Program, w: &mut Warp, file: *mut u8, mut pc: u32) -> u32 {
     let ops = program.ops.as_slice();
-    let mut pc = program.entry;
     loop {
         let op: *const Op = &ops[pc as usize];
         // SAFETY: as in `run`.

@@ -3,7 +3,8 @@
 //! at once whether one is NaN, beside the way of the result. The baseline has the rows' loops.
 
 use super::alu::product;
-use super::{Handler, Level, NEXT, Op, SLOW, Warp, no_slow, three_levels};
+use super::gang::{GANG, Gangs, Way, file};
+use super::{Level, NEXT, Op, SLOW, Warp, no_slow, three_levels};
 
 /// The operations, as the table of rows names them.
 pub const ADD: u8 = 0;
@@ -13,19 +14,25 @@ pub const DIV: u8 = 3;
 /// a·b + c.
 pub const FMA: u8 = 4;
 
-/// d = a ∘ b, at a level above the baseline. CELL: b is the same for all lanes, and read from its cell.
+/// d = a ∘ b, at a level above the baseline. CELL: b is the same for all lanes, and read from its cell. WHOLE: all
+/// lanes execute.
 ///
 /// # Safety
 /// The operands must be registers of words, or the cell; the machine must have what the level needs.
 #[inline(always)]
-pub unsafe fn run<const OP: u8, const CELL: bool>(w: &mut Warp, op: &Op, r: *mut u8, level: Level) -> u32 {
+pub unsafe fn run<const OP: u8, const CELL: bool, const WHOLE: bool>(
+    w: &mut Warp,
+    op: &Op,
+    r: *mut u8,
+    level: Level,
+) -> u32 {
     // SAFETY: the caller's.
     unsafe {
         match level {
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => avx512::run::<OP, CELL>(w, op, r),
+            Level::Avx512 => avx512::run::<OP, CELL, WHOLE>(w, op, r),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => avx2::run::<OP, CELL>(w, op, r),
+            Level::Avx2 => avx2::run::<OP, CELL, WHOLE>(w, op, r),
             _ => return SLOW, // never: the baseline has loops
         }
     }
@@ -34,13 +41,13 @@ pub unsafe fn run<const OP: u8, const CELL: bool>(w: &mut Warp, op: &Op, r: *mut
 
 /// A product by a cell: see [`product`].
 #[inline(always)]
-unsafe fn by_cell<const OP: u8>(w: &mut Warp, op: &Op, r: *mut u8, level: Level) -> u32 {
+unsafe fn by_cell<const OP: u8, const WHOLE: bool>(w: &mut Warp, op: &Op, r: *mut u8, level: Level) -> u32 {
     // SAFETY: the plan has given `b` a cell; `Level::detect` has found the features.
     unsafe {
         match (level, OP) {
             (Level::Baseline, MUL) => product::<false>(w, op, r),
             (Level::Baseline, _) => product::<true>(w, op, r),
-            _ => run::<OP, true>(w, op, r, level),
+            _ => run::<OP, true, WHOLE>(w, op, r, level),
         }
     }
 }
@@ -56,7 +63,7 @@ mod avx512 {
     /// As [`super::run`].
     #[target_feature(enable = "avx512f")]
     #[inline]
-    pub unsafe fn run<const OP: u8, const CELL: bool>(w: &Warp, op: &Op, r: *mut u8) {
+    pub unsafe fn run<const OP: u8, const CELL: bool, const WHOLE: bool>(w: &Warp, op: &Op, r: *mut u8) {
         // SAFETY: the caller's.
         unsafe {
             let at =
@@ -81,7 +88,7 @@ mod avx512 {
                 }
             }
             let to = r.add(op.d as usize).cast::<f32>();
-            if w.is_whole() {
+            if WHOLE || w.is_whole() {
                 _mm512_storeu_ps(to, out[0]);
                 _mm512_storeu_ps(to.add(16), out[1]);
             } else {
@@ -103,7 +110,7 @@ mod avx2 {
     /// As [`super::run`].
     #[target_feature(enable = "avx2,fma")]
     #[inline]
-    pub unsafe fn run<const OP: u8, const CELL: bool>(w: &Warp, op: &Op, r: *mut u8) {
+    pub unsafe fn run<const OP: u8, const CELL: bool, const WHOLE: bool>(w: &Warp, op: &Op, r: *mut u8) {
         // SAFETY: the caller's.
         unsafe {
             let at = |register: u32, part: usize| _mm256_loadu_ps(r.add(register as usize).cast::<f32>().add(8 * part));
@@ -128,7 +135,7 @@ mod avx2 {
                 }
             }
             let to = r.add(op.d as usize).cast::<f32>();
-            let whole = w.is_whole();
+            let whole = WHOLE || w.is_whole();
             for (part, out) in out.into_iter().enumerate() {
                 let to = to.add(8 * part);
                 if whole {
@@ -143,11 +150,29 @@ mod avx2 {
     }
 }
 
-/// The handlers of a row that multiplies, by its name in the table, with `b` in a cell.
-pub fn product_handlers(name: &str) -> Option<[Handler; 3]> {
+/// As [`by_cell`].
+#[inline(always)]
+unsafe fn by_cell_gang<const OP: u8>(w: &mut Warp, op: &Op, r: *mut u8, level: Level) -> u32 {
+    for k in 0..GANG {
+        // SAFETY: as there.
+        unsafe { by_cell::<OP, true>(w, op, file(w, r, k), level) };
+    }
+    NEXT
+}
+
+/// What runs a row that multiplies, by its name in the table, with `b` in a cell.
+pub fn product_way(name: &str) -> Option<Way> {
+    macro_rules! way {
+        ($op:ident) => {
+            Way {
+                alone: three_levels!(leveled slow [no_slow] by_cell::<$op, false>),
+                gang: Gangs::Own(three_levels!(leveled slow [no_slow] by_cell_gang::<$op>)),
+            }
+        };
+    }
     Some(match name {
-        "mul.f32" => three_levels!(leveled slow [no_slow] by_cell::<MUL>),
-        "fma.rn.f32" => three_levels!(leveled slow [no_slow] by_cell::<FMA>),
+        "mul.f32" => way!(MUL),
+        "fma.rn.f32" => way!(FMA),
         _ => return None,
     })
 }

@@ -26,7 +26,7 @@ use std::sync::LazyLock;
 pub use forms::Form;
 pub use lane::{Bits, Kind, Lane};
 
-use crate::exec::Handler;
+use crate::exec::gang::Way;
 
 /// An arithmetic instruction.
 pub struct Row {
@@ -35,8 +35,8 @@ pub struct Row {
     /// Destination first.
     pub kinds: &'static [Kind],
     /// For vectors, and for scalars: see `exec`.
-    pub vector: [Handler; 3],
-    pub scalar: [Handler; 3],
+    pub vector: Way,
+    pub scalar: Way,
 }
 
 impl PartialEq for Row {

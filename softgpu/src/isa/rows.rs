@@ -39,29 +39,48 @@ macro_rules! row {
     }};
 }
 macro_rules! levels {
-    ($shape:ident, $body:ident) => {
-        crate::exec::three_levels!($body)
-    };
     ($shape:ident slow, $body:ident) => {
-        crate::exec::one_level!($body)
+        crate::exec::gang::Way::each(crate::exec::one_level!($body))
     };
     (vector $op:ident, $body:ident) => {{
-        use crate::exec::{Level, Op, Warp, single};
+        use crate::exec::gang::{GANG, Gangs, Way, file};
+        use crate::exec::{Level, NEXT, Op, Warp, no_slow, single, three_levels};
         #[inline(always)]
-        unsafe fn leveled(w: &mut Warp, op: &Op, r: *mut u8, level: Level) -> u32 {
+        unsafe fn leveled<const WHOLE: bool>(w: &mut Warp, op: &Op, r: *mut u8, level: Level) -> u32 {
             // SAFETY: the decoder has given every operand a register of words.
             unsafe {
                 match level {
                     Level::Baseline => $body(w, op, r),
-                    _ => single::run::<{ single::$op }, false>(w, op, r, level),
+                    _ => single::run::<{ single::$op }, false, WHOLE>(w, op, r, level),
                 }
             }
         }
-        crate::exec::three_levels!(leveled slow [crate::exec::no_slow] leveled)
+        #[inline(always)]
+        unsafe fn gang(w: &mut Warp, op: &Op, r: *mut u8, level: Level) -> u32 {
+            for k in 0..GANG {
+                // SAFETY: as above, in every file of the gang.
+                unsafe { leveled::<true>(w, op, file(w, r, k), level) };
+            }
+            NEXT
+        }
+        Way {
+            alone: three_levels!(leveled slow [no_slow] leveled::<false>),
+            gang: Gangs::Own(three_levels!(leveled slow [no_slow] gang)),
+        }
     }};
-    (scalar $op:ident, $body:ident) => {
-        crate::exec::three_levels!($body)
-    };
+    ($shape:ident $($op:ident)?, $body:ident) => {{
+        use crate::exec::gang::{GANG, Gangs, Way, file};
+        use crate::exec::{NEXT, Op, Warp, three_levels};
+        #[inline(always)]
+        unsafe fn gang(w: &mut Warp, op: &Op, r: *mut u8) -> u32 {
+            for k in 0..GANG {
+                // SAFETY: as above, in every file of the gang.
+                unsafe { $body(w, op, file(w, r, k)) };
+            }
+            NEXT
+        }
+        Way { alone: three_levels!($body), gang: Gangs::Own(three_levels!(gang)) }
+    }};
 }
 macro_rules! shape {
     (vector, ($a:ty), $d:ty) => {
