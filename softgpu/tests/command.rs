@@ -242,3 +242,20 @@ fn the_coverage_page_is_current() {
     let kept = std::fs::read(&page).unwrap_or_default();
     assert!(kept == output.stdout, "run `BLESS=1 cargo test -p softgpu --test command`");
 }
+
+/// As `softgpu coverage | head -1`: whoever has read enough closes the pipe, which is no error. A full disk is one.
+#[test]
+fn a_reader_may_leave_early() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_softgpu"))
+        .arg("coverage")
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert_eq!(outcome(&child.wait_with_output().unwrap()), (0, String::new()));
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_softgpu")).arg("coverage").stdout(full).output().unwrap();
+    let (code, first) = outcome(&output);
+    assert!(code == 2 && first.starts_with("error: cannot write stdout"), "{code} {first}");
+}

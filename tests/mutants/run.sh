@@ -19,7 +19,9 @@ done <"$work/files"
 [ ! -e "$root/.cuda" ] || ln -sfn "$(cd "$root/.cuda" && pwd -P)" "$tree/.cuda"
 cd "$tree"
 
-tests() { cargo test --release --config profile.release.package.omega.opt-level=1 "$@" >"$work/log" 2>&1; }
+# What never ends has failed too: built already, no test here takes a minute.
+tests() { timeout 1800 cargo test --release --config profile.release.package.omega.opt-level=1 "$@" >"$work/log" 2>&1; }
+run_tests() { timeout 300 cargo test --release --config profile.release.package.omega.opt-level=1 "$@" >"$work/log" 2>&1; }
 wanted() {
     [ $# -gt 1 ] || return 0
     name=$1 && shift
@@ -40,7 +42,7 @@ for patch in "$root"/tests/mutants/*.patch; do
     # shellcheck disable=SC2086
     if ! git apply "$patch" || ! tests $test --no-run; then
         echo "$name: does not apply or build" && wrong=$((wrong + 1))
-    elif tests $test; then
+    elif run_tests $test; then
         echo "$name: SURVIVES $test" && wrong=$((wrong + 1))
     else
         echo "$name: killed" && killed=$((killed + 1))

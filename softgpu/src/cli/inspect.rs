@@ -5,27 +5,34 @@ use std::process::ExitCode;
 
 use softgpu::image::Resources;
 
-use super::{REFUSED, read_image};
+use super::{REFUSED, print, read_image};
 
 pub fn inspect(file: &Path) -> Result<ExitCode, String> {
     let image = read_image(file)?;
     let found = softgpu::inspect(&image.ptx).map_err(|error| format!("{}: {error}", file.display()))?;
+    let mut page = String::new();
     for kernel in &found.kernels {
-        println!("{}", kernel.name);
+        page += &format!("{}\n", kernel.name);
         for (number, p) in kernel.parameters.iter().enumerate() {
-            println!("  parameter {number:<2} {:<9} {:<40} {:>6} bytes at {}", p.ty, p.name, p.bytes, p.offset);
+            let (ty, name, bytes, at) = (&p.ty, &p.name, p.bytes, p.offset);
+            page += &format!("  parameter {number:<2} {ty:<9} {name:<40} {bytes:>6} bytes at {at}\n");
         }
-        println!(
-            "  {} instructions, {} registers of 32 bits, {} of 64, {} predicates",
-            kernel.instructions, kernel.words, kernel.doubles, kernel.predicates
+        page += &format!(
+            "  {} instructions, {} registers of 32 bits, {} of 64, {} predicates\n  shared {} bytes, local {} bytes a thread\n",
+            kernel.instructions,
+            kernel.words,
+            kernel.doubles,
+            kernel.predicates,
+            kernel.shared_bytes,
+            kernel.local_bytes
         );
-        println!("  shared {} bytes, local {} bytes a thread", kernel.shared_bytes, kernel.local_bytes);
         for (arch, kernels) in &image.cubins {
             if let Some(Resources { registers, shared_bytes }) = kernels.get(&kernel.name) {
-                println!("  sm_{arch:<4}{registers:>4} registers a thread, shared {shared_bytes} bytes");
+                page += &format!("  sm_{arch:<4}{registers:>4} registers a thread, shared {shared_bytes} bytes\n");
             }
         }
     }
+    print(&page)?;
     let refused: Vec<_> = found.kernels.iter().filter(|kernel| !kernel.unsupported.is_empty()).collect();
     for kernel in &refused {
         kernel.unsupported.iter().for_each(|error| eprintln!("{}: `{}`, {error}", file.display(), kernel.name));
@@ -40,6 +47,6 @@ pub fn inspect(file: &Path) -> Result<ExitCode, String> {
 pub fn disassemble(file: &Path) -> Result<ExitCode, String> {
     let text =
         softgpu::disassemble(&read_image(file)?.ptx, true).map_err(|error| format!("{}: {error}", file.display()))?;
-    print!("{text}");
+    print(&text)?;
     Ok(ExitCode::SUCCESS)
 }

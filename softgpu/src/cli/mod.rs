@@ -6,6 +6,7 @@ mod exec;
 mod inspect;
 mod run;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -146,6 +147,15 @@ fn read_image(file: &std::path::Path) -> Result<Image, String> {
     };
     let bytes = bytes.map_err(|error| format!("{name}: {error}"))?;
     image::read(&bytes).map_err(|error| format!("{name}: {error}"))
+}
+
+/// Writes to standard output. Whoever reads may have had enough, as `head` does: that is no error.
+fn print(text: &str) -> Result<(), String> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(format!("cannot write stdout: {error}")),
+        _ => Ok(()),
+    }
 }
 
 /// Writes a file as a whole or not at all.

@@ -76,7 +76,7 @@ pub fn run(run: &Run) -> Result<ExitCode, String> {
         };
         let occupancy = counters.occupancy(takes);
         write_whole(path, format!("{:#}\n", counters.json(&occupancy)).as_bytes())?;
-        print!("{}", counters.table(&occupancy));
+        super::print(&counters.table(&occupancy).to_string())?;
     }
     for buffer in &placed {
         if let Some(path) = &buffer.spec.output {
