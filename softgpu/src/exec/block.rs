@@ -1,15 +1,18 @@
 //! A block: its warps, its shared memory, and its barriers.
 
+mod dash;
+
 use super::async_copy::Copies;
-use super::gang::{GANG, march};
+use super::gang::GANG;
 use super::launch::Job;
-use super::sched::{Arrival, Lanes, Outcome, part, run, together};
-use super::{EXIT, Fault, LANES, List, Op, Warp, fill};
+use super::sched::{Arrival, Lanes, Outcome, part, run};
+use super::{Fault, LANES, List, Op, Warp, fill};
 use crate::decode::{Init, MULTIPROCESSORS, Order, Special};
 use crate::ir::BarrierMode;
 use crate::plan::Home;
 use crate::tools::{Observer, Who};
 use crate::trap::Stop;
+use dash::{Split, Start};
 
 /// Barriers of a block: PTX ISA 9.0, 9.7.13.1.
 const BARRIERS: usize = 16;
@@ -45,31 +48,6 @@ pub struct Block<'a> {
     copies: Copies,
     /// Branches left before the block is stopped as one that never ends.
     budget: u64,
-}
-
-/// What a warp starts with: its lanes, and the offsets of its registers and of its local memory.
-#[derive(Clone, Copy)]
-struct Start {
-    index: u32,
-    live: u32,
-    file: usize,
-    local: usize,
-}
-
-/// Where a gang has split: up to this place in the order, warps go on from `pc` with what is left of their turn.
-#[derive(Clone, Copy, Default)]
-struct Split {
-    until: usize,
-    pc: u32,
-    turn: u64,
-}
-
-impl Start {
-    fn of(warp: usize, job: &Job) -> Start {
-        let lanes = (job.threads - warp * LANES).min(LANES);
-        let (file, local) = (warp * job.program.bytes, warp * LANES * job.decoded.local_bytes);
-        Start { index: warp as u32, live: u32::MAX >> (LANES - lanes), file, local }
-    }
 }
 
 /// Rounds of its warps in one turn of a block: they may wait for each other that often, and for another block at most
@@ -171,10 +149,7 @@ impl<'a> Block<'a> {
     pub fn turn(&mut self, w: &mut Warp, branches: u64) -> Result<Turn, Box<Stop>> {
         (w.block, w.shared, w.copies) = (self.index, self.shared.as_mut_ptr().cast(), &mut self.copies);
         if self.fresh {
-            // Nearly all gangs just run to their ends, and many blocks are nothing else.
-            while self.ended < self.gangs && self.gang(w, self.ended, branches) {
-                self.ended += GANG;
-            }
+            self.march(w, branches);
             if self.ended == self.order.len() {
                 self.observe(|tools| tools.block_ends(self.index));
                 return Ok(Turn::Ended);
@@ -252,78 +227,6 @@ impl<'a> Block<'a> {
             let local = self.local.as_mut_ptr().cast::<u8>().add(index * LANES * self.job.decoded.local_bytes);
             [self.registers.as_mut_ptr().cast::<u8>().add(index * self.job.program.bytes), local]
         }
-    }
-
-    /// The first turns of the warps from the `k`-th on, up to the first one that does more than run to its end: what it
-    /// did, and `k` is that warp then.
-    fn dash(&mut self, w: &mut Warp, k: &mut usize, branches: u64) -> Option<u32> {
-        while *k < self.gangs {
-            if *k >= self.split.until && self.gang(w, *k, branches) {
-                *k += GANG;
-                continue;
-            }
-            let Split { until, pc, turn } = self.split;
-            let event = self.singles(w, k, until, pc, turn);
-            if event.is_some() {
-                return event;
-            }
-        }
-        match self.order.len() {
-            until if *k < until => self.singles(w, k, until, self.job.program.entry, branches),
-            _ => None,
-        }
-    }
-
-    /// The first turn of the gang at the `k`-th place; whether it has come to its end as one. Otherwise it has split.
-    #[inline(never)]
-    fn gang(&mut self, w: &mut Warp, k: usize, branches: u64) -> bool {
-        let [files, _] = self.buffers(0);
-        (w.live, w.mask, w.index) = (u32::MAX, u32::MAX, k as u32);
-        (w.turn, w.given, w.clock) = (branches, 0, 0);
-        // SAFETY: the register files of `GANG` warps, which lie one behind the other in the order of the warps.
-        let next = unsafe { march(self.job.program, w, files.add(self.order[k].file)) };
-        if next == EXIT {
-            if self.stirred {
-                self.order[k..k + GANG].iter().for_each(|start| self.warps[start.index as usize].live = 0);
-            }
-            return true;
-        }
-        self.split = Split { until: k + GANG, pc: next, turn: w.turn };
-        false
-    }
-
-    /// First turns from `pc` on, of the warps from the `k`-th to `until`, as [`Block::dash`]. A loop that short kernels
-    /// spend most of their time in: no general code here.
-    #[inline(never)]
-    fn singles(&mut self, w: &mut Warp, k: &mut usize, until: usize, pc: u32, branches: u64) -> Option<u32> {
-        let program = self.job.program;
-        let [files, locals] = self.buffers(0);
-        let order = &self.order[*k..until];
-        let (mut ended, mut event) = (order.len(), None);
-        for (k, start) in order.iter().enumerate() {
-            (w.live, w.mask, w.index) = (start.live, start.live, start.index);
-            // Only a warp that gives way, or looks at the clock, changes the last two.
-            (w.turn, w.given, w.clock) = (branches, 0, 0);
-            // SAFETY: the register file and local memory of this warp, and nobody else's, as in `buffers`.
-            let next = unsafe {
-                w.local = locals.add(start.local);
-                together(program, w, files.add(start.file), pc)
-            };
-            if next != EXIT || !w.printed.is_empty() {
-                (ended, event) = (k, Some(next));
-                let lanes = &mut self.warps[start.index as usize];
-                (lanes.live, lanes.clock) = (w.live, w.clock);
-                break;
-            }
-        }
-        // Of a block all of whose warps just run to their ends, nobody asks which of them have.
-        let unmarked = if self.stirred { *k } else { 0 };
-        *k += ended;
-        self.stirred |= event.is_some();
-        if self.stirred {
-            self.order[unmarked..*k].iter().for_each(|start| self.warps[start.index as usize].live = 0);
-        }
-        event
     }
 
     /// One turn of a warp; what is left of its first one, after that event.
