@@ -109,18 +109,20 @@ fn arithmetic_of_floats_and_halves() {
 fn warps_part_where_a_branch_parts_them() {
     for compare in ["lt.s32", "ge.s32", "lt.u32", "ge.u32", "le.s32", "gt.u32", "eq.s32", "ne.s32"] {
         for n in [0, 1, 31, 32, 33, 64, 95, 96, 127, 128, 4000, u32::MAX] {
-            // A branch over some work, an early exit, a guard, with values that differ by lane, or by warp alone.
-            for value in ["%t", "%w"] {
+            // A branch over some work, an early exit, a guard, with values that differ by lane, or by warp alone, and
+            // rise or fall.
+            for value in ["%t", "%w", "%r8", "%r9"] {
+                let falling = "sub.u32 %r8, 127, %t; sub.u32 %r9, 100, %w;";
                 same(
                     &format!(
-                        "setp.{compare} %q0, {value}, %n; @%q0 bra $L; mul.lo.u32 %r0, %t, 3; st.global.u32 [%y], %r0;
+                        "{falling} setp.{compare} %q0, {value}, %n; @%q0 bra $L; mul.lo.u32 %r0, %t, 3; st.global.u32 [%y], %r0;
                          $L: setp.{compare} %q1, {value}, %n; @!%q1 bra $END; add.u32 %r1, %t, 9; st.global.u32 [%x], %r1;"
                     ),
                     n,
                 );
                 same(
                     &format!(
-                        "mov.u32 %r0, 5; setp.{compare} %q0, {value}, %n; @%q0 add.u32 %r0, %r0, %t;
+                        "{falling} mov.u32 %r0, 5; setp.{compare} %q0, {value}, %n; @%q0 add.u32 %r0, %r0, %t;
                          @!%q0 st.global.u32 [%y], %r0; @%q0 exit; st.global.u32 [%x], %r0;"
                     ),
                     n,

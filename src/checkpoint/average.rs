@@ -20,6 +20,7 @@ pub fn average(args: &AverageArgs) -> Result<()> {
     if out.extension().is_none_or(|ending| ending != "safetensors") {
         return Err(Error::usage(format!("--out {}: a checkpoint ends in .safetensors", out.display())));
     }
+    expect_free(&out, &inputs)?;
     expect_writable(&out)?;
     let (tensors, state) = mean(&inputs)?;
     write(&out, &tensors, &state)?;
@@ -27,6 +28,19 @@ pub fn average(args: &AverageArgs) -> Result<()> {
         say(format!("  {}", path.display()));
     }
     say(format!("{}: the mean of {} checkpoints; translate with `omega translate {0}`", out.display(), inputs.len()));
+    Ok(())
+}
+
+/// An error if the mean would take the place of one of its parts, or of what a run writes and goes on from.
+fn expect_free(out: &Path, inputs: &[PathBuf]) -> Result<()> {
+    let there = |path: &Path| path.canonicalize().ok();
+    let part = there(out).is_some() && inputs.iter().any(|input| there(input) == there(out));
+    let name = out.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let of_a_run = out.exists() && !matches!(names::kind(&name), None | Some(Kind::Other));
+    if part || of_a_run {
+        let message = format!("--out {}: a checkpoint of a run is there already", out.display());
+        return Err(Error::usage(message).hint("give the mean another name, such as checkpoint_average.safetensors"));
+    }
     Ok(())
 }
 

@@ -23,6 +23,10 @@ use crate::rng::RngState;
 use crate::tensor::Tensor;
 use crate::text::{Batches, Coder, Pairs};
 
+/// What to do when numbers are none any more. The update before may have been the bad one, and saved.
+const DIVERGED: &str = "lower --lr, raise --warmup-updates, or clip with --clip-norm; where this comes again at once, begin \
+     another run with --finetune-from-model and an earlier checkpoint";
+
 /// How often the progress bar shows new numbers: each look waits for the device.
 const SHOW_EVERY: Duration = Duration::from_secs(1);
 
@@ -192,7 +196,7 @@ impl Run {
         if let (None, Some((done, record))) = (self.updater.settings.scaling, learnt.skipped) {
             let number = before + done + 1;
             return Err(Error::data(format!("the gradient of update {number} is not finite (norm {})", record.norm))
-                .hint("lower --lr, raise --warmup-updates, or clip with --clip-norm; what is saved is sound"));
+                .hint(DIVERGED));
         }
         Ok(())
     }
@@ -311,6 +315,15 @@ impl Run {
         let began = Instant::now();
         self.look()?;
         let losses = self.validation.losses(&self.model, self.config.label_smoothing)?;
+        if !(losses.loss.is_finite() && losses.nll.is_finite()) {
+            // Neither the best model nor what the run goes on from is to be lost to this one.
+            let update = self.state.update;
+            return Err(Error::data(format!(
+                "the validation loss after update {update} is {}: nothing is saved",
+                losses.loss
+            ))
+            .hint(DIVERGED));
+        }
         let (valid_bleu, samples) = self.validation.bleu(&self.model, &self.coder)?;
         let score = match self.config.best_metric {
             BestMetric::Loss => losses.loss,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::setup::Prepared;
-use crate::checkpoint::{Checkpoint, RunState};
+use crate::checkpoint::{Checkpoint, RunState, names};
 use crate::config::Residual;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -31,6 +31,9 @@ impl Start {
     /// `--finetune-from-model`, whose file may be gone by then.
     pub fn find(prepared: &Prepared, folder: Option<&Path>) -> Result<Start> {
         let last = folder.map(|folder| folder.join("checkpoint_last.safetensors")).filter(|last| last.exists());
+        if let (None, Some(folder)) = (&last, folder.filter(|folder| folder.is_dir())) {
+            expect_no_model(folder)?;
+        }
         match (last, &prepared.config.finetune_from_model) {
             (Some(last), _) => {
                 let checkpoint = Checkpoint::open(&last)?;
@@ -65,6 +68,17 @@ impl Start {
             Start::Resume(checkpoint) => resume(prepared, dev, checkpoint),
         }
     }
+}
+
+/// An error if a new run would write over the models in `folder`: those of a run that has lost its last checkpoint, or
+/// what `omega import` and `omega export` have written.
+fn expect_no_model(folder: &Path) -> Result<()> {
+    let Some((_, path)) = names::list(folder)?.into_iter().next() else { return Ok(()) };
+    let message = format!("{}: a model lies here, and no checkpoint_last.safetensors to go on from", path.display());
+    Err(Error::data(message).hint(format!(
+        "a new run would write over it: give another --save-dir; --finetune-from-model {} begins with its parameters",
+        path.display()
+    )))
 }
 
 /// An error that names what differs unless the dictionary beside the checkpoint at `path` has the symbols of the data.

@@ -196,3 +196,25 @@ fn what_is_best_can_be_chosen() {
     );
     fail(&mut place.train("none", &["--keep-interval-updates", "2"]), 2, &["--save-interval-updates"]);
 }
+
+/// A mean takes the place of no part of it, and of nothing that a run writes and goes on from.
+#[test]
+fn a_mean_takes_no_other_checkpoint_s_place() {
+    let place = Workplace::prepared();
+    succeed(&mut place.train("run", &["--max-update", "4", "--validate-interval-updates", "2", "--keep-best", "2"]));
+    let run = place.path("run").to_string_lossy().into_owned();
+    let out = |name: &str| format!("{run}/{name}.safetensors");
+    let last = place.read("run/checkpoint_last.safetensors");
+    for name in ["checkpoint_last", "checkpoint_best", "checkpoint_best_2"] {
+        let mut average = omega(&["average", &run, "--best", "2", "--out", &out(name)]);
+        fail(&mut average, 2, &[name, "a checkpoint of a run is there already"]);
+    }
+    let parts = [out("checkpoint_best_2"), out("mine")];
+    std::fs::copy(&parts[0], &parts[1]).unwrap();
+    std::fs::copy(out("checkpoint_best_2").replace("safetensors", "json"), out("mine").replace("safetensors", "json"))
+        .unwrap();
+    fail(&mut omega(&["average", &parts[0], &parts[1], "--out", &parts[1]]), 2, &["mine.safetensors"]);
+    assert!(place.read("run/checkpoint_last.safetensors") == last);
+    succeed(&mut omega(&["average", &run, "--best", "2"]));
+    succeed(&mut omega(&["average", &run, "--best", "2"]));
+}

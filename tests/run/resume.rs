@@ -183,3 +183,35 @@ fn patience_ends_a_run_and_survives_a_stop() {
     let refused = place.train("none", &["--patience", "0"]).output().unwrap();
     assert!(refused.status.code() == Some(2) && text(&refused.stderr).contains("--patience"), "{refused:?}");
 }
+
+/// A model that has diverged is neither the best nor what the run goes on from, and no others are lost to it.
+#[test]
+fn a_diverged_model_takes_nobody_s_place() {
+    let place = Workplace::prepared();
+    let flags =
+        ["--keep-best", "2", "--validate-interval-updates", "3", "--best-metric", "bleu", "--bleu-sentences", "2"];
+    succeed(&mut place.train("run", &[&flags[..], &["--max-update", "6"]].concat()));
+    let files = ["checkpoint_last", "checkpoint_best", "checkpoint_best_3", "checkpoint_best_6"];
+    let read = || files.map(|name| place.read(&format!("run/{name}.safetensors")));
+    let before = read();
+    let wild =
+        [&flags[..], &["--max-update", "7", "--lr", "1e30", "--clip-norm", "0", "--warmup-updates", "0"]].concat();
+    fail(&mut place.train("run", &wild), 1, &["validation loss after update 7 is", "nothing is saved"]);
+    assert!(read() == before);
+    succeed(&mut place.train("run", &[&flags[..], &["--max-update", "9", "--lr", "1e-4"]].concat()));
+}
+
+/// What lies in a folder without a last checkpoint is not a run to be begun again, nor a place for another.
+#[test]
+fn a_folder_with_models_is_no_place_for_a_new_run() {
+    let place = Workplace::prepared();
+    succeed(&mut place.train("run", &["--max-update", "2"]));
+    std::fs::remove_file(place.path("run/checkpoint_last.safetensors")).unwrap();
+    let best = place.read("run/checkpoint_best.safetensors");
+    let why = ["checkpoint_best.safetensors: a model lies here, and no checkpoint_last"];
+    fail(&mut place.train("run", &["--max-update", "4"]), 1, &why);
+    let from = place.path("run").to_string_lossy().into_owned();
+    fail(&mut place.train("run", &["--finetune-from-model", &from]), 1, &why);
+    assert!(place.read("run/checkpoint_best.safetensors") == best);
+    succeed(&mut place.train("other", &["--max-update", "2", "--finetune-from-model", &from]));
+}
