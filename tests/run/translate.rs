@@ -123,6 +123,37 @@ fn scores_alternatives_and_a_prompt() {
     assert!(quiet.is_empty() && verbose.contains("checkpoint_best.safetensors: admin"), "{quiet:?} {verbose}");
 }
 
+/// Of a model that has only nonsense to say, size 1 is the one that a hypothesis could not end under.
+#[test]
+fn a_hypothesis_can_end_and_a_model_of_no_numbers_is_an_error() {
+    let place = Workplace::prepared();
+    let run = trained(&place);
+    let translate = |flags: &[&str]| {
+        let mut command = omega(&[&["translate", &run, "--device", "soft", "--scores"], flags].concat());
+        feed(&mut command, b"ein Hund .\n\nHund bellt .\n")
+    };
+    let output = translate(&["--no-repeat-ngram-size", "1"]);
+    let said = text(&output.stdout);
+    for line in said.lines().step_by(2) {
+        let fields: Vec<&str> = line.split(" ||| ").collect();
+        assert!(!fields[1].is_empty() && fields[2].parse::<f64>().unwrap() < 0.0, "{said}");
+    }
+    assert!(output.status.success() && said.lines().count() == 3, "{said}");
+    let output = translate(&["--no-repeat-ngram-size", "1", "--min-len", "100"]);
+    let said = text(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("ruled out before it could end (stdin line 1)"), "{said}");
+
+    let path = place.path("run/checkpoint_best.safetensors");
+    let checkpoint = omega::checkpoint::Checkpoint::open(&path).unwrap();
+    let mut tensors = checkpoint.parameters().unwrap();
+    tensors[0].data.fill(f32::NAN);
+    omega::checkpoint::write(&path, &tensors, &checkpoint.state).unwrap();
+    let output = translate(&[]);
+    let said = text(&output.stderr);
+    assert!(output.status.code() == Some(1) && output.stdout.is_empty(), "{said}");
+    assert!(said.contains("scores are not numbers: ") && said.contains("(stdin line 1)"), "{said}");
+}
+
 /// Who waits for an answer before writing on gets it; a file gives the same, whatever is translated together.
 #[test]
 fn a_pipe_is_answered_while_it_is_open() {
