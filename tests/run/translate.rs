@@ -86,6 +86,28 @@ fn tokenised_text_is_scored_as_it_stands() {
     }
 }
 
+#[test]
+fn text_without_a_match_has_no_precision() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("reference");
+    let reference = path.to_string_lossy().into_owned();
+    // What sacreBLEU 2.6.0 prints: it smooths only where an n-gram of some length matches.
+    for (text_of, hypothesis, score) in [
+        (
+            "u v w x y z\n",
+            "b c d e f g\n",
+            "BLEU = 0.00 0.0/0.0/0.0/0.0 (BP = 1.000 ratio = 1.000 hyp_len = 6 ref_len = 6)",
+        ),
+        ("b v w x y z\n", "b c d e f g\n", "BLEU = 8.12 16.7/10.0/6.2/4.2 "),
+        ("u v w x y z\n", "b c\n", "BLEU = 0.00 0.0/0.0/0.0/0.0 (BP = 0.135 "),
+        ("u v w x y z\n", "\n", "BLEU = 0.00 0.0/0.0/0.0/0.0 (BP = 0.000 "),
+    ] {
+        fs::write(&path, text_of).unwrap();
+        let said = text(&feed(&mut omega(&["score", "--reference", &reference]), hypothesis.as_bytes()).stdout);
+        assert!(said.starts_with(score), "{hypothesis}: {said}");
+    }
+}
+
 /// A run that was trained a little, and its path.
 fn trained(place: &Workplace) -> String {
     succeed(&mut place.train("run", &["--max-update", "30", "--lr", "0.01"]));
