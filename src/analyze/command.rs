@@ -19,6 +19,7 @@ use crate::model::admin::{Omegas, omega_name};
 use crate::model::probe::Probe;
 use crate::model::{Model, PackedBatch, Stack};
 use crate::plot::{self, Look, Series};
+use crate::numbers::median;
 use crate::rng::RngState;
 use crate::terminal::{Progress, say};
 use crate::train::setup::{Prepared, resolve};
@@ -215,7 +216,7 @@ fn omega(args: &OmegaArgs) -> Result<()> {
             let mut sorted: Vec<f64> = channels.iter().map(|w| f64::from(*w)).collect();
             sorted.sort_by(f64::total_cmp);
             low.push(sorted[0]);
-            middle.push(sorted[sorted.len() / 2]);
+            middle.push(median(&sorted));
             high.push(sorted[sorted.len() - 1]);
             start.extend(initial.as_ref().map(|omegas| f64::from(omegas.stack(stack)[index])));
             rows.push(json!({

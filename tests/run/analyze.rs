@@ -56,6 +56,21 @@ fn a_model_at_initialisation_and_a_run_are_analysed() {
 }
 
 #[test]
+fn medians_of_even_counts_lie_in_the_middle() {
+    let place = Workplace::prepared();
+    let run = place.path("run").to_string_lossy().into_owned();
+    succeed(&mut place.train("run", &["--max-update", "3", "--samples", "0", "--lr", "0.01"]));
+    let value = analyze(&["omega", &run]);
+    for sublayer in value["sublayers"].as_array().unwrap() {
+        let channels = sublayer["channels"].as_array().unwrap().iter().map(|w| w.as_f64().unwrap());
+        let mut channels: Vec<f64> = channels.map(|w| f64::from(w as f32)).collect();
+        channels.sort_by(f64::total_cmp);
+        let middle = (channels[7] + channels[8]) / 2.0;
+        assert!((sublayer["median"].as_f64().unwrap() - middle).abs() < 1e-9, "{sublayer}");
+    }
+}
+
+#[test]
 fn what_cannot_be_analysed_is_said_in_a_line() {
     let place = Workplace::prepared();
     let shown = |name: &str| place.path(name).to_string_lossy().into_owned();
