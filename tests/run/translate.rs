@@ -1,7 +1,7 @@
 //! Translation and scoring of what was trained.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
@@ -174,6 +174,37 @@ fn a_hypothesis_can_end_and_a_model_of_no_numbers_is_an_error() {
     let said = text(&output.stderr);
     assert!(output.status.code() == Some(1) && output.stdout.is_empty(), "{said}");
     assert!(said.contains("scores are not numbers: ") && said.contains("(stdin line 1)"), "{said}");
+}
+
+#[test]
+fn a_prompt_goes_on_after_what_is_not_text_and_ctrl_c_is_an_error() {
+    let place = Workplace::prepared();
+    let run = trained(&place);
+    let output = feed(
+        &mut omega(&["translate", &run, "--device", "soft", "-i", "--nbest", "1", "--beam", "1"]),
+        b"ein Hund .\nschl\xe4cht\nHund bellt .\n",
+    );
+    let said = text(&output.stderr);
+    assert!(output.status.success() && said.contains("warning: line 2: not UTF-8"), "{said}");
+    assert_eq!(text(&output.stdout).lines().count(), 2, "{said}");
+    let command = format!("{} translate {run} --device soft -i", env!("CARGO_BIN_EXE_omega"));
+    let mut script = Command::new("script");
+    script.args(["-qec", &command, "/dev/null"]).env("TERM", "xterm").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let Ok(mut child) = script.spawn() else {
+        eprintln!("skipped: there is no `script` to make a terminal with");
+        return;
+    };
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut shown = Vec::new();
+    while !text(&shown).contains("> ") {
+        let mut some = [0; 100];
+        let n = stdout.read(&mut some).unwrap();
+        assert!(n > 0, "no prompt in {}", text(&shown));
+        shown.extend(&some[..n]);
+    }
+    stdin.write_all(b"\x03").unwrap();
+    stdout.read_to_end(&mut shown).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{}", text(&shown));
 }
 
 /// Who waits for an answer before writing on gets it; a file gives the same, whatever is translated together.
