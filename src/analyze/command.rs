@@ -1,6 +1,7 @@
 //! `omega analyze`: from arguments to a model and its batch, and from numbers to JSON and SVG.
 
 use std::io::{IsTerminal, stdout};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -69,8 +70,16 @@ impl Subject {
             recompute: Some(false),
             ..TrainFlags::default()
         };
-        let own = args.subject.join("config.toml");
+        let own = folder_of(&args.subject).join("config.toml");
         let is_run = own.exists();
+        if !is_run && Checkpoint::find(&args.subject).is_ok_and(|path| path.is_file()) {
+            let message =
+                format!("{}: no {}, which says what text the model reads", args.subject.display(), own.display());
+            return Err(Error::data(message).hint(
+                "a checkpoint is analysed in the folder of its run, into which it can be copied; of an exported or imported \
+                 model, analyse the run that it was made of",
+            ));
+        }
         let (data, file) =
             if is_run { (None, Some(own.as_path())) } else { (Some(&args.subject), args.config.as_deref()) };
         let prepared = Prepared::open(resolve(data, file, &flags, None)?)?;
@@ -92,6 +101,14 @@ impl Subject {
         let [encoder, decoder] = [prepared.config.encoder_layers, prepared.config.decoder_layers];
         let name = format!("{}, {encoder}+{decoder} layers, {state}", prepared.config.residual.name());
         Ok(Subject { model, batch, smoothing: prepared.config.label_smoothing, name })
+    }
+}
+
+/// The folder that `subject` is, or of the checkpoint that it is.
+fn folder_of(subject: &Path) -> &Path {
+    match subject.parent() {
+        Some(parent) if subject.is_file() => parent,
+        _ => subject,
     }
 }
 
@@ -205,7 +222,7 @@ fn omega(args: &OmegaArgs) -> Result<()> {
     }
     let model = Model::new(&Device::soft(Allocation::Arena), config)?;
     checkpoint.restore(&model, None)?;
-    let file = args.run.join("profile.ratio.init");
+    let file = folder_of(&args.run).join("profile.ratio.init");
     let initial = if file.exists() { Some(Omegas::load(&file, &model.config)?) } else { None };
     let mut rows = Vec::new();
     let mut series = Vec::new();

@@ -59,7 +59,7 @@ pub struct OutputArgs {
 
 #[derive(Debug, Args)]
 pub struct ModelArgs {
-    /// Run folder: its best checkpoint, else its last. Or data-bin folder: a model at its initial values
+    /// Run folder: its best checkpoint, else its last; or one of its files. Or data-bin folder: initial values
     #[arg(value_name = "RUN_OR_DATA")]
     pub subject: PathBuf,
     #[command(flatten)]
