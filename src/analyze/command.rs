@@ -19,8 +19,8 @@ use crate::files::{expect_picture, expect_writable, print, write_whole};
 use crate::model::admin::{Omegas, omega_name};
 use crate::model::probe::Probe;
 use crate::model::{Model, PackedBatch, Stack};
-use crate::plot::{self, Look, Series};
 use crate::numbers::median;
+use crate::plot::{self, Look, Series};
 use crate::rng::RngState;
 use crate::terminal::{Progress, say};
 use crate::train::setup::{Prepared, resolve};
@@ -30,7 +30,7 @@ const STACKS: [Stack; 2] = [Stack::Encoder, Stack::Decoder];
 /// Runs the command.
 pub fn analyze(args: &AnalyzeArgs) -> Result<()> {
     let output = args.what.output();
-    output.json.as_deref().map_or(Ok(()), expect_writable)?;
+    output.json.as_deref().filter(|_| !output.json_to_stdout()).map_or(Ok(()), expect_writable)?;
     output.svg.as_deref().map_or(Ok(()), |path| expect_picture("svg", path))?;
     match &args.what {
         Analysis::Dependency(args) => dependency(args),
@@ -268,6 +268,7 @@ fn put(
 ) -> Result<()> {
     let text = format!("{value:#}\n");
     match (&output.json, &output.svg) {
+        (Some(_), _) if output.json_to_stdout() => print(&text).map(drop)?,
         (Some(path), _) => write_whole(path, text.as_bytes())?,
         (None, Some(_)) if stdout().is_terminal() => print(&summary(title, means, series)).map(drop)?,
         (None, _) => print(&text).map(drop)?,

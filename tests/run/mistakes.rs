@@ -23,8 +23,14 @@ fn shown(path: &Path) -> String {
 #[test]
 fn a_negative_number_reaches_the_check_of_its_flag() {
     let train = |flags: &[&str]| omega(&[&["train", "data", "--save-dir", "run"], flags].concat());
-    refuse(&mut train(&["--lr", "-1"]), 2, &["--lr -1: a number that is not negative is needed"]);
-    refuse(&mut train(&["--dropout", "-0.5"]), 2, &["--dropout -0.5: a share from 0 up to 1"]);
+    for number in ["-1", "inf"] {
+        let what = format!("--lr {number}: a finite number that is not negative is needed");
+        refuse(&mut train(&["--lr", number]), 2, &[&what]);
+    }
+    for share in ["-0.5", "1"] {
+        let what = format!("--dropout {share}: a share from 0 up to, not including, 1 is needed");
+        refuse(&mut train(&["--dropout", share]), 2, &[&what]);
+    }
     refuse(&mut train(&["--adam-betas", "-1,0.9"]), 2, &["--adam-betas [-1.0, 0.9]: two numbers"]);
     let whole = "a whole number is needed, 0 or more";
     refuse(&mut train(&["--max-update", "-1"]), 2, &["'-1' for '--max-update <N>'", whole]);
