@@ -63,6 +63,9 @@ fn flags_that_would_go_unseen_are_refused() {
     );
     let lengths = ["translate", "run", "--min-len", "30", "--max-len-b", "20"];
     refuse(&mut omega(&lengths), 2, &["--min-len 30 is above the longest output, --max-len-b 20"]);
+    let both = ["translate", "run", "--unnormalized", "--lenpen", "2"];
+    refuse(&mut omega(&both), 2, &["'--lenpen <X>'", "'--unnormalized'"]);
+    refuse(&mut omega(&["translate", "run", "-i", "--scores"]), 2, &["'--interactive'", "'--scores'"]);
     for command in [&["analyze", "omega", "run", "--svg", "x.png"][..], &["translate", "run", "--attention", "x.png"]] {
         refuse(&mut omega(command), 2, &["x.png: pictures are SVG", "hint: let the name end in .svg"]);
     }
