@@ -193,7 +193,7 @@ pub struct TranslateArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub nbest: usize,
     /// Print `LINE ||| TRANSLATION ||| SCORE`, lines counted from 0, as Marian; a score is a log-probability per token
-    #[arg(long)]
+    #[arg(long, conflicts_with = "interactive")]
     pub scores: bool,
     /// Type a sentence, see its translation, the next best ones and their scores
     #[arg(short, long)]
@@ -205,7 +205,7 @@ pub struct TranslateArgs {
     #[arg(long, value_name = "N", requires = "attention")]
     pub attention_layer: Option<usize>,
     /// Rank by the plain sum of log-probabilities
-    #[arg(long)]
+    #[arg(long, conflicts_with = "lenpen")]
     pub unnormalized: bool,
     /// Compute in f16; the checkpoint's parameters are f32 always
     #[arg(long)]

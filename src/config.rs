@@ -266,7 +266,7 @@ impl TrainConfig {
             ("label-smoothing", self.label_smoothing),
         ];
         if let Some((flag, value)) = shares.iter().find(|(_, value)| !(0.0..1.0).contains(value)) {
-            return Err(Error::usage(format!("--{flag} {value}: a share from 0 up to 1 is needed")));
+            return Err(Error::usage(format!("--{flag} {value}: a share from 0 up to, not including, 1 is needed")));
         }
         let not_negative = [
             ("lr", self.lr),
@@ -277,7 +277,7 @@ impl TrainConfig {
             ("clip-norm", self.clip_norm),
         ];
         if let Some((flag, value)) = not_negative.iter().find(|(_, value)| !(value.is_finite() && *value >= 0.0)) {
-            return Err(Error::usage(format!("--{flag} {value}: a number that is not negative is needed")));
+            return Err(Error::usage(format!("--{flag} {value}: a finite number that is not negative is needed")));
         }
         if self.min_lr > self.lr {
             return Err(Error::usage(format!("--min-lr {} is above --lr {}", self.min_lr, self.lr)));

@@ -13,6 +13,7 @@ pub mod error;
 pub mod export;
 pub mod files;
 pub mod model;
+pub mod numbers;
 pub mod ops;
 pub mod optim;
 pub mod plot;

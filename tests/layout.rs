@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&[&str], &str)] = &[
     (&["error"], "the one error type"),
     (
-        &["files", "plot", "reference", "rng", "terminal"],
-        "whole files; pictures; ops in f64 loops; random numbers; what people are told",
+        &["files", "numbers", "plot", "reference", "rng", "terminal"],
+        "whole files; medians; pictures; ops in f64 loops; random numbers; what people are told",
     ),
     (&["device", "tensor"], "memory, launches, products; this row only is one box: a tensor holds device memory"),
     (&["tape"], "values and gradients"),

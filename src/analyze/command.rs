@@ -1,6 +1,7 @@
 //! `omega analyze`: from arguments to a model and its batch, and from numbers to JSON and SVG.
 
 use std::io::{IsTerminal, stdout};
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -18,6 +19,7 @@ use crate::files::{expect_picture, expect_writable, print, write_whole};
 use crate::model::admin::{Omegas, omega_name};
 use crate::model::probe::Probe;
 use crate::model::{Model, PackedBatch, Stack};
+use crate::numbers::median;
 use crate::plot::{self, Look, Series};
 use crate::rng::RngState;
 use crate::terminal::{Progress, say};
@@ -28,7 +30,7 @@ const STACKS: [Stack; 2] = [Stack::Encoder, Stack::Decoder];
 /// Runs the command.
 pub fn analyze(args: &AnalyzeArgs) -> Result<()> {
     let output = args.what.output();
-    output.json.as_deref().map_or(Ok(()), expect_writable)?;
+    output.json.as_deref().filter(|_| !output.json_to_stdout()).map_or(Ok(()), expect_writable)?;
     output.svg.as_deref().map_or(Ok(()), |path| expect_picture("svg", path))?;
     match &args.what {
         Analysis::Dependency(args) => dependency(args),
@@ -68,8 +70,16 @@ impl Subject {
             recompute: Some(false),
             ..TrainFlags::default()
         };
-        let own = args.subject.join("config.toml");
+        let own = folder_of(&args.subject).join("config.toml");
         let is_run = own.exists();
+        if !is_run && Checkpoint::find(&args.subject).is_ok_and(|path| path.is_file()) {
+            let message =
+                format!("{}: no {}, which says what text the model reads", args.subject.display(), own.display());
+            return Err(Error::data(message).hint(
+                "a checkpoint is analysed in the folder of its run, into which it can be copied; of an exported or imported \
+                 model, analyse the run that it was made of",
+            ));
+        }
         let (data, file) =
             if is_run { (None, Some(own.as_path())) } else { (Some(&args.subject), args.config.as_deref()) };
         let prepared = Prepared::open(resolve(data, file, &flags, None)?)?;
@@ -91,6 +101,14 @@ impl Subject {
         let [encoder, decoder] = [prepared.config.encoder_layers, prepared.config.decoder_layers];
         let name = format!("{}, {encoder}+{decoder} layers, {state}", prepared.config.residual.name());
         Ok(Subject { model, batch, smoothing: prepared.config.label_smoothing, name })
+    }
+}
+
+/// The folder that `subject` is, or of the checkpoint that it is.
+fn folder_of(subject: &Path) -> &Path {
+    match subject.parent() {
+        Some(parent) if subject.is_file() => parent,
+        _ => subject,
     }
 }
 
@@ -204,7 +222,7 @@ fn omega(args: &OmegaArgs) -> Result<()> {
     }
     let model = Model::new(&Device::soft(Allocation::Arena), config)?;
     checkpoint.restore(&model, None)?;
-    let file = args.run.join("profile.ratio.init");
+    let file = folder_of(&args.run).join("profile.ratio.init");
     let initial = if file.exists() { Some(Omegas::load(&file, &model.config)?) } else { None };
     let mut rows = Vec::new();
     let mut series = Vec::new();
@@ -215,7 +233,7 @@ fn omega(args: &OmegaArgs) -> Result<()> {
             let mut sorted: Vec<f64> = channels.iter().map(|w| f64::from(*w)).collect();
             sorted.sort_by(f64::total_cmp);
             low.push(sorted[0]);
-            middle.push(sorted[sorted.len() / 2]);
+            middle.push(median(&sorted));
             high.push(sorted[sorted.len() - 1]);
             start.extend(initial.as_ref().map(|omegas| f64::from(omegas.stack(stack)[index])));
             rows.push(json!({
@@ -250,6 +268,7 @@ fn put(
 ) -> Result<()> {
     let text = format!("{value:#}\n");
     match (&output.json, &output.svg) {
+        (Some(_), _) if output.json_to_stdout() => print(&text).map(drop)?,
         (Some(path), _) => write_whole(path, text.as_bytes())?,
         (None, Some(_)) if stdout().is_terminal() => print(&summary(title, means, series)).map(drop)?,
         (None, _) => print(&text).map(drop)?,

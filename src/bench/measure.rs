@@ -10,6 +10,7 @@ use super::{Op, Shape};
 use crate::device::Device;
 use crate::device::kernels::{KernelResources, RESOURCES};
 use crate::error::{Error, Result};
+use crate::numbers::median;
 use crate::tensor::DType;
 
 /// Bytes of a sector, the unit in which global memory is moved.
@@ -238,11 +239,11 @@ fn times(dev: &Device, case: &mut dyn Case, once: bool) -> Result<Vec<(String, u
             entry.1.push(ms);
         }
     }
-    let median = |(name, (calls, mut ms)): (String, (u64, Vec<f64>))| {
+    let middle = |(name, (calls, mut ms)): (String, (u64, Vec<f64>))| {
         ms.sort_by(f64::total_cmp);
-        (name, calls, ms[ms.len() / 2])
+        (name, calls, median(&ms))
     };
-    Ok(runs.into_iter().map(median).collect())
+    Ok(runs.into_iter().map(middle).collect())
 }
 
 /// The counts of one run, kernel by kernel.

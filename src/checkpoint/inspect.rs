@@ -11,6 +11,7 @@ use crate::cli::checkpoints::InspectArgs;
 use crate::error::{Error, Result};
 use crate::files::print;
 use crate::model::{ModelConfig, Stack};
+use crate::numbers::median;
 use crate::terminal::grouped;
 
 /// ω of one stack over all sublayers and channels.
@@ -87,15 +88,15 @@ pub fn inspect(args: &InspectArgs) -> Result<()> {
 fn summary(stack: Stack, tensors: &[NamedTensor]) -> Option<OmegaSummary> {
     let of_stack = |t: &&NamedTensor| t.name.starts_with(stack.name()) && t.name.ends_with("ratio_change");
     let omegas: Vec<&NamedTensor> = tensors.iter().filter(of_stack).collect();
-    let mut all: Vec<f32> = omegas.iter().flat_map(|omega| omega.data.iter().copied()).collect();
-    all.sort_by(f32::total_cmp);
+    let mut all: Vec<f64> = omegas.iter().flat_map(|omega| omega.data.iter().map(|w| f64::from(*w))).collect();
+    all.sort_by(f64::total_cmp);
     let mean = |data: &[f32]| (data.iter().map(|x| f64::from(*x)).sum::<f64>() / data.len().max(1) as f64) as f32;
     Some(OmegaSummary {
         stack: stack.name(),
         sublayers: omegas.len(),
-        min: *all.first()?,
-        median: all[all.len() / 2],
-        max: *all.last()?,
+        min: *all.first()? as f32,
+        median: median(&all) as f32,
+        max: *all.last()? as f32,
         means: omegas.iter().map(|omega| mean(&omega.data)).collect(),
     })
 }

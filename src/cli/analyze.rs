@@ -1,6 +1,6 @@
 //! `omega analyze …`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
@@ -34,6 +34,13 @@ pub enum Analysis {
     Omega(OmegaArgs),
 }
 
+impl OutputArgs {
+    /// Whether the numbers are wanted on stdout, whatever else is.
+    pub fn json_to_stdout(&self) -> bool {
+        self.json.as_deref() == Some(Path::new("-"))
+    }
+}
+
 impl Analysis {
     /// Where its results go.
     pub fn output(&self) -> &OutputArgs {
@@ -49,7 +56,7 @@ impl Analysis {
 
 #[derive(Debug, Args)]
 pub struct OutputArgs {
-    /// Write the numbers to a file, not to stdout
+    /// Write the numbers to a file; `-` is stdout
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
     /// Draw them
@@ -59,7 +66,7 @@ pub struct OutputArgs {
 
 #[derive(Debug, Args)]
 pub struct ModelArgs {
-    /// Run folder: its best checkpoint, else its last. Or data-bin folder: a model at its initial values
+    /// Run folder: its best checkpoint, else its last; or one of its files. Or data-bin folder: initial values
     #[arg(value_name = "RUN_OR_DATA")]
     pub subject: PathBuf,
     #[command(flatten)]
@@ -70,14 +77,19 @@ pub struct ModelArgs {
     /// Sizes to start from [default: demo]
     #[arg(long, hide_possible_values = true)]
     pub arch: Option<Arch>,
+    /// Layers of the encoder; this and the next four win over --arch
     #[arg(long, value_name = "N")]
     pub encoder_layers: Option<usize>,
+    /// Layers of the decoder
     #[arg(long, value_name = "N")]
     pub decoder_layers: Option<usize>,
+    /// Width of embeddings and sublayers
     #[arg(long, value_name = "N")]
     pub d_model: Option<usize>,
+    /// Width inside the feed-forward sublayers
     #[arg(long, value_name = "N")]
     pub ffn: Option<usize>,
+    /// Attention heads, which divide the width
     #[arg(long, value_name = "N")]
     pub heads: Option<usize>,
     /// post-ln, pre-ln, admin, rezero or rezero-post-ln [default: admin]
@@ -89,6 +101,7 @@ pub struct ModelArgs {
     /// Tokens of the batch, padding counted; it is the first of the training text
     #[arg(long, value_name = "N")]
     pub max_tokens: Option<usize>,
+    /// Of the initial values, and of random signs [default: 1]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
     /// auto, cuda, cuda:N, soft or soft:checked [default: auto]

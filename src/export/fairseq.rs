@@ -16,8 +16,8 @@ use crate::config::{Init, MAX_POSITIONS, Residual};
 use crate::error::{Error, Result};
 use crate::files::{PendingFolder, write_whole};
 use crate::model::{ModelConfig, Stack, Tables};
-use crate::terminal::say;
-use crate::text::Fingerprint;
+use crate::terminal::{say, warn};
+use crate::text::{Dictionary, Fingerprint};
 
 use super::fold::Weights;
 use super::{TextFiles, write_run};
@@ -53,6 +53,9 @@ const REPEATED: [&str; 2] = ["decoder.embed_tokens.weight", OUTPUT];
 /// loads, so that is the one to write.
 const OUTPUT: &str = "decoder.output_projection.weight";
 const OLD_OUTPUT: &str = "decoder.embed_out";
+
+/// A dictionary is one of subwords if every so manieth symbol, or more, is marked as one.
+const SUBWORDS: usize = 10;
 
 /// The fork's `--init-type`.
 fn init_type(config: &ModelConfig) -> &'static str {
@@ -126,14 +129,31 @@ pub fn import(args: &ImportArgs) -> Result<()> {
     join_projections(&mut tensors, &config);
     let weights = Weights::new(config, tensors.into_values().collect()).map_err(context)?;
     let state = RunState::new(weights.config.clone(), &source, &target, 0, String::new());
-    let text = TextFiles::open(args.folder.clone(), &state)?;
+    let text = TextFiles::open(args.folder.clone(), &state, "copy the model's dict.LANG.txt files into that folder")?;
     let state = RunState { text: Some(Fingerprint::of_folder(&args.folder, &text.dictionary)?), ..state };
     let folder = PendingFolder::create(&args.out)?;
     write_run(folder.meanwhile(), &weights, &state)?;
     text.copy(folder.meanwhile())?;
     folder.publish()?;
+    if !text.tokenizer().exists() {
+        warn_of_symbols(&args.out, &text.dictionary);
+    }
     say(format!("{}: {}", args.out.display(), weights.config.describe()));
     Ok(())
+}
+
+/// Says that text must be split before it is translated, if the dictionary is one of subwords: `run` has no tokenizer, and
+/// whole words would be unknown to it.
+fn warn_of_symbols(run: &Path, dictionary: &Dictionary) {
+    let subword = |symbol: &&String| symbol.starts_with('▁') || symbol.ends_with("@@");
+    let (some, all) = (dictionary.symbols().iter().filter(subword), dictionary.len());
+    let Some(first) = some.clone().next().filter(|_| some.count() * SUBWORDS >= all) else { return };
+    let (maker, run) = (if first.starts_with('▁') { "SentencePiece" } else { "subword-nmt" }, run.display());
+    warn(format!(
+        "{run} has no tokenizer.json, and its dictionary holds subwords (`{first}`): `omega translate {run}` reads text as \
+         ready-made symbols, so split it with the model's own {maker} first (of a model of omega: copy the tokenizer.json \
+         of its data folder to where you import from, and import again)"
+    ));
 }
 
 /// Whether `name` is one of [`COPIES`]: `encoder.layers.N.fc1_bias`, where the parameter is `encoder.layers.N.fc1.bias`.

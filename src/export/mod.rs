@@ -36,9 +36,10 @@ struct TextFiles {
 }
 
 impl TextFiles {
-    fn open(folder: PathBuf, state: &RunState) -> Result<TextFiles> {
+    /// `missing` is what to do where there is no dictionary.
+    fn open(folder: PathBuf, state: &RunState, missing: &str) -> Result<TextFiles> {
         let path = folder.join(format!("dict.{}.txt", state.target));
-        let dictionary = Dictionary::load(&path).map_err(|error| error.hint("give the data folder with --data"))?;
+        let dictionary = Dictionary::load(&path).map_err(|error| error.hint(missing))?;
         if dictionary.len() != state.model.vocab {
             let (got, expected) = (dictionary.len(), state.model.vocab);
             return Err(Error::data(format!("{}: {got} symbols, the checkpoint has {expected}", path.display())));
@@ -70,7 +71,8 @@ pub fn export(args: &ExportArgs) -> Result<()> {
     let path = Checkpoint::find(&args.model)?;
     let checkpoint = Checkpoint::open(&path)?;
     let own = || path.parent().unwrap_or(Path::new("")).to_owned();
-    let text = TextFiles::open(args.data.clone().unwrap_or_else(own), &checkpoint.state)?;
+    let folder = args.data.clone().unwrap_or_else(own);
+    let text = TextFiles::open(folder, &checkpoint.state, "give the data folder with --data")?;
     checkpoint
         .expect_text(&text.folder, &text.dictionary)
         .map_err(|error| error.hint("give the folder that the model was trained on with --data"))?;

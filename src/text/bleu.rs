@@ -102,8 +102,10 @@ impl BleuCounts {
     pub fn score(self) -> Bleu {
         let mut precisions = [0.0; ORDER];
         let mut smooth = 1.0;
+        // sacreBLEU smooths only what matches somewhere.
+        let matched = self.correct.iter().any(|n| *n > 0);
         for (precision, (&correct, &total)) in precisions.iter_mut().zip(self.correct.iter().zip(&self.total)) {
-            if total == 0 {
+            if total == 0 || !matched {
                 break;
             }
             *precision = if correct == 0 {
@@ -118,8 +120,7 @@ impl BleuCounts {
             (sys, reference) if sys < reference => (1.0 - reference as f64 / sys as f64).exp(),
             _ => 1.0,
         };
-        let matched = self.correct.iter().any(|n| *n > 0) && precisions.iter().all(|p| *p > 0.0);
-        let score = if matched {
+        let score = if precisions.iter().all(|p| *p > 0.0) {
             brevity_penalty * (precisions.iter().map(|p| p.ln()).sum::<f64>() / ORDER as f64).exp()
         } else {
             0.0

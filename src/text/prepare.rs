@@ -1,8 +1,9 @@
 //! `omega prepare`: parallel text → joint BPE, dictionaries and binarised sentences in fairseq's layout.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::{fs, io};
 
 use rayon::prelude::*;
 
@@ -39,6 +40,7 @@ struct Counts {
 pub fn prepare(args: &PrepareArgs) -> Result<()> {
     check(args)?;
     let _folder = Folder::open(&args.out)?; // an error takes it away again
+    refuse_strangers(args)?;
     let tokenizer = match &args.tokenizer {
         _ if args.segmented => None,
         Some(path) => Some(Tokenizer::load(path)?),
@@ -99,6 +101,33 @@ fn check(args: &PrepareArgs) -> Result<()> {
         return Err(Error::usage(format!("--max-ratio {}: at least 1 is needed", args.max_ratio)));
     }
     Ok(())
+}
+
+/// An error if `--out` holds data that this call does not write: binarised with another dictionary, it would be read with the
+/// new one.
+fn refuse_strangers(args: &PrepareArgs) -> Result<()> {
+    let (out, pair) = (args.out.display(), format!("{}-{}", args.source, args.target));
+    let mut written: HashSet<String> = HashSet::new();
+    for language in [&args.source, &args.target] {
+        written.insert(format!("dict.{language}.txt"));
+        let splits = ["train", "valid", "test"].into_iter().filter(|split| *split != "test" || args.test.is_some());
+        written.extend(splits.flat_map(|s| ["bin", "idx"].map(|end| format!("{s}.{pair}.{language}.{end}"))));
+    }
+    written.extend((!args.segmented).then(|| "tokenizer.json".to_owned()));
+    let data = |name: &String| {
+        let dictionary = name.starts_with("dict.") && name.ends_with(".txt");
+        dictionary || name == "tokenizer.json" || name.ends_with(".bin") || name.ends_with(".idx")
+    };
+    let failed = |error| Error::io(&args.out, "read", error);
+    let entries = fs::read_dir(&args.out).map_err(failed)?.collect::<io::Result<Vec<_>>>().map_err(failed)?;
+    let names = entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut strangers: Vec<String> = names.filter(|name| data(name) && !written.contains(name)).collect();
+    if strangers.is_empty() {
+        return Ok(());
+    }
+    strangers.sort();
+    let message = format!("{out} holds data that this call does not write: {}", strangers.join(", "));
+    Err(Error::data(message).hint("give another --out, or delete them: they belong to another dictionary or corpus"))
 }
 
 /// Trains the BPE on both sides of the training text.

@@ -1,5 +1,7 @@
 //! `omega translate --interactive`: a line typed, its translation, and what else it might have been.
 
+use std::io::ErrorKind;
+
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
@@ -7,12 +9,12 @@ use super::Translator;
 use crate::cli::TranslateArgs;
 use crate::error::{Error, Result};
 use crate::files::print;
-use crate::terminal::say;
+use crate::terminal::{say, warn};
 
 /// Alternatives that are shown where `--nbest` does not say.
 const SHOWN: usize = 3;
 
-/// Reads lines with a history that the arrow keys walk, until Ctrl-D or Ctrl-C.
+/// Reads lines with a history that the arrow keys walk, until Ctrl-D, or Ctrl-C, which is an error to a script.
 pub fn converse(translator: &Translator, args: &TranslateArgs) -> Result<()> {
     let failed = |error: ReadlineError| match error {
         ReadlineError::Io(error) => Error::io("stdin".as_ref(), "read", error),
@@ -21,10 +23,16 @@ pub fn converse(translator: &Translator, args: &TranslateArgs) -> Result<()> {
     let mut editor = DefaultEditor::new().map_err(failed)?;
     let shown = if args.nbest > 1 { args.nbest } else { SHOWN.min(args.beam) };
     say("a line and Enter translates; arrow keys walk through earlier ones; Ctrl-D ends");
-    loop {
+    for number in 1.. {
         let line = match editor.readline("> ") {
             Ok(line) => line,
-            Err(ReadlineError::Eof | ReadlineError::Interrupted) => return Ok(()),
+            Err(ReadlineError::Eof) => break,
+            Err(ReadlineError::Interrupted) => return Err(Error::interrupted()),
+            // The line was read, and the next one may come.
+            Err(ReadlineError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+                warn(format!("line {number}: not UTF-8, so not translated"));
+                continue;
+            }
             Err(error) => return Err(failed(error)),
         };
         if line.trim().is_empty() {
@@ -32,7 +40,7 @@ pub fn converse(translator: &Translator, args: &TranslateArgs) -> Result<()> {
         }
         // A history that is full or not wanted is no reason to stop.
         let _ = editor.add_history_entry(&line);
-        match translator.translate(std::slice::from_ref(&line), 1) {
+        match translator.translate(std::slice::from_ref(&line), number) {
             Ok(all) => {
                 let translations = all.into_iter().next().unwrap_or_default();
                 super::draw(translator, args, None, &line, &translations)?;
@@ -47,4 +55,5 @@ pub fn converse(translator: &Translator, args: &TranslateArgs) -> Result<()> {
             Err(error) => crate::terminal::error(&error),
         }
     }
+    Ok(())
 }

@@ -94,10 +94,13 @@ impl Translator {
         let sources = lines.iter().enumerate().map(|(number, line)| self.encode(line, first + number));
         let sources: Vec<Vec<u32>> = sources.collect::<Result<_>>()?;
         let mut texts = vec![Vec::new(); lines.len()];
-        for (number, hypotheses) in translate_ids(&self.dev, &self.model, &sources, &self.settings, self.max_tokens)? {
+        let mut all = translate_ids(&self.dev, &self.model, &sources, &self.settings, self.max_tokens)?;
+        all.sort_by_key(|(number, _)| *number); // the error is that of the first line that has one
+        for (number, hypotheses) in all {
             let translation = |h: Hypothesis| {
                 Ok(Translation { text: self.coder.decode(&h.tokens)?, score: h.score, tokens: h.tokens })
             };
+            expect_scored(&hypotheses).map_err(|error| error.context(format!("stdin line {}", first + number)))?;
             texts[number] = hypotheses.into_iter().map(translation).collect::<Result<_>>()?;
         }
         Ok(texts)
@@ -162,6 +165,19 @@ impl Translator {
         let p = attention::cross_attention(&self.dev, &self.model, &source, &translation.tokens, layer - 1)?;
         let names = |ids: &[u32]| ids.iter().map(|id| self.coder.dictionary().symbol(*id)).collect::<Vec<_>>();
         Ok(plot::tokens(&names(&source), &names(&translation.tokens), &p, "attention"))
+    }
+}
+
+/// An error unless there is a hypothesis, with a score: an empty translation must not stand for a model that fails.
+fn expect_scored(hypotheses: &[Hypothesis]) -> Result<()> {
+    match hypotheses.first() {
+        None => Err(Error::data("every hypothesis was ruled out before it could end")
+            .hint("a smaller --min-len, or a larger --no-repeat-ngram-size, leaves more")),
+        Some(best) if best.score.is_nan() => Err(Error::data(
+            "the model's scores are not numbers: parameters of it are NaN or infinite, or too large for --fp16",
+        )
+        .hint("translate with an earlier checkpoint, or without --fp16")),
+        Some(_) => Ok(()),
     }
 }
 

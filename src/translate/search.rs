@@ -51,6 +51,7 @@ impl Search {
 pub struct Hypothesis {
     /// Ends with the end symbol.
     pub tokens: Vec<u32>,
+    /// Not a number where the model's are not; there is then no other hypothesis.
     pub score: f32,
     /// Log-probability of each token.
     pub positional: Vec<f32>,
@@ -135,7 +136,11 @@ impl Sentence {
         if self.beams.is_empty() {
             return Vec::new();
         }
-        let candidates = self.candidates(logits, vocab, settings);
+        let sums: Vec<f32> = logits.chunks_exact(vocab).map(log_sum_exp).collect();
+        if sums.iter().any(|sum| !sum.is_finite()) {
+            return self.give_up();
+        }
+        let candidates = self.candidates(logits, &sums, settings);
         let (mut beams, mut parents) = (Vec::new(), Vec::new());
         for (rank, (score, parent, token)) in candidates.into_iter().enumerate() {
             let beam = &self.beams[parent];
@@ -156,13 +161,21 @@ impl Sentence {
         parents
     }
 
-    /// The best 2·beam continuations of all beams, best first; of equal ones that of the earlier beam and lower id.
-    fn candidates(&self, logits: &[f32], vocab: usize, settings: &Search) -> Vec<Candidate> {
-        let wanted = (2 * settings.beam).min(self.beams.len() * vocab - 1);
+    /// Ends the search where the logits are no numbers: what is found beside them would pass for the best there is.
+    fn give_up(&mut self) -> Vec<usize> {
+        self.beams.clear();
+        self.finished = vec![Hypothesis { tokens: vec![EOS], score: f32::NAN, positional: vec![f32::NAN] }];
+        Vec::new()
+    }
+
+    /// The best 2·beam continuations of all beams, best first; of equal ones that of the earlier beam and lower id. `sums`
+    /// are [`log_sum_exp`] of each beam's logits.
+    fn candidates(&self, logits: &[f32], sums: &[f32], settings: &Search) -> Vec<Candidate> {
+        let vocab = logits.len() / sums.len();
+        let wanted = (2 * settings.beam).min(logits.len() - 1);
         let mut best: Vec<Candidate> = Vec::with_capacity(wanted + 1);
         for (number, (beam, row)) in self.beams.iter().zip(logits.chunks_exact(vocab)).enumerate() {
             let length = beam.tokens.len();
-            let log_sum_exp = log_sum_exp(row);
             let banned = banned(&beam.tokens, settings.no_repeat_ngram_size);
             let ending = length >= self.longest;
             for (token, logit) in row.iter().enumerate() {
@@ -172,7 +185,7 @@ impl Sentence {
                     || token != EOS && ending
                     || banned.contains(&token);
                 let penalty = if token == UNK { settings.unkpen as f32 } else { 0.0 };
-                let score = beam.score() + (logit - log_sum_exp - penalty);
+                let score = beam.score() + (logit - sums[number] - penalty);
                 if !excluded && (best.len() < wanted || score > best[best.len() - 1].0) && score > f32::NEG_INFINITY {
                     let at = best.partition_point(|(other, ..)| *other >= score);
                     best.insert(at, (score, number, token));
@@ -206,7 +219,8 @@ fn log_sum_exp(row: &[f32]) -> f32 {
     most + sum.ln() as f32
 }
 
-/// Tokens that would complete an n-gram which the hypothesis, start symbol included, has already.
+/// Tokens that would complete an n-gram which the hypothesis, start symbol included, has already. The end symbol, with which
+/// it starts, is never among them: fairseq bans it for n = 1, and a hypothesis could not end.
 fn banned(tokens: &[u32], n: usize) -> Vec<u32> {
     if n == 0 {
         return Vec::new();
@@ -214,7 +228,8 @@ fn banned(tokens: &[u32], n: usize) -> Vec<u32> {
     let all: Vec<u32> = std::iter::once(EOS).chain(tokens.iter().copied()).collect();
     let Some(start) = (all.len() + 1).checked_sub(n) else { return Vec::new() };
     let prefix = &all[start..];
-    all.windows(n).filter(|ngram| &ngram[..n - 1] == prefix).map(|ngram| ngram[n - 1]).collect()
+    let repeated = all.windows(n).filter(|ngram| &ngram[..n - 1] == prefix).map(|ngram| ngram[n - 1]);
+    repeated.filter(|token| *token != EOS).collect()
 }
 
 #[cfg(test)]
@@ -225,8 +240,21 @@ mod tests {
     fn repeated_ngrams_are_banned() {
         assert_eq!(banned(&[5, 6, 5], 2), [6]);
         assert_eq!(banned(&[5, 6, 7, 5, 6], 3), [7]);
-        assert_eq!(banned(&[5, 6], 1), [EOS, 5, 6]);
+        assert_eq!(banned(&[5, 6], 1), [5, 6], "a hypothesis can end");
         assert!(banned(&[], 3).is_empty() && banned(&[5, 5], 0).is_empty());
+    }
+
+    /// One beam of two whose logits are not numbers, and none that could pass for a result.
+    #[test]
+    fn logits_that_are_no_numbers_end_the_search() {
+        for bad in [f32::NAN, f32::INFINITY] {
+            let finished = vec![Beam::default().extended(EOS, -0.1).finish(&Search::GREEDY)];
+            let beams = vec![Beam::default(); 2];
+            let mut sentence = Sentence { longest: 9, beams, finished };
+            assert!(sentence.step(&[0.0, 0.0, 1.0, 0.0, 0.0, bad], 3, &Search::GREEDY).is_empty());
+            let ranked = sentence.ranked();
+            assert!(ranked.len() == 1 && ranked[0].score.is_nan(), "{ranked:?}");
+        }
     }
 
     #[test]

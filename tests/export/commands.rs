@@ -50,6 +50,7 @@ fn plain_and_imported_models_translate_alike() {
     };
     assert!(tensors("back") == tensors("run"));
     assert!(tensors("back-plain") == tensors("plain"));
+    text_is_missing(&place);
     bad_input(&place);
 }
 
@@ -77,6 +78,17 @@ fn add_stale_copies(path: &Path) {
         }
     }
     fs::write(path, safetensors::serialize(tensors, None).unwrap()).unwrap();
+}
+
+fn text_is_missing(place: &Place) {
+    fs::remove_file(place.path("fairseq/tokenizer.json")).unwrap();
+    let import = |out: &str| program(&["import", &place.at("fairseq"), "--out", &place.at(out)]);
+    let said = String::from_utf8(import("symbols").stderr).unwrap();
+    assert!(said.contains("symbols has no tokenizer.json, and its dictionary holds subwords (`▁"), "{said}");
+    assert!(said.contains("split it with the model's own SentencePiece first"), "{said}");
+    fs::remove_file(place.path("fairseq/dict.en.txt")).unwrap();
+    let said = String::from_utf8(import("other").stderr).unwrap();
+    assert!(said.contains("hint: copy the model's dict.LANG.txt files into that folder"), "{said}");
 }
 
 fn bad_input(place: &Place) {

@@ -55,6 +55,47 @@ fn a_model_at_initialisation_and_a_run_are_analysed() {
     assert_eq!(fs::read(&json[0]).unwrap(), fs::read(&json[1]).unwrap());
 }
 
+/// What `omega average` writes is a file among others of its run.
+#[test]
+fn a_file_of_a_run_is_analysed_as_the_run_is() {
+    let place = Workplace::prepared();
+    let shown = |name: &str| place.path(name).to_string_lossy().into_owned();
+    succeed(&mut place.train("run", &["--max-update", "2", "--samples", "0"]));
+    let (run, best) = (shown("run"), shown("run/checkpoint_best.safetensors"));
+    for what in ["dependency", "omega"] {
+        let device: &[&str] = if what == "omega" { &[] } else { &SMALL[..2] };
+        let of = |subject: &str, more: &[&str]| analyze(&[&[what, subject], device, more].concat());
+        assert_eq!(of(&run, &[]), of(&best, &["--json", "-"]), "{what}");
+    }
+    assert!(!std::path::Path::new("-").exists(), "`-` is stdout");
+    let plain = shown("plain");
+    succeed(&mut omega(&["export", &run, "--to", "plain", "--out", &plain]));
+    for subject in [&plain, &shown("plain/checkpoint_best.safetensors")] {
+        let output = omega(&["analyze", "gradients", subject, "--device", "soft"]).output().unwrap();
+        let said = text(&output.stderr);
+        assert!(
+            said.contains("plain/config.toml, which says what text")
+                && said.contains("analyse the run that it was made of"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn medians_of_even_counts_lie_in_the_middle() {
+    let place = Workplace::prepared();
+    let run = place.path("run").to_string_lossy().into_owned();
+    succeed(&mut place.train("run", &["--max-update", "3", "--samples", "0", "--lr", "0.01"]));
+    let value = analyze(&["omega", &run]);
+    for sublayer in value["sublayers"].as_array().unwrap() {
+        let channels = sublayer["channels"].as_array().unwrap().iter().map(|w| w.as_f64().unwrap());
+        let mut channels: Vec<f64> = channels.map(|w| f64::from(w as f32)).collect();
+        channels.sort_by(f64::total_cmp);
+        let middle = (channels[7] + channels[8]) / 2.0;
+        assert!((sublayer["median"].as_f64().unwrap() - middle).abs() < 1e-9, "{sublayer}");
+    }
+}
+
 #[test]
 fn what_cannot_be_analysed_is_said_in_a_line() {
     let place = Workplace::prepared();

@@ -23,8 +23,14 @@ fn shown(path: &Path) -> String {
 #[test]
 fn a_negative_number_reaches_the_check_of_its_flag() {
     let train = |flags: &[&str]| omega(&[&["train", "data", "--save-dir", "run"], flags].concat());
-    refuse(&mut train(&["--lr", "-1"]), 2, &["--lr -1: a number that is not negative is needed"]);
-    refuse(&mut train(&["--dropout", "-0.5"]), 2, &["--dropout -0.5: a share from 0 up to 1"]);
+    for number in ["-1", "inf"] {
+        let what = format!("--lr {number}: a finite number that is not negative is needed");
+        refuse(&mut train(&["--lr", number]), 2, &[&what]);
+    }
+    for share in ["-0.5", "1"] {
+        let what = format!("--dropout {share}: a share from 0 up to, not including, 1 is needed");
+        refuse(&mut train(&["--dropout", share]), 2, &[&what]);
+    }
     refuse(&mut train(&["--adam-betas", "-1,0.9"]), 2, &["--adam-betas [-1.0, 0.9]: two numbers"]);
     let whole = "a whole number is needed, 0 or more";
     refuse(&mut train(&["--max-update", "-1"]), 2, &["'-1' for '--max-update <N>'", whole]);
@@ -57,6 +63,9 @@ fn flags_that_would_go_unseen_are_refused() {
     );
     let lengths = ["translate", "run", "--min-len", "30", "--max-len-b", "20"];
     refuse(&mut omega(&lengths), 2, &["--min-len 30 is above the longest output, --max-len-b 20"]);
+    let both = ["translate", "run", "--unnormalized", "--lenpen", "2"];
+    refuse(&mut omega(&both), 2, &["'--lenpen <X>'", "'--unnormalized'"]);
+    refuse(&mut omega(&["translate", "run", "-i", "--scores"]), 2, &["'--interactive'", "'--scores'"]);
     for command in [&["analyze", "omega", "run", "--svg", "x.png"][..], &["translate", "run", "--attention", "x.png"]] {
         refuse(&mut omega(command), 2, &["x.png: pictures are SVG", "hint: let the name end in .svg"]);
     }

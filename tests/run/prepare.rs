@@ -39,6 +39,27 @@ fn pairs_that_teach_nothing_are_dropped_and_counted() {
     assert!(said.contains("1 with an empty side, 1 too short or too long, 1 by their ratio"), "{said}");
 }
 
+/// What an earlier call left would be read with the new dictionary.
+#[test]
+fn data_of_an_earlier_call_is_not_mixed_with_new() {
+    let place = Workplace::prepared();
+    let test = place.path("text/valid").to_string_lossy().into_owned();
+    let again = || place.prepare("text/train", "text/valid", "data");
+    fs::write(place.path("data/notes.md"), "mine").unwrap();
+    succeed(&mut again());
+    succeed(again().args(["--test", &test])); // more than before is all of it
+    let before = place.read("data/dict.de.txt");
+    let stale =
+        ["data holds data that this call does not write: test.de-en.de.bin, test.de-en.de.idx, test.de-en.en.bin"];
+    fail(&mut place.prepare_with(&["--vocab-size", "50"], "text/train", "text/valid", "data"), 1, &stale);
+    fail(
+        &mut place.prepare_with(&["--segmented", "--test", &test], "text/train", "text/valid", "data"),
+        1,
+        &["does not write: tokenizer.json"],
+    );
+    assert_eq!(place.read("data/dict.de.txt"), before);
+}
+
 /// `subword-nmt`'s symbols become the dictionary as `fairseq-preprocess --joined-dictionary` makes it; such a run is fed
 /// with symbols and answers with words.
 #[test]

@@ -1,7 +1,7 @@
 //! Translation and scoring of what was trained.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::channel;
 use std::thread;
@@ -86,6 +86,28 @@ fn tokenised_text_is_scored_as_it_stands() {
     }
 }
 
+#[test]
+fn text_without_a_match_has_no_precision() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("reference");
+    let reference = path.to_string_lossy().into_owned();
+    // What sacreBLEU 2.6.0 prints: it smooths only where an n-gram of some length matches.
+    for (text_of, hypothesis, score) in [
+        (
+            "u v w x y z\n",
+            "b c d e f g\n",
+            "BLEU = 0.00 0.0/0.0/0.0/0.0 (BP = 1.000 ratio = 1.000 hyp_len = 6 ref_len = 6)",
+        ),
+        ("b v w x y z\n", "b c d e f g\n", "BLEU = 8.12 16.7/10.0/6.2/4.2 "),
+        ("u v w x y z\n", "b c\n", "BLEU = 0.00 0.0/0.0/0.0/0.0 (BP = 0.135 "),
+        ("u v w x y z\n", "\n", "BLEU = 0.00 0.0/0.0/0.0/0.0 (BP = 0.000 "),
+    ] {
+        fs::write(&path, text_of).unwrap();
+        let said = text(&feed(&mut omega(&["score", "--reference", &reference]), hypothesis.as_bytes()).stdout);
+        assert!(said.starts_with(score), "{hypothesis}: {said}");
+    }
+}
+
 /// A run that was trained a little, and its path.
 fn trained(place: &Workplace) -> String {
     succeed(&mut place.train("run", &["--max-update", "30", "--lr", "0.01"]));
@@ -121,6 +143,68 @@ fn scores_alternatives_and_a_prompt() {
     let (_, quiet) = translate(&["--quiet"], input);
     let (_, verbose) = translate(&["-v"], input);
     assert!(quiet.is_empty() && verbose.contains("checkpoint_best.safetensors: admin"), "{quiet:?} {verbose}");
+}
+
+/// Of a model that has only nonsense to say, size 1 is the one that a hypothesis could not end under.
+#[test]
+fn a_hypothesis_can_end_and_a_model_of_no_numbers_is_an_error() {
+    let place = Workplace::prepared();
+    let run = trained(&place);
+    let translate = |flags: &[&str]| {
+        let mut command = omega(&[&["translate", &run, "--device", "soft", "--scores"], flags].concat());
+        feed(&mut command, b"ein Hund .\n\nHund bellt .\n")
+    };
+    let output = translate(&["--no-repeat-ngram-size", "1"]);
+    let said = text(&output.stdout);
+    for line in said.lines().step_by(2) {
+        let fields: Vec<&str> = line.split(" ||| ").collect();
+        assert!(!fields[1].is_empty() && fields[2].parse::<f64>().unwrap() < 0.0, "{said}");
+    }
+    assert!(output.status.success() && said.lines().count() == 3, "{said}");
+    let output = translate(&["--no-repeat-ngram-size", "1", "--min-len", "100"]);
+    let said = text(&output.stderr);
+    assert!(output.status.code() == Some(1) && said.contains("ruled out before it could end (stdin line 1)"), "{said}");
+
+    let path = place.path("run/checkpoint_best.safetensors");
+    let checkpoint = omega::checkpoint::Checkpoint::open(&path).unwrap();
+    let mut tensors = checkpoint.parameters().unwrap();
+    tensors[0].data.fill(f32::NAN);
+    omega::checkpoint::write(&path, &tensors, &checkpoint.state).unwrap();
+    let output = translate(&[]);
+    let said = text(&output.stderr);
+    assert!(output.status.code() == Some(1) && output.stdout.is_empty(), "{said}");
+    assert!(said.contains("scores are not numbers: ") && said.contains("(stdin line 1)"), "{said}");
+}
+
+#[test]
+fn a_prompt_goes_on_after_what_is_not_text_and_ctrl_c_is_an_error() {
+    let place = Workplace::prepared();
+    let run = trained(&place);
+    let output = feed(
+        &mut omega(&["translate", &run, "--device", "soft", "-i", "--nbest", "1", "--beam", "1"]),
+        b"ein Hund .\nschl\xe4cht\nHund bellt .\n",
+    );
+    let said = text(&output.stderr);
+    assert!(output.status.success() && said.contains("warning: line 2: not UTF-8"), "{said}");
+    assert_eq!(text(&output.stdout).lines().count(), 2, "{said}");
+    let command = format!("{} translate {run} --device soft -i", env!("CARGO_BIN_EXE_omega"));
+    let mut script = Command::new("script");
+    script.args(["-qec", &command, "/dev/null"]).env("TERM", "xterm").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let Ok(mut child) = script.spawn() else {
+        eprintln!("skipped: there is no `script` to make a terminal with");
+        return;
+    };
+    let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut shown = Vec::new();
+    while !text(&shown).contains("> ") {
+        let mut some = [0; 100];
+        let n = stdout.read(&mut some).unwrap();
+        assert!(n > 0, "no prompt in {}", text(&shown));
+        shown.extend(&some[..n]);
+    }
+    stdin.write_all(b"\x03").unwrap();
+    stdout.read_to_end(&mut shown).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{}", text(&shown));
 }
 
 /// Who waits for an answer before writing on gets it; a file gives the same, whatever is translated together.
