@@ -229,3 +229,14 @@ fn a_loop_without_an_end_is_stopped() {
     let both = stopped("$LOOP: st.global.u32 [%x], %t; bra $LOOP;");
     both.iter().for_each(|stop| assert!(stop.contains("does not end"), "{stop}"));
 }
+
+/// A gang may split between a guard and what it guards: what a warp before does with its own guards is nothing to the next.
+#[test]
+fn a_gang_that_splits_under_a_guard() {
+    let words = same(
+        "setp.ge.u32 %q0, %t, 0; @%q0 atom.global.add.u32 %r0, [%p], 1; and.b32 %r1, %t, 31; setp.gt.u32 %q1, %r1, 4;
+         @%q1 st.global.u32 [%y], %r0; @%q1 exit; setp.ne.u32 %q2, %r1, 2; @%q2 st.global.u32 [%x+2048], %t;",
+        0,
+    );
+    assert_eq!([words[512 + 96 + 1], words[1024 + 96 + 7]], [97, 103]);
+}

@@ -88,7 +88,8 @@ impl Block<'_> {
         let order = &self.order[*k..until];
         let (mut ended, mut event) = (order.len(), None);
         for (k, start) in order.iter().enumerate() {
-            (w.live, w.mask, w.index) = (start.live, start.live, start.index);
+            // The gang may have split under a guard, which all lanes had passed: `saved` is what comes after it.
+            (w.live, w.mask, w.saved, w.index) = (start.live, start.live, start.live, start.index);
             // Only a warp that gives way, or looks at the clock, changes the last two.
             (w.turn, w.given, w.clock) = (branches, 0, 0);
             // SAFETY: the register file and local memory of this warp, and nobody else's, as in `buffers`.
