@@ -6,6 +6,7 @@
 pub mod average;
 pub mod inspect;
 pub mod names;
+mod sound;
 
 use std::collections::HashMap;
 use std::fs;
@@ -129,14 +130,20 @@ pub struct NamedTensor {
     pub data: Vec<f32>,
 }
 
-/// Writes `path` (`….safetensors`) and its `.json`. Without `moments` the file holds a model that cannot be trained on.
+/// Writes `path` (`….safetensors`) and its `.json`. Without `moments` the file holds a model that cannot be trained on. An
+/// error that leaves what is there if a parameter is no number: neither training nor translation can go on from it.
 pub fn save(path: &Path, model: &Model, moments: Option<&Moments>, state: &RunState) -> Result<()> {
     let params = &model.params;
     let dev = params.dev();
     let mut tensors = Vec::new();
     for (number, entry) in params.entries().iter().enumerate() {
         let (name, shape) = (&entry.spec.name, &entry.spec.shape);
-        tensors.push(NamedTensor { name: name.clone(), shape: shape.clone(), data: params.read(name)? });
+        let data = params.read(name)?;
+        if data.iter().any(|x| !x.is_finite()) {
+            let (file, update) = (path.display(), state.update);
+            return Err(Error::data(format!("`{name}` is not finite after update {update}: {file} is not written")));
+        }
+        tensors.push(NamedTensor { name: name.clone(), shape: shape.clone(), data });
         if let Some(moments) = moments.filter(|_| entry.spec.trainable) {
             for (name, moment) in moments.of(number, entry)? {
                 tensors.push(NamedTensor { name, shape: moment.dims().to_vec(), data: dev.read(&moment)? });
@@ -168,20 +175,6 @@ pub fn write_safetensors(path: &Path, tensors: &[NamedTensor], metadata: HashMap
     write_whole(path, &bytes)
 }
 
-/// What to do where the checkpoint at `path` is broken: the newest whole one beside it, if there is one.
-fn instead_of(path: &Path) -> String {
-    let others = path.parent().and_then(|folder| names::list(folder).ok()).unwrap_or_default();
-    let whole = |other: &PathBuf| fs::read(other).is_ok_and(|bytes| SafeTensors::read_metadata(&bytes).is_ok());
-    let others = others.into_iter().map(|(_, other)| other).filter(|other| other != path && whole(other));
-    match others.max_by_key(|other| other.metadata().and_then(|file| file.modified()).ok()) {
-        Some(other) => format!(
-            "{} is whole: translate with it, or train on from it in a new run with --finetune-from-model",
-            other.display()
-        ),
-        None => "use another checkpoint".to_owned(),
-    }
-}
-
 /// A checkpoint on the disk, opened and understood.
 pub struct Checkpoint {
     path: PathBuf,
@@ -192,11 +185,16 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// Opens `path` and reads its state. Errors name the file and say whether it is cut off or no checkpoint at all.
     pub fn open(path: &Path) -> Result<Checkpoint> {
+        Checkpoint::open_or(path, sound::instead_of)
+    }
+
+    /// The same; `instead` is what to do where it is not whole.
+    fn open_or(path: &Path, instead: impl Fn(&Path) -> String) -> Result<Checkpoint> {
         let bytes = fs::read(path).map_err(|error| Error::io(path, "read", error))?;
         let shown = path.display();
         let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| {
             Error::data(format!("{shown}: not a whole safetensors file ({error})"))
-                .hint(format!("it was cut off or is of another format; {}", instead_of(path)))
+                .hint(format!("it was cut off or is of another format; {}", instead(path)))
         })?;
         let text = metadata.metadata().as_ref().and_then(|table| table.get(STATE)).ok_or_else(|| {
             Error::data(format!("{shown}: safetensors, but not of omega: its metadata has no `{STATE}`"))

@@ -34,10 +34,13 @@ pub fn average(args: &AverageArgs) -> Result<()> {
 /// An error if the mean would take the place of one of its parts, or of what a run writes and goes on from.
 fn expect_free(out: &Path, inputs: &[PathBuf]) -> Result<()> {
     let there = |path: &Path| path.canonicalize().ok();
-    let part = there(out).is_some() && inputs.iter().any(|input| there(input) == there(out));
+    if there(out).is_some() && inputs.iter().any(|input| there(input) == there(out)) {
+        return Err(Error::usage(format!("--out {}: it is one of the checkpoints to average", out.display()))
+            .hint("give the mean another name"));
+    }
     let name = out.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let of_a_run = out.exists() && !matches!(names::kind(&name), None | Some(Kind::Other));
-    if part || of_a_run {
+    if of_a_run {
         let message = format!("--out {}: a checkpoint of a run is there already", out.display());
         return Err(Error::usage(message).hint("give the mean another name, such as checkpoint_average.safetensors"));
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::names::{self, Kind};
-use super::{Checkpoint, NamedTensor, RunState};
+use super::{Checkpoint, NamedTensor, RunState, sound};
 use crate::cli::checkpoints::InspectArgs;
 use crate::error::{Error, Result};
 use crate::files::print;
@@ -30,9 +30,13 @@ struct OmegaSummary {
 #[derive(Serialize)]
 struct Listed {
     file: String,
-    epoch: u64,
-    update: u64,
+    /// None where the file cannot be read, like `update`.
+    epoch: Option<u64>,
+    update: Option<u64>,
     mebibytes: f64,
+    /// Why the file cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    broken: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     averaged: Vec<String>,
 }
@@ -55,13 +59,13 @@ struct Report {
     checkpoints: Vec<Listed>,
 }
 
-/// Runs the command.
+/// Runs the command. A broken checkpoint of a run is listed as such, and is the error at the end.
 pub fn inspect(args: &InspectArgs) -> Result<()> {
-    let last = args.run.join("checkpoint_last.safetensors");
-    let path = if last.exists() { last } else { Checkpoint::find(&args.run)? };
-    let checkpoint = Checkpoint::open(&path)?;
+    let checkpoint = shown(&args.run)?;
     let tensors = checkpoint.parameters()?;
-    let state = checkpoint.state;
+    let Checkpoint { path, state, .. } = checkpoint;
+    let (checkpoints, broken) =
+        if args.run.is_dir() { listed(&args.run)? } else { (vec![one(&path, Ok(&state))?], None) };
     let report = Report {
         parameters: tensors.iter().map(|tensor| tensor.data.len()).sum(),
         omega: [Stack::Encoder, Stack::Decoder].into_iter().filter_map(|s| summary(s, &tensors)).collect(),
@@ -73,7 +77,7 @@ pub fn inspect(args: &InspectArgs) -> Result<()> {
         best: state.best,
         best_metric: state.best_metric.title(),
         best_updates: state.kept_best.clone(),
-        checkpoints: if args.run.is_dir() { listed(&args.run)? } else { vec![one(&path, &state)?] },
+        checkpoints,
         model: state.model,
         shown: path,
     };
@@ -82,7 +86,18 @@ pub fn inspect(args: &InspectArgs) -> Result<()> {
     } else {
         table(&report)
     };
-    print(&text).map(drop)
+    print(&text)?;
+    broken.map_or(Ok(()), Err)
+}
+
+/// The checkpoint that stands for `run`: itself, or the last one, else the best; where that is broken, the one to use instead.
+fn shown(run: &Path) -> Result<Checkpoint> {
+    let last = run.join("checkpoint_last.safetensors");
+    let path = if last.exists() { last } else { Checkpoint::find(run)? };
+    match Checkpoint::open(&path) {
+        Err(error) if run.is_dir() => sound::beside(&path).map_or(Err(error), |other| Checkpoint::open(&other)),
+        opened => opened,
+    }
 }
 
 fn summary(stack: Stack, tensors: &[NamedTensor]) -> Option<OmegaSummary> {
@@ -101,16 +116,35 @@ fn summary(stack: Stack, tensors: &[NamedTensor]) -> Option<OmegaSummary> {
     })
 }
 
-fn listed(folder: &Path) -> Result<Vec<Listed>> {
-    let all = names::list(folder)?;
-    all.iter().map(|(_, path)| one(path, &Checkpoint::open(path)?.state)).collect()
+/// All checkpoints in `folder`, and the error of the first that cannot be read.
+fn listed(folder: &Path) -> Result<(Vec<Listed>, Option<Error>)> {
+    let (mut all, mut broken) = (Vec::new(), None);
+    for (_, path) in names::list(folder)? {
+        let opened = Checkpoint::open(&path);
+        all.push(one(&path, opened.as_ref().map(|checkpoint| &checkpoint.state))?);
+        broken = broken.or(opened.err());
+    }
+    Ok((all, broken))
 }
 
-fn one(path: &Path, state: &RunState) -> Result<Listed> {
+fn one(path: &Path, state: std::result::Result<&RunState, &Error>) -> Result<Listed> {
     let bytes = path.metadata().map_err(|error| Error::io(path, "read", error))?.len();
     let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let (epoch, averaged) = (state.epoch_of_last(), state.averaged.clone());
-    Ok(Listed { file, epoch, update: state.update, mebibytes: bytes as f64 / (1u64 << 20) as f64, averaged })
+    let mebibytes = bytes as f64 / (1u64 << 20) as f64;
+    Ok(match state {
+        Ok(state) => Listed {
+            file,
+            epoch: Some(state.epoch_of_last()),
+            update: Some(state.update),
+            mebibytes,
+            broken: None,
+            averaged: state.averaged.clone(),
+        },
+        Err(error) => {
+            let broken = Some(error.kind().to_string());
+            Listed { file, epoch: None, update: None, mebibytes, broken, averaged: Vec::new() }
+        }
+    })
 }
 
 /// The report for people, within 80 columns but for long names.
@@ -149,11 +183,14 @@ fn table(report: &Report) -> String {
             |(update, _)| matches!(names::kind(&listed.file), Some(Kind::KeptBest { update: own }) if own == *update),
         );
         let note = match score {
+            _ if listed.broken.is_some() => "cannot be read".to_owned(),
             Some((_, score)) => format!("{score:.3}"),
             None if !listed.averaged.is_empty() => format!("mean of {}", listed.averaged.len()),
             None => String::new(),
         };
-        let Listed { file, epoch, update, mebibytes, .. } = listed;
+        let Listed { file, mebibytes, .. } = listed;
+        let [epoch, update] =
+            [listed.epoch, listed.update].map(|number| number.map_or("-".to_owned(), |number| number.to_string()));
         let row = format!("{file:<widest$}  {epoch:>6}  {update:>9}  {mebibytes:>9.1}  {note}");
         let _ = writeln!(text, "{}", row.trim_end());
     }

@@ -28,7 +28,8 @@ pub fn underflow(params: &Params, number: u64, scale: f32, min: f32) -> Result<E
     ))
     .hint(
         "lower --lr, raise --warmup-updates, clip with --clip-norm, allow for some overflows with --fp16-scale-tolerance, \
-         or train with --bf16, which needs no loss scale; what is saved is sound",
+         or train with --bf16, which needs no loss scale; where this comes again at once, begin another run with \
+         --finetune-from-model and an earlier checkpoint",
     ))
 }
 

@@ -15,7 +15,7 @@ use crate::checkpoint::names::{self, Kind};
 use crate::checkpoint::{RunState, Window, save};
 use crate::config::{BestMetric, TrainConfig};
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::model::{Model, PackedBatch};
 use crate::ops::cross_entropy::cross_entropy_from;
 use crate::optim::Updater;
@@ -87,6 +87,11 @@ pub fn micro_batch(
     let value = tape.value(loss).clone();
     tape.backward_from(loss, scale.clone())?;
     Ok((value, nll))
+}
+
+/// An error of saving, with the hint where it is of the parameters and not of the disk.
+fn diverged(error: Error) -> Error {
+    if matches!(error.kind(), ErrorKind::Data(_)) { error.hint(DIVERGED) } else { error }
 }
 
 impl Run {
@@ -384,7 +389,7 @@ impl Run {
     /// Writes the model under `name`, without the optimiser's state.
     fn write_model(&mut self, name: &str) -> Result<()> {
         self.state.scaler = self.updater.scaler(&self.model.params)?;
-        save(&self.folder.join(name), &self.model, None, &self.state)
+        save(&self.folder.join(name), &self.model, None, &self.state).map_err(diverged)
     }
 
     /// Saves the model of the epoch that ended, and drops the oldest that are not to be kept.
@@ -426,7 +431,7 @@ impl Run {
         self.look()?;
         self.state.scaler = self.updater.scaler(&self.model.params)?;
         let path = self.folder.join("checkpoint_last.safetensors");
-        save(&path, &self.model, Some(&self.updater.moments), &self.state)
+        save(&path, &self.model, Some(&self.updater.moments), &self.state).map_err(diverged)
     }
 
     /// Where everything is.

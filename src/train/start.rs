@@ -76,7 +76,7 @@ fn expect_no_model(folder: &Path) -> Result<()> {
     let Some((_, path)) = names::list(folder)?.into_iter().next() else { return Ok(()) };
     let message = format!("{}: a model lies here, and no checkpoint_last.safetensors to go on from", path.display());
     Err(Error::data(message).hint(format!(
-        "a new run would write over it: give another --save-dir; --finetune-from-model {} begins with its parameters",
+        "a new run would write over it: give another --save-dir, or remove it; --finetune-from-model {} begins with its parameters",
         path.display()
     )))
 }

@@ -19,9 +19,11 @@ done <"$work/files"
 [ ! -e "$root/.cuda" ] || ln -sfn "$(cd "$root/.cuda" && pwd -P)" "$tree/.cuda"
 cd "$tree"
 
-# What never ends has failed too: built already, no test here takes a minute.
-tests() { timeout 1800 cargo test --release --config profile.release.package.omega.opt-level=1 "$@" >"$work/log" 2>&1; }
-run_tests() { timeout 300 cargo test --release --config profile.release.package.omega.opt-level=1 "$@" >"$work/log" 2>&1; }
+# For so many seconds at most: what never ends has failed too, and no test here takes a minute once it is built.
+tests() {
+    limit=$1 && shift
+    timeout "$limit" cargo test --release --config profile.release.package.omega.opt-level=1 "$@" >"$work/log" 2>&1
+}
 wanted() {
     [ $# -gt 1 ] || return 0
     name=$1 && shift
@@ -35,14 +37,14 @@ for patch in "$root"/tests/mutants/*.patch; do
     wanted "$name" "$@" || continue
     case $passing in *"|$test|"*) ;; *)
         # shellcheck disable=SC2086 # the arguments of cargo
-        tests $test || { tail -n 30 "$work/log" && echo "$test fails on the tree as it is" && exit 1; }
+        tests 1800 $test || { tail -n 30 "$work/log" && echo "$test fails on the tree as it is" && exit 1; }
         grep -q '^test .* ok$' "$work/log" || { echo "$test runs no test" && exit 1; }
         passing="$passing$test|" ;;
     esac
     # shellcheck disable=SC2086
-    if ! git apply "$patch" || ! tests $test --no-run; then
+    if ! git apply "$patch" || ! tests 1800 $test --no-run; then
         echo "$name: does not apply or build" && wrong=$((wrong + 1))
-    elif run_tests $test; then
+    elif tests 300 $test; then
         echo "$name: SURVIVES $test" && wrong=$((wrong + 1))
     else
         echo "$name: killed" && killed=$((killed + 1))

@@ -205,7 +205,7 @@ fn a_mean_takes_no_other_checkpoint_s_place() {
     let run = place.path("run").to_string_lossy().into_owned();
     let out = |name: &str| format!("{run}/{name}.safetensors");
     let last = place.read("run/checkpoint_last.safetensors");
-    for name in ["checkpoint_last", "checkpoint_best", "checkpoint_best_2"] {
+    for name in ["checkpoint_last", "checkpoint_best"] {
         let mut average = omega(&["average", &run, "--best", "2", "--out", &out(name)]);
         fail(&mut average, 2, &[name, "a checkpoint of a run is there already"]);
     }
@@ -213,8 +213,60 @@ fn a_mean_takes_no_other_checkpoint_s_place() {
     std::fs::copy(&parts[0], &parts[1]).unwrap();
     std::fs::copy(out("checkpoint_best_2").replace("safetensors", "json"), out("mine").replace("safetensors", "json"))
         .unwrap();
-    fail(&mut omega(&["average", &parts[0], &parts[1], "--out", &parts[1]]), 2, &["mine.safetensors"]);
+    fail(&mut omega(&["average", &parts[0], &parts[1], "--out", &parts[1]]), 2, &["mine.safetensors", "one of the"]);
     assert!(place.read("run/checkpoint_last.safetensors") == last);
     succeed(&mut omega(&["average", &run, "--best", "2"]));
     succeed(&mut omega(&["average", &run, "--best", "2"]));
+}
+
+/// The rest is listed, and the best one that can be read is shown and advised.
+#[test]
+fn a_broken_checkpoint_does_not_hide_the_others() {
+    let place = Workplace::prepared();
+    succeed(&mut place.train("run", &["--max-update", "4", "--validate-interval-updates", "2", "--keep-best", "2"]));
+    let run = place.path("run").to_string_lossy().into_owned();
+    let cut = |name: &str| {
+        let whole = place.read(&format!("run/{name}.safetensors"));
+        std::fs::write(place.path(&format!("run/{name}.safetensors")), &whole[..whole.len() / 2]).unwrap();
+    };
+    let inspected = |broken: &[&str], advised: &str| {
+        let output = omega(&["inspect", &run]).output().unwrap();
+        let (listed, said) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        for name in ["checkpoint_best", "checkpoint_best_2", "checkpoint_best_4", "checkpoint_last"] {
+            let row = listed.lines().find(|line| line.starts_with(&format!("{name}.safetensors "))).unwrap();
+            assert_eq!(row.ends_with("cannot be read"), broken.contains(&name), "{row}");
+        }
+        assert!(listed.lines().any(|line| line.starts_with("shown") && line.ends_with(advised)), "{listed}");
+        assert!(said.contains("not a whole safetensors file"), "{said}");
+        assert!(said.contains(&format!("{advised} is whole: ")), "{said}");
+    };
+    cut("checkpoint_last");
+    inspected(&["checkpoint_last"], "/checkpoint_best.safetensors");
+    fail(&mut place.train("run", &["--max-update", "6"]), 1, &["checkpoint_last.safetensors: not a whole"]);
+    cut("checkpoint_best");
+    inspected(&["checkpoint_last", "checkpoint_best"], "/checkpoint_best_4.safetensors");
+    let json = omega(&["inspect", &run, "--json"]).output().unwrap();
+    let json: Value = serde_json::from_slice(&json.stdout).unwrap();
+    let broken = json["checkpoints"].as_array().unwrap().iter().filter(|listed| listed["broken"].is_string());
+    assert_eq!(broken.filter(|listed| listed["update"].is_null()).count(), 2, "{json}");
+}
+
+/// Also where no validation comes between: an update that throws the parameters out of f32 replaces nothing.
+#[test]
+fn parameters_that_are_no_numbers_are_never_saved() {
+    let place = Workplace::prepared();
+    succeed(&mut place.train("run", &["--max-update", "4"]));
+    let before = models(&place, "run");
+    let bytes = |name: &String| place.read(&format!("run/{name}.safetensors"));
+    let saved: Vec<Vec<u8>> = before.iter().map(bytes).collect();
+    #[rustfmt::skip]
+    let flags = [
+        "--max-update", "20", "--lr", "1e30", "--weight-decay", "1e30", "--save-interval-updates", "1",
+        "--keep-interval-updates", "2", "--validate-interval-updates", "100",
+    ];
+    fail(&mut place.train("run", &flags), 1, &["is not finite after update 5: ", "is not written"]);
+    assert_eq!(models(&place, "run"), before);
+    assert!(before.iter().map(bytes).collect::<Vec<_>>() == saved);
+    succeed(&mut place.train("run", &["--max-update", "6", "--lr", "0.001", "--weight-decay", "0"]));
 }

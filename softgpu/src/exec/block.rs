@@ -151,8 +151,7 @@ impl<'a> Block<'a> {
         if self.fresh {
             self.march(w, branches);
             if self.ended == self.order.len() {
-                self.observe(|tools| tools.block_ends(self.index));
-                return Ok(Turn::Ended);
+                return Ok(Turn::Ended); // without tools: under them there are no gangs
             }
         }
         self.rounds(w, branches)

@@ -1,5 +1,5 @@
-//! Loads and stores of a gang whose addresses are scalars: one range test for all its warps where their rows lie side by
-//! side, as those of neighbours nearly always do.
+//! Loads and stores of a gang: where addresses are scalars, one range test for all its warps if their rows lie side by
+//! side, as those of neighbours nearly always do; where they are vectors, warp by warp.
 
 use super::form::{ROW, address, kind};
 use super::gang::{GANG, SPLIT, file};

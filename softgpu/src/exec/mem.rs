@@ -52,7 +52,6 @@ pub fn generic(w: &Warp, lane: usize, address: u64, bytes: u64) -> Option<*mut u
 }
 
 /// Where the lanes in the mask point: the place of lane 0 in a row, or one place that all share.
-#[derive(Clone, Copy)]
 pub enum Range {
     Row(*mut u8),
     Same(*mut u8),
