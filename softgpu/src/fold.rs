@@ -16,6 +16,8 @@ pub struct Folds {
     sums: Vec<Option<(Sum, [Reg; 2])>>,
     /// Of a branch that does the comparison before it: what runs both.
     jumps: Vec<Option<Way>>,
+    /// A multiply-add that adds to what the one before it has computed, which nothing else reads.
+    chained: Vec<bool>,
 }
 
 /// Where a register is written and read.
@@ -37,7 +39,7 @@ struct Folder<'a> {
 impl Folds {
     pub fn none(ir: &Ir) -> Folds {
         let n = ir.insts.len();
-        Folds { gone: vec![false; n], sums: vec![None; n], jumps: vec![None; n] }
+        Folds { gone: vec![false; n], sums: vec![None; n], jumps: vec![None; n], chained: vec![false; n] }
     }
 
     /// For a program without tools, which want to see every instruction. `pauses`: before these, a warp's lanes may be
@@ -52,6 +54,7 @@ impl Folds {
         for at in 0..ir.insts.len() {
             folder.sum(at);
             folder.jump(at);
+            folder.chain(at);
         }
         (0..ir.insts.len()).for_each(|at| folder.product(at));
         folder.folds
@@ -70,6 +73,11 @@ impl Folds {
     /// What runs a branch and the comparison before it, if it does that too.
     pub fn jump(&self, at: usize) -> Option<Way> {
         self.jumps[at]
+    }
+
+    /// Whether the sum that a multiply-add adds to need not be stored: see [`runs`](crate::exec::runs).
+    pub fn chained(&self, at: usize) -> bool {
+        self.chained[at]
     }
 }
 
@@ -183,5 +191,16 @@ impl Folder<'_> {
             self.folds.jumps[at] = Some(way);
             self.folds.gone[before] = true;
         }
+    }
+    /// Finds a multiply-add whose sum goes to the next one alone.
+    fn chain(&mut self, at: usize) {
+        const FMA: &str = "fma.rn.f32";
+        let Some(before) = at.checked_sub(1).filter(|&before| self.name(before) == FMA && self.name(at) == FMA) else {
+            return;
+        };
+        let sum = self.inst(before).s[0];
+        let Places { defs, uses } = &self.places[sum as usize];
+        let alone = self.inst(at).s[3] == sum && defs.len() == 1 && uses.len() == 1;
+        self.folds.chained[at] = alone && self.kept(&[], before, at);
     }
 }

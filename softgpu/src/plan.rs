@@ -5,6 +5,7 @@ use crate::exec::compare::compare_way;
 use crate::exec::form::{Form, Sum};
 use crate::exec::gang::{Ganged, Gangs, Way, branch_way, exit_way, guard_way};
 use crate::exec::mem_handlers::{load_way, store_way};
+use crate::exec::runs::{self, Product};
 use crate::exec::single::product_way;
 use crate::exec::{Level, List, Op, WideFn, call, collective, expand_handlers, mem, warp};
 use crate::flow::{Class, Flow, UNIFORM};
@@ -95,6 +96,8 @@ struct Planner<'a> {
     vectors: Vec<u32>,
     ops: Vec<Op>,
     gangs: Vec<Gangs>,
+    /// Multiply-adds with a factor in a cell.
+    products: Vec<Product>,
     lists: Vec<List>,
     places: Vec<u32>,
     /// First op of each instruction, and fields of ops that are to hold such a pc: (op, field, instruction).
@@ -128,6 +131,7 @@ pub fn plan(decoded: &Decoded, level: Level, mode: Mode) -> Program {
         vectors: vec![NOWHERE; n],
         ops: Vec::new(),
         gangs: Vec::new(),
+        products: Vec::new(),
         lists: Vec::new(),
         places: Vec::new(),
         starts: Vec::new(),
@@ -173,6 +177,9 @@ pub fn plan(decoded: &Decoded, level: Level, mode: Mode) -> Program {
     for (inst, &start) in p.starts.iter().enumerate() {
         let end = p.starts.get(inst + 1).map_or(p.ops.len(), |&end| end as usize);
         together[start as usize..end].fill(!flow.wild[flow.block_of[inst]]);
+    }
+    if !mode.watched {
+        runs::join(&mut p.ops, &mut p.gangs, &p.products, level);
     }
     let ganged = (!mode.watched && decoded.local_bytes == 0).then(|| Ganged::new(&p.ops, &p.gangs, level));
     let (ops, lists, places) = (p.ops, p.lists, p.places);
@@ -526,6 +533,9 @@ impl Planner<'_> {
         }
         if let Some((field, way)) = self.factor(inst) {
             let [factor, other] = [s[field], s[3 - field]];
+            if inst.used_fields().len() == 3 {
+                self.products.push(Product { op: self.ops.len(), chained: self.folds.chained(at) });
+            }
             return self.push(inst, way, [s[0], other, factor, s[3], 0], 0);
         }
         let (way, imm) = match inst.code {

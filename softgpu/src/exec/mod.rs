@@ -27,6 +27,7 @@ pub mod matrix_exact;
 pub mod mbarrier;
 pub mod mem;
 pub mod mem_handlers;
+pub mod runs;
 mod sched;
 pub mod single;
 mod stray;

@@ -52,12 +52,96 @@ unsafe fn by_cell<const OP: u8, const WHOLE: bool>(w: &mut Warp, op: &Op, r: *mu
     }
 }
 
+/// Both levels' functions: the arithmetic, and what it is made of, for [`runs`](super::runs) too. Registers and cells are
+/// places in the register file `r`; a part is as many lanes as a vector has.
 #[cfg(target_arch = "x86_64")]
-mod avx512 {
+pub mod avx512 {
     use std::arch::x86_64::*;
 
     use super::{ADD, FMA, MUL, Op, SUB, Warp};
     use crate::isa::math::NAN;
+
+    pub const PARTS: usize = 2;
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    pub unsafe fn load(r: *const u8, register: u32, part: usize) -> __m512 {
+        // SAFETY: the register is one of words.
+        unsafe { _mm512_loadu_ps(r.add(register as usize).cast::<f32>().add(16 * part)) }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    pub unsafe fn store(r: *mut u8, register: u32, part: usize, value: __m512) {
+        // SAFETY: as above.
+        unsafe { _mm512_storeu_ps(r.add(register as usize).cast::<f32>().add(16 * part), value) }
+    }
+
+    /// A cell for all lanes.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    pub unsafe fn once(r: *const u8, cell: u32) -> __m512 {
+        // SAFETY: the caller's.
+        unsafe { _mm512_set1_ps(*r.add(cell as usize).cast::<f32>()) }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    pub fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
+        _mm512_fmadd_ps(a, b, c)
+    }
+
+    /// Whether one of the values seen is NaN.
+    pub struct Odd(__mmask16);
+
+    impl Odd {
+        #[target_feature(enable = "avx512f")]
+        #[inline]
+        pub fn none() -> Odd {
+            Odd(0)
+        }
+
+        #[target_feature(enable = "avx512f")]
+        #[inline]
+        pub fn see(&mut self, a: __m512, b: __m512) {
+            self.0 |= _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, b);
+        }
+
+        #[target_feature(enable = "avx512f")]
+        #[inline]
+        pub fn any(self) -> bool {
+            self.0 != 0
+        }
+    }
+
+    /// Every NaN becomes the GPU's.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    pub fn plain(values: &mut [__m512; PARTS]) {
+        if _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(values[0], values[1]) != 0 {
+            let nan = _mm512_castsi512_ps(_mm512_set1_epi32(NAN as i32));
+            for value in values {
+                *value = _mm512_mask_mov_ps(*value, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(*value, *value), nan);
+            }
+        }
+    }
+
+    /// Stores what lanes that execute have computed.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    pub unsafe fn put(w: &Warp, r: *mut u8, register: u32, values: [__m512; PARTS], whole: bool) {
+        // SAFETY: the register is one of words.
+        unsafe {
+            for (part, value) in values.into_iter().enumerate() {
+                if whole {
+                    store(r, register, part, value);
+                } else {
+                    let to = r.add(register as usize).cast::<f32>().add(16 * part);
+                    _mm512_mask_storeu_ps(to, (w.mask >> (16 * part)) as u16, value);
+                }
+            }
+        }
+    }
 
     /// # Safety
     /// As [`super::run`].
@@ -66,45 +150,116 @@ mod avx512 {
     pub unsafe fn run<const OP: u8, const CELL: bool, const WHOLE: bool>(w: &Warp, op: &Op, r: *mut u8) {
         // SAFETY: the caller's.
         unsafe {
-            let at =
-                |register: u32, half: usize| _mm512_loadu_ps(r.add(register as usize).cast::<f32>().add(16 * half));
-            let once = if CELL { _mm512_set1_ps(*r.add(op.b as usize).cast::<f32>()) } else { _mm512_setzero_ps() };
-            let mut out = [_mm512_setzero_ps(); 2];
-            for (half, out) in out.iter_mut().enumerate() {
-                let a = at(op.a, half);
-                let b = if CELL { once } else { at(op.b, half) };
+            let cell = if CELL { once(r, op.b) } else { _mm512_setzero_ps() };
+            let mut out = [_mm512_setzero_ps(); PARTS];
+            for (part, out) in out.iter_mut().enumerate() {
+                let a = load(r, op.a, part);
+                let b = if CELL { cell } else { load(r, op.b, part) };
                 *out = match OP {
                     ADD => _mm512_add_ps(a, b),
                     SUB => _mm512_sub_ps(a, b),
                     MUL => _mm512_mul_ps(a, b),
-                    FMA => _mm512_fmadd_ps(a, b, at(op.c, half)),
+                    FMA => fma(a, b, load(r, op.c, part)),
                     _ => _mm512_div_ps(a, b),
                 };
             }
-            if _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(out[0], out[1]) != 0 {
-                let nan = _mm512_castsi512_ps(_mm512_set1_epi32(NAN as i32));
-                for out in &mut out {
-                    *out = _mm512_mask_mov_ps(*out, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(*out, *out), nan);
-                }
-            }
-            let to = r.add(op.d as usize).cast::<f32>();
-            if WHOLE || w.is_whole() {
-                _mm512_storeu_ps(to, out[0]);
-                _mm512_storeu_ps(to.add(16), out[1]);
-            } else {
-                _mm512_mask_storeu_ps(to, w.mask as u16, out[0]);
-                _mm512_mask_storeu_ps(to.add(16), (w.mask >> 16) as u16, out[1]);
-            }
+            plain(&mut out);
+            put(w, r, op.d, out, WHOLE || w.is_whole());
         }
     }
 }
 
 #[cfg(target_arch = "x86_64")]
-mod avx2 {
+pub mod avx2 {
     use std::arch::x86_64::*;
 
     use super::{ADD, FMA, MUL, Op, SUB, Warp};
     use crate::isa::math::NAN;
+
+    pub const PARTS: usize = 4;
+
+    #[target_feature(enable = "avx2,fma")]
+    #[inline]
+    pub unsafe fn load(r: *const u8, register: u32, part: usize) -> __m256 {
+        // SAFETY: the register is one of words.
+        unsafe { _mm256_loadu_ps(r.add(register as usize).cast::<f32>().add(8 * part)) }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    #[inline]
+    pub unsafe fn store(r: *mut u8, register: u32, part: usize, value: __m256) {
+        // SAFETY: as above.
+        unsafe { _mm256_storeu_ps(r.add(register as usize).cast::<f32>().add(8 * part), value) }
+    }
+
+    /// A cell for all lanes.
+    #[target_feature(enable = "avx2,fma")]
+    #[inline]
+    pub unsafe fn once(r: *const u8, cell: u32) -> __m256 {
+        // SAFETY: the caller's.
+        unsafe { _mm256_set1_ps(*r.add(cell as usize).cast::<f32>()) }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    #[inline]
+    pub fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
+        _mm256_fmadd_ps(a, b, c)
+    }
+
+    /// Whether one of the values seen is NaN.
+    pub struct Odd(__m256);
+
+    impl Odd {
+        #[target_feature(enable = "avx2,fma")]
+        #[inline]
+        pub fn none() -> Odd {
+            Odd(_mm256_setzero_ps())
+        }
+
+        #[target_feature(enable = "avx2,fma")]
+        #[inline]
+        pub fn see(&mut self, a: __m256, b: __m256) {
+            self.0 = _mm256_or_ps(self.0, _mm256_cmp_ps::<_CMP_UNORD_Q>(a, b));
+        }
+
+        #[target_feature(enable = "avx2,fma")]
+        #[inline]
+        pub fn any(self) -> bool {
+            _mm256_movemask_ps(self.0) != 0
+        }
+    }
+
+    /// Every NaN becomes the GPU's.
+    #[target_feature(enable = "avx2,fma")]
+    #[inline]
+    pub fn plain(values: &mut [__m256; PARTS]) {
+        let odd = |a, b| _mm256_cmp_ps::<_CMP_UNORD_Q>(a, b);
+        if _mm256_movemask_ps(_mm256_or_ps(odd(values[0], values[1]), odd(values[2], values[3]))) != 0 {
+            let nan = _mm256_castsi256_ps(_mm256_set1_epi32(NAN as i32));
+            for value in values {
+                *value = _mm256_blendv_ps(*value, nan, odd(*value, *value));
+            }
+        }
+    }
+
+    /// Stores what lanes that execute have computed.
+    #[target_feature(enable = "avx2,fma")]
+    #[inline]
+    pub unsafe fn put(w: &Warp, r: *mut u8, register: u32, values: [__m256; PARTS], whole: bool) {
+        // SAFETY: the register is one of words.
+        unsafe {
+            for (part, value) in values.into_iter().enumerate() {
+                if whole {
+                    store(r, register, part, value);
+                } else {
+                    let to = r.add(register as usize).cast::<f32>().add(8 * part);
+                    let bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+                    let mask = _mm256_set1_epi32((w.mask >> (8 * part)) as i32);
+                    _mm256_maskstore_ps(to, _mm256_cmpeq_epi32(_mm256_and_si256(mask, bits), bits), value);
+                }
+            }
+        }
+    }
 
     /// # Safety
     /// As [`super::run`].
@@ -113,39 +268,21 @@ mod avx2 {
     pub unsafe fn run<const OP: u8, const CELL: bool, const WHOLE: bool>(w: &Warp, op: &Op, r: *mut u8) {
         // SAFETY: the caller's.
         unsafe {
-            let at = |register: u32, part: usize| _mm256_loadu_ps(r.add(register as usize).cast::<f32>().add(8 * part));
-            let once = if CELL { _mm256_set1_ps(*r.add(op.b as usize).cast::<f32>()) } else { _mm256_setzero_ps() };
-            let mut out = [_mm256_setzero_ps(); 4];
+            let cell = if CELL { once(r, op.b) } else { _mm256_setzero_ps() };
+            let mut out = [_mm256_setzero_ps(); PARTS];
             for (part, out) in out.iter_mut().enumerate() {
-                let a = at(op.a, part);
-                let b = if CELL { once } else { at(op.b, part) };
+                let a = load(r, op.a, part);
+                let b = if CELL { cell } else { load(r, op.b, part) };
                 *out = match OP {
                     ADD => _mm256_add_ps(a, b),
                     SUB => _mm256_sub_ps(a, b),
                     MUL => _mm256_mul_ps(a, b),
-                    FMA => _mm256_fmadd_ps(a, b, at(op.c, part)),
+                    FMA => fma(a, b, load(r, op.c, part)),
                     _ => _mm256_div_ps(a, b),
                 };
             }
-            let odd = |a, b| _mm256_cmp_ps::<_CMP_UNORD_Q>(a, b);
-            if _mm256_movemask_ps(_mm256_or_ps(odd(out[0], out[1]), odd(out[2], out[3]))) != 0 {
-                let nan = _mm256_castsi256_ps(_mm256_set1_epi32(NAN as i32));
-                for out in &mut out {
-                    *out = _mm256_blendv_ps(*out, nan, odd(*out, *out));
-                }
-            }
-            let to = r.add(op.d as usize).cast::<f32>();
-            let whole = WHOLE || w.is_whole();
-            for (part, out) in out.into_iter().enumerate() {
-                let to = to.add(8 * part);
-                if whole {
-                    _mm256_storeu_ps(to, out);
-                } else {
-                    let bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
-                    let mask = _mm256_set1_epi32((w.mask >> (8 * part)) as i32);
-                    _mm256_maskstore_ps(to, _mm256_cmpeq_epi32(_mm256_and_si256(mask, bits), bits), out);
-                }
-            }
+            plain(&mut out);
+            put(w, r, op.d, out, WHOLE || w.is_whole());
         }
     }
 }
