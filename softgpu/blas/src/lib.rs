@@ -11,9 +11,9 @@ use rayon::prelude::*;
 pub use convert::{narrow, widen};
 pub use epilogue::{Epilogue, Mask, Relu, put_vector, sums_of_columns, sums_of_columns_of};
 
-/// Rows (or columns) of C that one task computes. A constant: the split, and so every bit of the result, is the same
-/// for any number of threads.
-const TASK_ROWS: usize = 256;
+/// Rows (or columns) of C that one task computes, at most. A constant: the split, and so every bit of the result, is the
+/// same for any number of threads.
+const TASK_ROWS: usize = 384;
 
 /// A matrix in memory: element (i, j) lies at `data + i·row + j·col`, in elements.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +46,9 @@ unsafe fn sgemm(
     // Tasks go along the longer side of C, so that weight gradients (small m, large k) are split as well.
     let along_rows = m >= n;
     let extent = if along_rows { m } else { n };
-    let task = TASK_ROWS.min(extent.div_ceil(2).next_multiple_of(16)).max(16);
+    // An even number of tasks of about the same size: two threads would wait for one that is left over.
+    let pairs = extent.div_ceil(2 * TASK_ROWS).max(1);
+    let task = extent.div_ceil(2 * pairs).next_multiple_of(16).max(16);
     let (a, b, c) = (&a, &b, &c);
     (0..extent.div_ceil(task)).into_par_iter().for_each(|index| {
         let start = index * task;
