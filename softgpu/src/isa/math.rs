@@ -158,22 +158,43 @@ pub fn flush(a: f32) -> f32 {
     if a.abs() < f32::MIN_POSITIVE { f32::from_bits(a.to_bits() & 0x8000_0000) } else { a }
 }
 
-/// 2^x within 1.5 ulp (PTX allows 2 ulp): 2^round(x) · e^(ln 2 · rest), a Taylor polynomial of degree 7.
+/// 1.5·2^23: a number added to it is rounded to the nearest integer, which lies in the low bits of the sum.
+const ROUNDS: f32 = 12_582_912.0;
+
+/// e^(ln 2 · f), |f| ≤ ½: a Taylor polynomial of degree 7.
 #[inline(always)]
-pub fn exp2(x: f32) -> f32 {
-    let clamped = x.clamp(-152.0, 130.0);
-    let n = (clamped + 12_582_912.0) - 12_582_912.0; // 1.5·2^23: rounds to the nearest integer
-    let f = (clamped - n) * std::f32::consts::LN_2;
+fn exp2_of_rest(f: f32) -> f32 {
+    let f = f * std::f32::consts::LN_2;
     let mut p = 1.0 / 5040.0;
     for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
         p = p * f + c;
     }
+    p
+}
+
+/// 2^x within 1.5 ulp (PTX allows 2 ulp): 2^round(x) · 2^rest.
+#[inline(always)]
+pub fn exp2(x: f32) -> f32 {
+    let clamped = x.clamp(-152.0, 130.0);
+    let n = (clamped + ROUNDS) - ROUNDS;
+    let p = exp2_of_rest(clamped - n);
     // Two steps, so that the scale is representable down to the subnormals.
     // SAFETY: |n| ≤ 152 unless x is NaN, which takes the other arm.
     let n = if x == x { unsafe { n.to_int_unchecked::<i32>() } } else { 0 };
     let half = n >> 1;
     let scale = |e: i32| f32::from_bits(((e + 127) as u32) << 23);
     let r = p * scale(half) * scale(n - half);
+    if x == x { r } else { f32::from_bits(NAN) }
+}
+
+/// `flush(exp2(x))`: without subnormals among the results, the integer is added to the exponent.
+#[inline(always)]
+pub fn exp2_flushed(x: f32) -> f32 {
+    let sum = x + ROUNDS;
+    let p = exp2_of_rest(x - (sum - ROUNDS));
+    let r = f32::from_bits(p.to_bits().wrapping_add(sum.to_bits() << 23));
+    let r = if x < -126.0 { 0.0 } else { r };
+    let r = if x >= 128.0 { f32::INFINITY } else { r };
     if x == x { r } else { f32::from_bits(NAN) }
 }
 
