@@ -39,7 +39,7 @@ use std::io::Write;
 use std::sync::OnceLock;
 
 use decode::Decoded;
-use plan::{Mode, Program};
+use plan::{Mode, Program, Watch};
 use variables::Variables;
 
 /// PTX text, parsed and printed: without comments and debugging sections, one statement a line, every scope's names told
@@ -97,22 +97,22 @@ pub(crate) struct Kernel {
     pub rows: Program,
     pub any: Program,
     level: Level,
-    /// The same under tools, and what those know of the instructions.
-    watched: OnceLock<[Program; 2]>,
+    /// The same under checkers, under counters, and what those know of the instructions.
+    checked: OnceLock<[Program; 2]>,
+    counted: OnceLock<[Program; 2]>,
     marks: OnceLock<Vec<tools::Mark>>,
 }
 
 impl Kernel {
     /// The program for a launch that [`Program::fits`] rows, or does not.
-    pub(crate) fn program(&self, rows: bool, watched: bool) -> &Program {
-        match (watched, rows) {
-            (false, true) => &self.rows,
-            (false, false) => &self.any,
-            (true, _) => {
-                let plan = |rows| plan::plan(&self.decoded, self.level, Mode { rows, watched });
-                &self.watched.get_or_init(|| [plan(false), plan(true)])[rows as usize]
-            }
-        }
+    pub(crate) fn program(&self, rows: bool, watch: Watch) -> &Program {
+        let watched = match watch {
+            Watch::Nothing => return if rows { &self.rows } else { &self.any },
+            Watch::Accesses => &self.checked,
+            Watch::All => &self.counted,
+        };
+        let plan = |rows| plan::plan(&self.decoded, self.level, Mode { rows, watch });
+        &watched.get_or_init(|| [plan(false), plan(true)])[rows as usize]
     }
 
     pub(crate) fn marks(&self) -> &[tools::Mark] {
@@ -140,8 +140,10 @@ impl Module {
                 refused.push(Refused { name: decoded.name.clone(), signature: decoded.signature(), why });
                 continue;
             }
-            let [rows, any] = [true, false].map(|rows| plan::plan(&decoded, level, Mode { rows, watched: false }));
-            kernels.push(Kernel { decoded, rows, any, level, watched: OnceLock::new(), marks: OnceLock::new() });
+            let [rows, any] =
+                [true, false].map(|rows| plan::plan(&decoded, level, Mode { rows, watch: Watch::Nothing }));
+            let (checked, counted, marks) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+            kernels.push(Kernel { decoded, rows, any, level, checked, counted, marks });
         }
         let output = Box::new(to_stdout);
         Ok(Module { kernels, refused, names, variables, budget: BUDGET, deferred: false, output })

@@ -13,6 +13,7 @@ use crate::fold::Folds;
 use crate::ir::{Access, Code, Inst, Ir, Reg, VALUES};
 use crate::isa::Kind;
 use crate::range::{BLOCKS, SIZE};
+use crate::tools::{Mark, marks};
 
 /// A kernel ready to run.
 pub struct Program {
@@ -74,8 +75,17 @@ impl Home {
 pub struct Mode {
     /// A warp's threads differ in x alone, by one from lane to lane.
     pub rows: bool,
-    /// Under tools: see [`tools`](crate::tools).
-    pub watched: bool,
+    pub watch: Watch,
+}
+
+/// What [`tools`](crate::tools) are to see of a program.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    Nothing,
+    /// What touches memory, and what orders that.
+    Accesses,
+    /// Every instruction.
+    All,
 }
 
 /// No op: never read.
@@ -87,6 +97,8 @@ struct Planner<'a> {
     folds: Folds,
     level: Level,
     watched: bool,
+    /// Instructions that are counted before they run, by place.
+    ticks: Vec<bool>,
     /// Kept as a scalar; and whether a vector copy is needed too.
     scalar: Vec<bool>,
     vector: Vec<bool>,
@@ -118,12 +130,15 @@ pub fn plan(decoded: &Decoded, level: Level, mode: Mode) -> Program {
     let flow = Flow::analyse(ir, mode.rows);
     let pauses = flow.pauses(ir);
     let n = ir.registers.len();
+    let watched = mode.watch != Watch::Nothing;
+    let ticks = |mark: &Mark| mode.watch == Watch::All || mark.orders();
     let mut p = Planner {
         ir,
         flow: &flow,
-        folds: if mode.watched { Folds::none(ir) } else { Folds::analyse(ir, &flow, &pauses) },
+        folds: if watched { Folds::none(ir) } else { Folds::analyse(ir, &flow, &pauses) },
         level,
-        watched: mode.watched,
+        watched,
+        ticks: if watched { marks(&decoded.places).iter().map(ticks).collect() } else { Vec::new() },
         scalar: vec![false; n],
         vector: vec![false; n],
         loaded: vec![false; n],
@@ -178,10 +193,10 @@ pub fn plan(decoded: &Decoded, level: Level, mode: Mode) -> Program {
         let end = p.starts.get(inst + 1).map_or(p.ops.len(), |&end| end as usize);
         together[start as usize..end].fill(!flow.wild[flow.block_of[inst]]);
     }
-    if !mode.watched {
+    if !watched {
         runs::join(&mut p.ops, &mut p.gangs, &p.products, level);
     }
-    let ganged = (!mode.watched && decoded.local_bytes == 0).then(|| Ganged::new(&p.ops, &p.gangs, level));
+    let ganged = (!watched && decoded.local_bytes == 0).then(|| Ganged::new(&p.ops, &p.gangs, level));
     let (ops, lists, places) = (p.ops, p.lists, p.places);
     Program { ops, ganged, entry, lists, together, places, bytes, inits, block_inits, assumed: flow.ranges.assumed }
 }
@@ -444,7 +459,7 @@ impl Planner<'_> {
             Some((p, negated)) => (self.vectors[p as usize], 1 + negated as u32),
             None => (0, 0),
         };
-        if self.watched {
+        if self.ticks.get(inst.place as usize) == Some(&true) {
             self.push(inst, warp::tick_handlers(), [0, a, 0, c, 0], inst.place);
         }
         if let Some(way) = self.folds.jump(at) {

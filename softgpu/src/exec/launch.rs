@@ -7,7 +7,7 @@ use super::block::{Block, Turn, nobody};
 use crate::Module;
 use crate::decode::Decoded;
 use crate::memory::{self, Memory};
-use crate::plan::Program;
+use crate::plan::{Program, Watch};
 use crate::tools::{Observer, Report, Scene, Tools};
 use crate::trap::{Error, Stop};
 
@@ -62,10 +62,15 @@ pub fn launch_with(
     let scene = Scene { decoded, launch, blocks: &blocks, params: &params };
     let keep = memory.is_watched();
     let mut observer = (tools.any() || keep).then(|| Observer::new(*tools, scene, kernel.marks(), keep));
+    let watch = match observer {
+        None => Watch::Nothing,
+        Some(_) if tools.counters => Watch::All,
+        Some(_) => Watch::Accesses,
+    };
     let output = Output::new(&module.output);
     let job = Job {
         decoded,
-        program: kernel.program(rows, observer.is_some()),
+        program: kernel.program(rows, watch),
         launch,
         params: &params,
         variables: &variables.addresses,

@@ -23,6 +23,11 @@ impl Mark {
         self.0 & other.0 != 0
     }
 
+    /// Whether executing it orders memory, with no access of its own.
+    pub fn orders(self) -> bool {
+        self.has(Mark::FENCE) || self.has(Mark::WARP_SYNC)
+    }
+
     fn with(self, other: Mark, on: bool) -> Mark {
         if on { Mark(self.0 | other.0) } else { self }
     }

@@ -160,7 +160,7 @@ impl<'a> Observer<'a> {
             self.counting.tick(place, warp.mask.count_ones(), threads);
         }
         let mark = self.marks[place as usize];
-        if mark.has(Mark::FENCE) || mark.has(Mark::WARP_SYNC) {
+        if mark.orders() {
             self.orders(warp, mark, threads);
         }
     }
