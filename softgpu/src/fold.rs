@@ -8,6 +8,7 @@ use crate::exec::gang::Way;
 use crate::exec::mem::GLOBAL;
 use crate::flow::{Class, Flow};
 use crate::ir::{Code, Inst, Ir, Reg};
+use crate::plan::Watch;
 
 /// What is folded into what, by instruction.
 pub struct Folds {
@@ -37,24 +38,29 @@ struct Folder<'a> {
 }
 
 impl Folds {
-    pub fn none(ir: &Ir) -> Folds {
+    fn none(ir: &Ir) -> Folds {
         let n = ir.insts.len();
         Folds { gone: vec![false; n], sums: vec![None; n], jumps: vec![None; n], chained: vec![false; n] }
     }
 
-    /// For a program without tools, which want to see every instruction. `pauses`: before these, a warp's lanes may be
-    /// left for others of the warp.
-    pub fn analyse(ir: &Ir, flow: &Flow, pauses: &[bool]) -> Folds {
+    /// What tools want to see stays as it is. `pauses`: before these, a warp's lanes may be left for others of the warp.
+    pub fn analyse(ir: &Ir, flow: &Flow, pauses: &[bool], watch: Watch) -> Folds {
+        if watch == Watch::All {
+            return Folds::none(ir);
+        }
         let mut places = vec![Places::default(); ir.registers.len()];
         for (at, inst) in ir.insts.iter().enumerate() {
             inst.defs().for_each(|d| places[d as usize].defs.push(at));
             inst.uses().chain(inst.guard.map(|(p, _)| p)).for_each(|r| places[r as usize].uses.push(at));
         }
         let mut folder = Folder { ir, flow, pauses, places, folds: Folds::none(ir) };
+        (0..ir.insts.len()).for_each(|at| folder.chain(at));
+        if watch == Watch::Accesses {
+            return folder.folds;
+        }
         for at in 0..ir.insts.len() {
             folder.sum(at);
             folder.jump(at);
-            folder.chain(at);
         }
         (0..ir.insts.len()).for_each(|at| folder.product(at));
         folder.folds

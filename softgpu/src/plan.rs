@@ -96,13 +96,15 @@ struct Planner<'a> {
     flow: &'a Flow,
     folds: Folds,
     level: Level,
+    /// Tools see each access, and the vector of its addresses if they count.
     watched: bool,
+    counted: bool,
     /// Instructions that are counted before they run, by place.
     ticks: Vec<bool>,
     /// Kept as a scalar; and whether a vector copy is needed too.
     scalar: Vec<bool>,
     vector: Vec<bool>,
-    /// Under tools: a vector though it could be a scalar, as it comes from a load.
+    /// Under counters: a vector though it could be a scalar, as it comes from a load.
     loaded: Vec<bool>,
     cells: Vec<u32>,
     vectors: Vec<u32>,
@@ -135,9 +137,10 @@ pub fn plan(decoded: &Decoded, level: Level, mode: Mode) -> Program {
     let mut p = Planner {
         ir,
         flow: &flow,
-        folds: if watched { Folds::none(ir) } else { Folds::analyse(ir, &flow, &pauses) },
+        folds: Folds::analyse(ir, &flow, &pauses, mode.watch),
         level,
         watched,
+        counted: mode.watch == Watch::All,
         ticks: if watched { marks(&decoded.places).iter().map(ticks).collect() } else { Vec::new() },
         scalar: vec![false; n],
         vector: vec![false; n],
@@ -193,7 +196,7 @@ pub fn plan(decoded: &Decoded, level: Level, mode: Mode) -> Program {
         let end = p.starts.get(inst + 1).map_or(p.ops.len(), |&end| end as usize);
         together[start as usize..end].fill(!flow.wild[flow.block_of[inst]]);
     }
-    if !watched {
+    if mode.watch != Watch::All {
         runs::join(&mut p.ops, &mut p.gangs, &p.products, level);
     }
     let ganged = (!watched && decoded.local_bytes == 0).then(|| Ganged::new(&p.ops, &p.gangs, level));
@@ -256,7 +259,7 @@ impl Planner<'_> {
 
     fn form(&self, access: Access, inst: &Inst) -> Form {
         match self.stride(inst.s[1]) {
-            _ if self.watched || !access.is_plain() => Form::Vector,
+            _ if self.counted || !access.is_plain() => Form::Vector,
             Some(0) if self.is_scalar(inst) => Form::Uniform,
             Some(0) => Form::Same,
             Some(stride) if stride as usize == access.bytes() => Form::Row,
@@ -286,7 +289,7 @@ impl Planner<'_> {
     fn choose(&mut self) {
         let n = self.ir.registers.len();
         self.scalar = (0..n as Reg).map(|r| self.stride(r).is_some() && self.kind(r) != Kind::P).collect();
-        if self.watched {
+        if self.counted {
             // Loads leave vectors there, and so does what is computed from them.
             let loads = self.ir.insts.iter().filter(|inst| matches!(inst.code, Code::Load(_)));
             loads.flat_map(Inst::defs).for_each(|d| self.loaded[d as usize] = true);
@@ -437,10 +440,13 @@ impl Planner<'_> {
     fn probe(&mut self, inst: &Inst, access: Access) -> u32 {
         let write = matches!(inst.code, Code::Store(_)) as i64;
         let values = VALUES.iter().take(if write != 0 { access.v } else { 0 });
-        let regs = [1].iter().chain(values).map(|&field| self.vectors[inst.s[field] as usize]).collect();
+        let form = self.form(access, inst);
+        let address = if form == Form::Vector { &self.vectors } else { &self.cells }[inst.s[1] as usize];
+        let values = values.map(|&field| self.vectors[inst.s[field] as usize]);
+        let regs = std::iter::once(address).chain(values).collect();
         let (space, bytes) = (access.space as i64, access.bytes() as i64);
         let (offset, strong, width) = (inst.imm as i32 as i64, access.strong as i64, bytes / access.v as i64);
-        let imms = [write, space, bytes, access.wide as i64, offset, strong, width].into();
+        let imms = [write, space, bytes, access.wide as i64, offset, strong, width, form as i64].into();
         self.lists.push(List { run: mem::probe, regs, imms, place: inst.place });
         self.lists.len() as u32 - 1
     }

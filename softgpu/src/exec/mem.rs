@@ -170,26 +170,15 @@ pub fn find(w: &mut Warp, space: u8, lane: usize, address: u64, bytes: u64, alig
 }
 
 /// Shows a load or store that comes next to the tools: constants (write, space, bytes, wide, offset, strong,
-/// bytes of a value), registers (address, and the values of a store).
+/// bytes of a value, the addresses' form), registers (address, and the values of a store).
 ///
 /// # Safety
 /// The list must be a probe's, and tools must be there.
 pub unsafe fn probe(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
-    let &[write, space, bytes, wide, offset, strong, width] = &*list.imms else { return NEXT };
+    let &[write, space, bytes, wide, offset, strong, width, form] = &*list.imms else { return NEXT };
     let touch = if write != 0 { Touch::Write } else { Touch::Read };
     let access =
         tools::Access { place: list.place, touch, space: space as u8, bytes: bytes as u32, strong: strong != 0 };
-    // SAFETY: the caller's.
-    let addresses = unsafe {
-        match wide {
-            0 => Source::<u32>::all(r, list.regs[0]).map(u64::from),
-            _ => Source::<u64>::all(r, list.regs[0]),
-        }
-    };
-    let addresses = addresses.map(|a| a.wrapping_add(offset as u64));
-    if write == 0 {
-        return w.show(&access, &addresses);
-    }
     let value = |lane: usize| {
         let mut out = [0; 16];
         for (part, &at) in out.chunks_mut(width as usize).zip(&list.regs[1..]) {
@@ -204,7 +193,26 @@ pub unsafe fn probe(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
         }
         out
     };
-    w.show_values(&access, &addresses, Some(&value))
+    let value: Option<tools::Value> = if write != 0 { Some(&value) } else { None };
+    // SAFETY: the caller's.
+    let of_lane = |lane: usize| unsafe {
+        let at = if form == VECTOR as i64 { lane } else { 0 };
+        let address = match wide {
+            0 => Source::<u32>::new(r, list.regs[0]).lane(at) as u64,
+            _ => Source::<u64>::new(r, list.regs[0]).lane(at),
+        };
+        let row = if form == ROW as i64 { lane as i64 * bytes } else { 0 };
+        let address = address.wrapping_add(row as u64);
+        (if wide == 0 { address as u32 as u64 } else { address }).wrapping_add(offset as u64)
+    };
+    let first = w.mask.trailing_zeros() as usize % LANES;
+    // SAFETY: the tools outlive the launch, which runs on one thread with them.
+    let tools = unsafe { w.tools.as_mut() };
+    let (even, row) = (form != VECTOR as i64, form == ROW as i64);
+    if even && tools.is_some_and(|tools| tools.known(w, &access, (row, of_lane(first)), value)) {
+        return NEXT;
+    }
+    w.show_values(&access, &std::array::from_fn(of_lane), value)
 }
 
 #[inline(always)]

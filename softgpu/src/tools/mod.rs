@@ -203,6 +203,17 @@ impl<'a> Observer<'a> {
         None
     }
 
+    /// As [`Observer::access`], of lanes that the program is known to point at one address, or at a row that begins there,
+    /// if nobody counts; false: not done.
+    pub fn known(&mut self, warp: &Warp, access: &Access, first: (bool, u64), value: Option<Value>) -> bool {
+        if self.tools.counters || warp.mask == 0 {
+            return false;
+        }
+        let sizes = [warp.shared_bytes, warp.local_bytes];
+        let spot = spot::known(access.space, access.bytes as u64, warp.mask, first, &self.scene, sizes);
+        spot.inspect(|spot| self.spot(warp, access, spot, value)).is_some()
+    }
+
     fn spot(&mut self, warp: &Warp, access: &Access, spot: &Spot, value: Option<Value>) {
         let out = (&self.scene, &mut self.findings);
         if self.tools.synccheck && warp.deferred && spot.space == Space::Shared && access.touch == Touch::Read {

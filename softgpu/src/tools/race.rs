@@ -300,8 +300,13 @@ impl Race {
             Shape::Scattered(ref offsets) => {
                 let lanes = || spot.lanes();
                 let one = |lane: usize| Stretch { from: offsets[lane], bytes, lane: lane as u32, log2, many: false };
-                lanes().for_each(|lane| visit::<CHECK>(&now, shadow, &one(lane), found));
-                lanes().for_each(|lane| visit::<MARK>(&now, shadow, &one(lane), found));
+                // What one lane writes is no earlier access to the others; that it reads is nothing to them.
+                if now.writes {
+                    lanes().for_each(|lane| visit::<CHECK>(&now, shadow, &one(lane), found));
+                    lanes().for_each(|lane| visit::<MARK>(&now, shadow, &one(lane), found));
+                } else {
+                    lanes().for_each(|lane| visit::<BOTH>(&now, shadow, &one(lane), found));
+                }
                 within = now.writes;
             }
         }

@@ -83,6 +83,32 @@ fn locate(space: u8, address: u64, scene: &Scene, sizes: [u64; 2]) -> Option<(Sp
     }
 }
 
+/// A row, or one place for all, if it ends within the allocation.
+fn even(row: bool, bytes: u64, mask: u32, from: u64, size: u64) -> Option<Shape> {
+    let lane = mask.trailing_zeros();
+    let lanes = if row { mask.count_ones() } else { 1 };
+    let shape = if row { Shape::Row { lane, lanes, from } } else { Shape::Same { lane, from } };
+    (from.checked_add(bytes * lanes as u64)? <= size).then_some(shape)
+}
+
+/// As [`find`], where the program is known to point all lanes at `first`, or at a row whose first lane in the mask does.
+/// None also if lanes are missing from the row.
+pub fn known(
+    space: u8,
+    bytes: u64,
+    mask: u32,
+    (row, first): (bool, u64),
+    scene: &Scene,
+    sizes: [u64; 2],
+) -> Option<Spot> {
+    let run = mask >> mask.trailing_zeros();
+    if first & (bytes - 1) != 0 || row && run & run.wrapping_add(1) != 0 {
+        return None;
+    }
+    let (space, from, size) = locate(space, first, scene, sizes)?;
+    even(row, bytes, mask, from, size).map(|shape| Spot { space, shape, mask })
+}
+
 /// Where the lanes in the mask point; `None` if one of them strays (the access itself stops the kernel then), or if
 /// they go to different spaces or allocations. `sizes`: of shared and local memory.
 pub fn find(
@@ -115,13 +141,9 @@ pub fn find(
     if first & (bytes - 1) != 0 {
         return None;
     }
-    if apart == 0 && run & run.wrapping_add(1) == 0 {
-        let lanes = run.count_ones();
-        let end = from.checked_add(bytes * lanes as u64)?;
-        return (end <= size).then_some(at(found, Shape::Row { lane, lanes, from }));
-    }
-    if different == 0 {
-        return (from.checked_add(bytes)? <= size).then_some(at(found, Shape::Same { lane, from }));
+    if apart == 0 && run & run.wrapping_add(1) == 0 || different == 0 {
+        let row = apart == 0 && run & run.wrapping_add(1) == 0;
+        return even(row, bytes, mask, from, size).map(|shape| at(found, shape));
     }
     let mut offsets = [0; LANES];
     for i in (0..LANES).filter(|i| mask >> i & 1 == 1) {
