@@ -52,6 +52,8 @@ enum Target {
 pub struct Placed {
     /// In the order of [`Variables::index`]; constants by their place in the bank's allocation.
     pub addresses: Vec<u64>,
+    /// Addresses and names of `.global` variables.
+    pub names: Vec<(u64, String)>,
     pub constants: memory::Block,
     bank: Option<u64>,
 }
@@ -148,14 +150,18 @@ impl Variables {
                 data[link.at..link.at + link.bytes].copy_from_slice(&value.to_le_bytes()[..link.bytes]);
             }
             memory.write(address, &data)?;
+            // What has no initial value is zero: PTX ISA 9.0, 5.4.4.
+            memory.mark_written(address, v.bytes)?;
         }
+        let globals = self.list.iter().zip(&addresses).filter(|(v, _)| !v.constant);
+        let names = globals.map(|(v, &address)| (address, v.name.clone())).collect();
         let constants = match bank {
             // SAFETY: just allocated with that size; used while the memory lives.
             Some(bank) => (unsafe { memory.host_slice(bank, self.bank)? }, self.bank),
             None => (std::ptr::NonNull::dangling().as_ptr(), 0),
         };
         let constants = memory::Block { base: constants.0, bytes: constants.1 as u64, written: Written::none() };
-        Ok(Placed { addresses, constants, bank })
+        Ok(Placed { addresses, names, constants, bank })
     }
 
     /// Address and size of the variable of that name.

@@ -59,7 +59,7 @@ pub fn launch_with(
     let variables = module.variables.place(memory)?;
     let blocks = memory.snapshot();
     let rows = kernel.rows.fits(launch.grid, launch.block, &params);
-    let scene = Scene { decoded, launch, blocks: &blocks, params: &params };
+    let scene = Scene { decoded, launch, blocks: &blocks, params: &params, variables: &variables.names };
     let keep = memory.is_watched();
     let mut observer = (tools.any() || keep).then(|| Observer::new(*tools, scene, kernel.marks(), keep));
     let watch = match observer {
@@ -74,6 +74,7 @@ pub fn launch_with(
         launch,
         params: &params,
         variables: &variables.addresses,
+        names: &variables.names,
         constants: variables.constants,
         blocks: &blocks,
         shared: decoded.shared_bytes + launch.shared_bytes as usize,
@@ -250,6 +251,7 @@ pub struct Job<'a> {
     pub launch: &'a Launch<'a>,
     pub params: &'a [u8],
     pub variables: &'a [u64],
+    pub names: &'a [(u64, String)],
     pub constants: memory::Block,
     pub blocks: &'a [memory::Block],
     pub shared: usize,
@@ -264,7 +266,8 @@ pub struct Job<'a> {
 
 impl Job<'_> {
     pub fn scene(&self) -> Scene<'_> {
-        Scene { decoded: self.decoded, launch: self.launch, blocks: self.blocks, params: self.params }
+        let Job { decoded, launch, blocks, params, .. } = *self;
+        Scene { decoded, launch, blocks, params, variables: self.names }
     }
 }
 

@@ -339,6 +339,10 @@ pub fn shuffle_handlers(mode: &str) -> [Handler; 3] {
 pub unsafe fn probe(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
     // SAFETY: the caller's.
     unsafe {
+        // Once those have come who will: others may have exited meanwhile.
+        if let Err(event) = teams(w, r, list.regs[0], "shfl.sync") {
+            return event;
+        }
         let members = Source::<u32>::all(r, list.regs[0]);
         let (b, c) = (Source::<u32>::all(r, list.regs[1]), Source::<u32>::all(r, list.regs[2]));
         let from = std::array::from_fn(|i| {

@@ -53,6 +53,8 @@ pub struct Scene<'a> {
     pub launch: &'a Launch<'a>,
     pub blocks: &'a [memory::Block],
     pub params: &'a [u8],
+    /// Of the module's variables, by their addresses.
+    pub variables: &'a [(u64, String)],
 }
 
 /// A thread: block of the grid, warp of the block, lane.
@@ -118,6 +120,9 @@ impl Scene<'_> {
             true => format!("an allocation of {} bytes that has been freed", block.bytes),
             false => format!("an allocation of {} bytes", block.bytes),
         };
+        if let Some((_, name)) = self.variables.iter().find(|(at, _)| *at == memory::address(number, 0)) {
+            return format!("{offset:+} of the variable `{name}`, {size}");
+        }
         let pointers = self.decoded.parameters.iter().enumerate().filter(|(_, (_, bytes))| *bytes == 8);
         let pointers = pointers.filter_map(|(index, (at, _))| {
             let value = u64::from_le_bytes(self.params.get(*at..at + 8)?.try_into().ok()?);
