@@ -149,7 +149,8 @@ struct Next(AtomicU64);
 /// Runs the blocks on all threads; what the first one that strayed did.
 fn spread(job: &Job, count: u64) -> Option<Stop> {
     let (next, strays) = (Next(AtomicU64::new(0)), Strays::new());
-    let chunk = (count / (rayon::current_num_threads() as u64 * 8)).clamp(1, 64);
+    // Few enough that threads end together, whatever else they have to share their cores with.
+    let chunk = (count / (rayon::current_num_threads() as u64 * 32)).clamp(1, 64);
     let work = || work(job, &next, count, chunk, &strays, &|position| position);
     let threads = if job.decoded.serial { 1 } else { rayon::current_num_threads() };
     let workers = (count.div_ceil(chunk) as usize).min(threads);
