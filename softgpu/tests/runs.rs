@@ -45,8 +45,12 @@ enum Step {
         bit: usize,
         over: usize,
     },
+    /// Back to that step, twice in all.
+    Again {
+        to: usize,
+    },
 }
-use Step::{Fma, Move, Skip};
+use Step::{Again, Fma, Move, Skip};
 
 #[derive(Default)]
 struct Program {
@@ -100,8 +104,8 @@ impl Program {
     fn text(&self) -> String {
         let mut text = format!(
             ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 p, .param .u64 cells) {{\n\
-             .reg .f32 %f<{}>, %u<{CELLS}>; .reg .b64 %p, %c, %d; .reg .b32 %t, %r; .reg .pred %q;\n\
-             ld.param.u64 %p, [p]; ld.param.u64 %c, [cells]; mov.u32 %t, %tid.x; mul.wide.u32 %d, %t, 4;\n\
+             .reg .f32 %f<{}>, %u<{CELLS}>; .reg .b64 %p, %c, %d; .reg .b32 %t, %r, %n; .reg .pred %q;\n\
+             ld.param.u64 %p, [p]; ld.param.u64 %c, [cells]; mov.u32 %t, %tid.x; mov.u32 %n, 0; mul.wide.u32 %d, %t, 4;\n\
              add.u64 %d, %d, %p;\n",
             VECTORS + self.sums
         );
@@ -118,6 +122,9 @@ impl Program {
                     let mask = 1 << bit;
                     writeln!(text, "$L{at}: and.b32 %r, %t, {mask}; setp.ne.u32 %q, %r, 0; @%q bra $L{to};")
                 }
+                Again { to } => {
+                    writeln!(text, "$L{at}: add.u32 %n, %n, 1; setp.lt.u32 %q, %n, 3; @%q bra $L{to};")
+                }
             }
             .unwrap();
         }
@@ -130,7 +137,7 @@ impl Program {
     fn expected(&self, start: &[f32], cells: &[f32], t: usize) -> Vec<Option<u32>> {
         let mut vectors: Vec<Option<f32>> = start.iter().copied().map(Some).collect();
         vectors.resize(VECTORS + self.sums, None);
-        let mut at = 0;
+        let (mut at, mut again) = (0, 0);
         while let Some(step) = self.steps.get(at) {
             at += 1;
             match *step {
@@ -139,6 +146,10 @@ impl Program {
                     vectors[d] = sum.map(|sum| if sum.is_nan() { f32::from_bits(0x7fff_ffff) } else { sum });
                 }
                 Move { d, a } => vectors[d] = vectors[a],
+                Again { to } => {
+                    again += 1;
+                    at = if again < 3 { to } else { at };
+                }
                 Skip { bit, over } => at += if t >> bit & 1 == 1 { over } else { 0 },
             }
         }
@@ -214,4 +225,17 @@ fn dots_and_outer_products_of_every_length() {
         let replacing = |k: usize| Fma { d: usize::from(k != len / 2), a: 0, b: 1, c: 2, swapped: false };
         Program { steps: (0..len).map(replacing).collect(), sums: 0 }.check(odd);
     }
+}
+
+/// A sum of the step before is read in each round of a loop that begins behind it.
+#[test]
+fn a_loop_begins_in_the_middle() {
+    let swapped = false;
+    let steps = vec![
+        Fma { d: VECTORS, a: 0, b: 0, c: 1, swapped },
+        Fma { d: 2, a: 3, b: 1, c: VECTORS, swapped },
+        Fma { d: 3, a: 2, b: 2, c: 3, swapped },
+        Again { to: 1 },
+    ];
+    Program { steps, sums: 1 }.check(false);
 }
