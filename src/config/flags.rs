@@ -168,7 +168,8 @@ pub struct TrainFlags {
     /// Keep the models of the N best validations [default: 0]
     #[arg(long, value_name = "N", help_heading = "Validation, checkpoints, log", hide_short_help = true)]
     pub keep_best: Option<usize>,
-    /// What is best, for checkpoint_best, --keep-best and --patience [default: loss]
+    /// What is best, for checkpoint_best, --keep-best and --patience; changed, the best so far stay under other names
+    /// [default: loss]
     #[arg(long, help_heading = "Validation, checkpoints, log", hide_short_help = true)]
     pub best_metric: Option<BestMetric>,
     /// Write TensorBoard's event files to the run folder too

@@ -335,6 +335,9 @@ impl Run {
             BestMetric::Nll => losses.nll,
             BestMetric::Bleu => valid_bleu.unwrap_or(0.0),
         };
+        if self.state.best_metric != self.config.best_metric {
+            self.keep_best_by_others()?;
+        }
         let best = self.judge(score);
         let record = ValidRecord {
             update: self.state.update,
@@ -363,6 +366,20 @@ impl Run {
             names::remove(&self.folder, |kind| matches!(kind, Kind::KeptBest { update } if !kept.contains(&update)))?;
         }
         self.meter.since += began.elapsed();
+        Ok(())
+    }
+
+    /// Says what is kept of the best by the metric before this one.
+    fn keep_best_by_others(&self) -> Result<()> {
+        let metric = self.config.best_metric;
+        let kept = names::keep_best_by_others(&self.folder, metric)?;
+        if !kept.is_empty() {
+            let (title, kept) = (metric.title(), kept.join(", "));
+            self.say(&format!(
+                "--best-metric {}: from here on the best go by {title}; kept of those before: {kept}",
+                metric.name()
+            ));
+        }
         Ok(())
     }
 
