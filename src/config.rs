@@ -221,7 +221,7 @@ fn betas(flag: Option<&[f64]>) -> Result<(f64, f64)> {
 }
 
 /// `path` for whoever reads it in another folder; as it is where the current one has no name any more.
-fn absolute(path: &Path) -> PathBuf {
+pub fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 

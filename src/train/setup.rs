@@ -10,26 +10,38 @@ use super::stats::Stats;
 use super::validate::Validation;
 use crate::checkpoint::RunState;
 use crate::cli::TrainArgs;
-use crate::config::{TrainConfig, TrainFlags};
+use crate::config::{TrainConfig, TrainFlags, absolute};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::files::{Folder, write_whole};
 use crate::model::admin::Omegas;
 use crate::model::{Model, ModelConfig, PackedBatch};
 use crate::rng::RngState;
-use crate::terminal::say;
+use crate::terminal::{say, warn};
 use crate::text::batch::Limits;
 use crate::text::{Batches, DataFolder, Pairs};
 
 /// Dropout's counter during profiling; no micro-batch of a run has it.
 const PROFILING_STEP: u32 = u32::MAX;
 
+/// Whether a run in `folder` has a checkpoint to go on from.
+fn has_begun(folder: &Path) -> bool {
+    folder.join("checkpoint_last.safetensors").exists()
+}
+
 /// The settings of the run in `folder`, if one has begun there. One that ended before its first checkpoint has not: with
 /// `data`, it is tried again as it is typed.
 pub fn settings_of(folder: &Path, data: Option<&PathBuf>) -> Result<Option<TrainFlags>> {
     let path = folder.join("config.toml");
-    let begun = data.is_none() || folder.join("checkpoint_last.safetensors").exists();
+    let begun = data.is_none() || has_begun(folder);
     (begun && path.exists()).then(|| TrainFlags::load(&path)).transpose()
+}
+
+/// Flags from the command line over those of `--config`.
+fn given(data: Option<&PathBuf>, config: Option<&Path>, flags: &TrainFlags) -> Result<TrainFlags> {
+    let file = config.map(TrainFlags::load).transpose()?.unwrap_or_default();
+    let typed = TrainFlags { data: data.cloned(), ..flags.clone() };
+    Ok(typed.over(file))
 }
 
 /// Flags from the command line over those of `--config` over `own`, a run's, complete.
@@ -39,9 +51,27 @@ pub fn resolve(
     flags: &TrainFlags,
     own: Option<TrainFlags>,
 ) -> Result<TrainConfig> {
-    let file = config.map(TrainFlags::load).transpose()?.unwrap_or_default();
-    let typed = TrainFlags { data: data.cloned(), ..flags.clone() };
-    typed.over(file).over(own.unwrap_or_default()).resolve()
+    given(data, config, flags)?.over(own.unwrap_or_default()).resolve()
+}
+
+/// The settings that `args` ask for in `folder`, and how they differ from those that the run there has, one by one.
+pub fn settle(args: &TrainArgs, folder: Option<&Path>) -> Result<(TrainConfig, Vec<String>)> {
+    let own = folder.map(|folder| settings_of(folder, args.data.as_ref())).transpose()?.flatten();
+    let mut given = given(args.data.as_ref(), args.config.as_deref(), &args.flags)?;
+    if folder.is_some_and(has_begun) {
+        // Its config.toml says where it began, and that does not change any more.
+        let began_with = own.as_ref().and_then(|own| own.finetune_from_model.as_deref());
+        let other = given.finetune_from_model.take().filter(|path| Some(&*absolute(path)) != began_with);
+        if let Some(path) = other {
+            let path = path.display();
+            warn(format!(
+                "--finetune-from-model {path} is not used: this run has begun, and goes on from its own checkpoint"
+            ));
+        }
+    }
+    let config = given.over(own.clone().unwrap_or_default()).resolve()?;
+    let changes = own.map_or(Ok(Vec::new()), |own| config.changes(&own.resolve()?))?;
+    Ok((config, changes))
 }
 
 /// What training and profiling both start from.
@@ -129,9 +159,7 @@ pub fn open(args: &TrainArgs) -> Result<Run> {
     })?;
     // Before anything is read there that another trainer may be about to replace.
     let lock = folder.is_dir().then(|| FolderLock::take(&folder)).transpose()?;
-    let own = settings_of(&folder, args.data.as_ref())?;
-    let config = resolve(args.data.as_ref(), args.config.as_deref(), &args.flags, own.clone())?;
-    let changes = own.map_or(Ok(Vec::new()), |own| config.changes(&own.resolve()?))?;
+    let (config, changes) = settle(args, Some(&folder))?;
     let _folder = Folder::open(&folder)?; // an error before anything is in it takes it away again
     let prepared = Prepared::open(config)?;
     let validation = validation(&prepared)?;
