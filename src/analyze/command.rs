@@ -23,7 +23,7 @@ use crate::numbers::median;
 use crate::plot::{self, Look, Series};
 use crate::rng::RngState;
 use crate::terminal::{Progress, say};
-use crate::train::setup::{Prepared, resolve};
+use crate::train::setup::{Prepared, resolve, settings_of};
 
 const STACKS: [Stack; 2] = [Stack::Encoder, Stack::Decoder];
 
@@ -70,7 +70,8 @@ impl Subject {
             recompute: Some(false),
             ..TrainFlags::default()
         };
-        let own = folder_of(&args.subject).join("config.toml");
+        let folder = folder_of(&args.subject);
+        let own = folder.join("config.toml");
         let is_run = own.exists();
         if !is_run && Checkpoint::find(&args.subject).is_ok_and(|path| path.is_file()) {
             let message =
@@ -80,9 +81,12 @@ impl Subject {
                  model, analyse the run that it was made of",
             ));
         }
-        let (data, file) =
-            if is_run { (None, Some(own.as_path())) } else { (Some(&args.subject), args.config.as_deref()) };
-        let prepared = Prepared::open(resolve(data, file, &flags, None)?)?;
+        let config = if is_run {
+            resolve(None, None, &flags, settings_of(folder, None)?)?
+        } else {
+            resolve(Some(&args.subject), args.config.as_deref(), &flags, None)?
+        };
+        let prepared = Prepared::open(config)?;
         let dev = Device::open(prepared.config.device)?;
         let (model, state) = if is_run {
             let path = Checkpoint::find(&args.subject)?;

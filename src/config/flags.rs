@@ -192,7 +192,8 @@ macro_rules! overlay {
 
 impl TrainFlags {
     /// What is left of these flags, a file's, where `typed` takes away what they need: a loss is scaled in f16 only, there is an
-    /// ω in Admin only, a power in poly only, and `--arch` is all sizes.
+    /// ω in Admin only, a power in poly only, a last learning rate where there is a last one, initial values where no other
+    /// model has them, and `--arch` is all sizes.
     fn beneath(mut self, typed: &TrainFlags) -> TrainFlags {
         if typed.bf16 == Some(true) {
             self.fp16 = None;
@@ -214,7 +215,21 @@ impl TrainFlags {
         if typed.lr_scheduler.is_some_and(|scheduler| scheduler != LrScheduler::Poly) {
             self.power = None;
         }
+        if typed.lr_scheduler == Some(LrScheduler::InverseSqrt) {
+            self.min_lr = None;
+        }
+        if typed.finetune_from_model.is_some() {
+            (self.init, self.omega) = (None, None);
+        }
         self
+    }
+
+    /// These flags, a run's, without what is refused today because nothing has ever read it: earlier versions kept it.
+    pub fn of_a_run(self) -> TrainFlags {
+        let (finetune_from_model, scheduler) = (self.finetune_from_model.clone(), self.lr_scheduler);
+        let lr_scheduler = Some(scheduler.unwrap_or(LrScheduler::InverseSqrt));
+        let read = TrainFlags { finetune_from_model, lr_scheduler, ..TrainFlags::default() };
+        self.beneath(&read)
     }
 
     /// These flags, with those of `base` where nothing is given.

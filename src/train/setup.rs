@@ -34,7 +34,7 @@ fn has_begun(folder: &Path) -> bool {
 pub fn settings_of(folder: &Path, data: Option<&PathBuf>) -> Result<Option<TrainFlags>> {
     let path = folder.join("config.toml");
     let begun = data.is_none() || has_begun(folder);
-    (begun && path.exists()).then(|| TrainFlags::load(&path)).transpose()
+    (begun && path.exists()).then(|| TrainFlags::load(&path).map(TrainFlags::of_a_run)).transpose()
 }
 
 /// Flags from the command line over those of `--config`.

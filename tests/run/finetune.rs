@@ -102,6 +102,23 @@ fn a_run_that_has_begun_takes_no_other_model() {
     assert!(text(&place.read("tuned/config.toml")).contains("source/checkpoint_last"));
 }
 
+/// What is refused for a new run does not keep one of an earlier version, which took it, from going on.
+#[test]
+fn a_run_with_settings_that_nothing_read_goes_on() {
+    let place = Workplace::prepared();
+    succeed(&mut place.train("source", SOURCE));
+    succeed(&mut finetune(&place, "source", "run", &["--max-update", "2"]));
+    let config = text(&place.read("run/config.toml"));
+    let unread = config.replace("min-lr = 0.0", "min-lr = 1e-9").replace("omega = \"profile\"", "omega = \"analytic\"");
+    let unread = unread.replace("init = \"xavier\"", "init = \"looks-linear\"");
+    assert_eq!(config.lines().zip(unread.lines()).filter(|(a, b)| a != b).count(), 3);
+    fs::write(place.path("run/config.toml"), unread).unwrap();
+    let run = place.path("run").to_string_lossy().into_owned();
+    succeed(&mut omega(&["analyze", "gradients", &run]));
+    succeed(&mut omega(&["train", "--save-dir", &run, "--max-update", "3"]));
+    assert_eq!(text(&place.read("run/config.toml")), config.replace("max-update = 2", "max-update = 3"));
+}
+
 /// Other text, prepared with the run's tokenizer, has its dictionary; a run folder stands for its best checkpoint.
 #[test]
 fn new_text_takes_the_tokenizer_of_the_run() {

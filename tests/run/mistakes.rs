@@ -54,6 +54,15 @@ fn flags_that_would_go_unseen_are_refused() {
     let train = |flags: [&str; 4]| place.train("run", &[&["--max-update", "2"], &flags[..]].concat());
     refuse(&mut train(["--power", "2", "--lr", "0.1"]), 2, &["--power 2 needs --lr-scheduler poly"]);
     refuse(&mut train(["--min-lr", "1", "--lr", "0.1"]), 2, &["--min-lr 1 is above --lr 0.1"]);
+    refuse(
+        &mut train(["--min-lr", "1e-9", "--lr", "0.1"]),
+        2,
+        &["--min-lr 0.000000001 needs --lr-scheduler linear or poly", "hint: leave it out"],
+    );
+    for [flag, value] in [["--omega", "analytic"], ["--omega", "my.init"], ["--init", "looks-linear"]] {
+        let what = format!("{flag} {value} beside --finetune-from-model: it takes every value, ω included, from that");
+        refuse(&mut train([flag, value, "--finetune-from-model", "other"]), 2, &[&what, "hint: leave out one"]);
+    }
     let tokenizer = shown(&place.path("data/tokenizer.json"));
     let both = ["--tokenizer", &tokenizer];
     refuse(
