@@ -52,7 +52,7 @@ struct Subject {
 
 impl Subject {
     fn open(args: &ModelArgs) -> Result<Subject> {
-        let flags = TrainFlags {
+        let given = TrainFlags {
             arch: args.arch,
             encoder_layers: args.encoder_layers,
             decoder_layers: args.decoder_layers,
@@ -64,11 +64,14 @@ impl Subject {
             max_tokens: args.max_tokens,
             seed: args.seed,
             device: args.device.clone(),
+            ..TrainFlags::default()
+        };
+        let flags = TrainFlags {
             // Measured in f32, without what only training needs.
             fp16: Some(false),
             bf16: Some(false),
             recompute: Some(false),
-            ..TrainFlags::default()
+            ..given.clone()
         };
         let folder = folder_of(&args.subject);
         let own = folder.join("config.toml");
@@ -91,9 +94,9 @@ impl Subject {
         let (model, state) = if is_run {
             let path = Checkpoint::find(&args.subject)?;
             let checkpoint = Checkpoint::open(&path)?;
-            checkpoint.expect_model(&prepared.model).map_err(|error| {
-                error.hint("the config.toml of a run describes its checkpoints: undo what was changed")
-            })?;
+            checkpoint
+                .expect_model(&prepared.model)
+                .map_err(|error| error.hint(checkpoint.instead_of_shape(&prepared.model, &given)))?;
             checkpoint.expect_text(&prepared.data.path, &prepared.data.dictionary)?;
             let model = prepared.model(&dev)?;
             checkpoint.restore(&model, None)?;

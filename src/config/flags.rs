@@ -224,6 +224,11 @@ impl TrainFlags {
         self
     }
 
+    /// The flags that are given, as keys of `--config`.
+    pub fn names(&self) -> Vec<String> {
+        toml::Table::try_from(self).map_or(Vec::new(), |table| table.into_iter().map(|(key, _)| key).collect())
+    }
+
     /// These flags, a run's, without what is refused today because nothing has ever read it: earlier versions kept it.
     pub fn of_a_run(self) -> TrainFlags {
         let (finetune_from_model, scheduler) = (self.finetune_from_model.clone(), self.lr_scheduler);

@@ -54,8 +54,17 @@ pub fn resolve(
     given(data, config, flags)?.over(own.unwrap_or_default()).resolve()
 }
 
-/// The settings that `args` ask for in `folder`, and how they differ from those that the run there has, one by one.
-pub fn settle(args: &TrainArgs, folder: Option<&Path>) -> Result<(TrainConfig, Vec<String>)> {
+/// What `omega train` is to do in a folder.
+pub struct Settled {
+    /// Typed or in `--config`.
+    pub given: TrainFlags,
+    pub config: TrainConfig,
+    /// How it differs from the settings that the run there has, one by one.
+    pub changes: Vec<String>,
+}
+
+/// What `args` ask for in `folder`.
+pub fn settle(args: &TrainArgs, folder: Option<&Path>) -> Result<Settled> {
     let own = folder.map(|folder| settings_of(folder, args.data.as_ref())).transpose()?.flatten();
     let mut given = given(args.data.as_ref(), args.config.as_deref(), &args.flags)?;
     if folder.is_some_and(has_begun) {
@@ -69,9 +78,9 @@ pub fn settle(args: &TrainArgs, folder: Option<&Path>) -> Result<(TrainConfig, V
             ));
         }
     }
-    let config = given.over(own.clone().unwrap_or_default()).resolve()?;
+    let config = given.clone().over(own.clone().unwrap_or_default()).resolve()?;
     let changes = own.map_or(Ok(Vec::new()), |own| config.changes(&own.resolve()?))?;
-    Ok((config, changes))
+    Ok(Settled { given, config, changes })
 }
 
 /// What training and profiling both start from.
@@ -159,12 +168,12 @@ pub fn open(args: &TrainArgs) -> Result<Run> {
     })?;
     // Before anything is read there that another trainer may be about to replace.
     let lock = folder.is_dir().then(|| FolderLock::take(&folder)).transpose()?;
-    let (config, changes) = settle(args, Some(&folder))?;
+    let Settled { given, config, changes } = settle(args, Some(&folder))?;
     let _folder = Folder::open(&folder)?; // an error before anything is in it takes it away again
     let prepared = Prepared::open(config)?;
     let validation = validation(&prepared)?;
     let coder = prepared.data.coder()?;
-    let start = Start::find(&prepared, Some(&folder))?;
+    let start = Start::find(&prepared, Some(&folder), &given)?;
     if let Start::Resume(_) = start {
         expect_not_begun(&changes)?;
     }
