@@ -46,6 +46,30 @@ fn every_help_fits_a_screen_and_has_an_example() {
     }
 }
 
+/// What `omega train --help` says of `--config`: all flags but those under Options are its keys.
+#[test]
+fn all_flags_but_the_options_are_keys() {
+    let (folder, cli) = (tempfile::tempdir().unwrap(), Cli::command());
+    let train = cli.get_subcommands().find(|command| command.get_name() == "train").unwrap();
+    let help = text(&succeed(&mut omega(&["train", "--help"])).stdout);
+    assert!(help.contains("all but the Options are keys of --config too."), "{help}");
+    let options = help.split("\nOptions:\n").nth(1).unwrap().split("\n\nNumbers:\n").next().unwrap();
+    let (mut keys, mut typed) = (0, 0);
+    for flag in train.get_arguments().chain(cli.get_arguments()).filter_map(|arg| arg.get_long()) {
+        let file = folder.path().join("my.toml");
+        fs::write(&file, format!("{flag} = {{}}")).unwrap(); // no flag takes a table
+        let said = omega::config::TrainFlags::load(&file).unwrap_err().to_string();
+        if options.contains(&format!("--{flag}")) {
+            assert!(said.ends_with(&format!("it is no setting of a run, and is typed: `--{flag}`")), "{said}");
+            typed += 1;
+        } else {
+            assert!(said.contains(&format!("line 1: {flag} = {{}}: ")) && said.ends_with(" is needed"), "{said}");
+            keys += 1;
+        }
+    }
+    assert!(keys > 50 && typed == 6, "{keys} keys, {typed} typed");
+}
+
 /// The commands that examples show are commands, with flags that exist.
 #[test]
 fn examples_can_be_typed() {
