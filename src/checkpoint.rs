@@ -23,6 +23,7 @@ use crate::model::params::Spec;
 use crate::model::{Model, ModelConfig};
 use crate::ops::loss_scale::Scaler;
 use crate::optim::Moments;
+use crate::terminal::reads;
 use crate::text::{Dictionary, Fingerprint};
 
 /// Version of the state; a file of another one is refused.
@@ -190,6 +191,7 @@ impl Checkpoint {
 
     /// The same; `instead` is what to do where it is not whole.
     fn open_or(path: &Path, instead: impl Fn(&Path) -> String) -> Result<Checkpoint> {
+        reads(path);
         let bytes = fs::read(path).map_err(|error| Error::io(path, "read", error))?;
         let shown = path.display();
         let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| {

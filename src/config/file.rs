@@ -8,6 +8,7 @@ use clap::{Args, Command};
 
 use super::TrainFlags;
 use crate::error::{Error, Result};
+use crate::terminal::reads;
 
 /// How like a known key must be to be offered for an unknown one, by Jaro's measure: as clap has it for flags.
 const ALIKE: f64 = 0.7;
@@ -18,6 +19,7 @@ const TYPED: [&str; 6] = ["save-dir", "config", "dry-run", "kernel-times", "quie
 impl TrainFlags {
     /// Reads `--config`. Errors name the line and the key.
     pub fn load(path: &Path) -> Result<TrainFlags> {
+        reads(path);
         let text = fs::read_to_string(path).map_err(|error| Error::io(path, "read", error))?;
         toml::from_str(&text).map_err(|error| explain(path, &text, &error))
     }

@@ -21,6 +21,7 @@ use crate::ops::cross_entropy::cross_entropy_from;
 use crate::optim::Updater;
 use crate::rng::RngState;
 use crate::tensor::Tensor;
+use crate::terminal::took;
 use crate::text::{Batches, Coder, Pairs};
 
 /// What to do when numbers are none any more. The update before may have been the bad one, and saved.
@@ -330,6 +331,7 @@ impl Run {
             .hint(DIVERGED));
         }
         let (valid_bleu, samples) = self.validation.bleu(&self.model, &self.coder)?;
+        took("validation", began);
         let score = match self.config.best_metric {
             BestMetric::Loss => losses.loss,
             BestMetric::Nll => losses.nll,
@@ -447,8 +449,10 @@ impl Run {
         // Read first: parameters that are not finite must not replace a sound checkpoint.
         self.look()?;
         self.state.scaler = self.updater.scaler(&self.model.params)?;
-        let path = self.folder.join("checkpoint_last.safetensors");
-        save(&path, &self.model, Some(&self.updater.moments), &self.state).map_err(diverged)
+        let (path, began) = (self.folder.join("checkpoint_last.safetensors"), Instant::now());
+        save(&path, &self.model, Some(&self.updater.moments), &self.state).map_err(diverged)?;
+        took(path.display(), began);
+        Ok(())
     }
 
     /// Where everything is.

@@ -1,6 +1,7 @@
 //! From flags to a run that can do its next update: a fresh one, or one that goes on from its checkpoint.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use super::lock::FolderLock;
 use super::log::Log;
@@ -17,7 +18,7 @@ use crate::files::{Folder, write_whole};
 use crate::model::admin::Omegas;
 use crate::model::{Model, ModelConfig, PackedBatch};
 use crate::rng::RngState;
-use crate::terminal::{say, warn};
+use crate::terminal::{say, took, warn};
 use crate::text::batch::Limits;
 use crate::text::{Batches, DataFolder, Pairs};
 
@@ -180,7 +181,9 @@ pub fn open(args: &TrainArgs) -> Result<Run> {
     let dev = Device::open(prepared.config.device)?;
     say(format!("device: {}\n{}", dev.name(), summary(&prepared)));
     // All that can be refused has been by now: files are written only from here on.
+    let began = Instant::now();
     let (model, updater, state, omegas) = start.begin(&prepared, &dev)?;
+    took("model and optimiser", began);
     drop(start); // with the bytes of its checkpoint
     for change in changes {
         say(format!("  {change}"));
