@@ -229,6 +229,13 @@ impl TrainFlags {
         toml::Table::try_from(self).map_or(Vec::new(), |table| table.into_iter().map(|(key, _)| key).collect())
     }
 
+    /// Whether these are all settings of a run, as omega writes them down: then also those that hardly anybody gives.
+    pub fn are_complete(&self) -> bool {
+        let names = self.names();
+        let always = ["device", "d-model", "heads", "residual", "adam-eps", "log-interval", "samples", "seed"];
+        always.into_iter().all(|flag| names.iter().any(|name| name == flag))
+    }
+
     /// These flags, a run's, without what is refused today because nothing has ever read it: earlier versions kept it.
     pub fn of_a_run(self) -> TrainFlags {
         let (finetune_from_model, scheduler) = (self.finetune_from_model.clone(), self.lr_scheduler);

@@ -13,7 +13,7 @@ use crate::checkpoint::RunState;
 use crate::cli::TrainArgs;
 use crate::config::{TrainConfig, TrainFlags, absolute};
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::files::{Folder, write_whole};
 use crate::model::admin::Omegas;
 use crate::model::{Model, ModelConfig, PackedBatch};
@@ -36,6 +36,31 @@ pub fn settings_of(folder: &Path, data: Option<&PathBuf>) -> Result<Option<Train
     let path = folder.join("config.toml");
     let begun = data.is_none() || has_begun(folder);
     (begun && path.exists()).then(|| TrainFlags::load(&path).map(TrainFlags::of_a_run)).transpose()
+}
+
+/// An error if a new run in `folder` would take over settings or a log that omega did not write there. A run that ended before
+/// its first checkpoint has left both, and is begun again.
+fn expect_no_strangers(folder: &Path) -> Result<()> {
+    let (settings, log) = (folder.join("config.toml"), folder.join("log.jsonl"));
+    let own = settings.exists() && settings_are_own(&settings)?;
+    let stranger = if settings.exists() && !own {
+        settings
+    } else if log.exists() && !Log::is_own(&log, own)? {
+        log
+    } else {
+        return Ok(());
+    };
+    let message = format!("{}: omega did not write it for a run here, which would write over it", stranger.display());
+    Err(Error::data(message).hint("give another --save-dir, or move it; --config FILE takes settings from anywhere"))
+}
+
+/// Whether a run wrote `path`: then all settings are there. What people write has a few.
+fn settings_are_own(path: &Path) -> Result<bool> {
+    match TrainFlags::load(path) {
+        Ok(flags) => Ok(flags.are_complete()),
+        Err(error) if matches!(error.kind(), Kind::Io { .. }) => Err(error),
+        Err(_) => Ok(false),
+    }
 }
 
 /// Flags from the command line over those of `--config`.
@@ -66,6 +91,7 @@ pub struct Settled {
 
 /// What `args` ask for in `folder`.
 pub fn settle(args: &TrainArgs, folder: Option<&Path>) -> Result<Settled> {
+    folder.filter(|folder| !has_begun(folder)).map_or(Ok(()), expect_no_strangers)?;
     let own = folder.map(|folder| settings_of(folder, args.data.as_ref())).transpose()?.flatten();
     let mut given = given(args.data.as_ref(), args.config.as_deref(), &args.flags)?;
     if folder.is_some_and(has_begun) {
