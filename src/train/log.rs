@@ -74,7 +74,7 @@ impl Log {
         let file = file.map_err(|error| Error::io(&path, "write", error))?;
         let progress = Progress::new("train", last);
         progress.start_at(state.update);
-        let events = events.then(|| Events::create(folder, state.update + 1)).transpose()?;
+        let events = events.then(|| Events::new(folder, state.update + 1));
         Ok(Log { path, file, events, progress })
     }
 
