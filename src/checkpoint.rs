@@ -16,13 +16,14 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use crate::config::BestMetric;
+use crate::config::{BestMetric, TrainFlags};
 use crate::error::{Error, Result};
 use crate::files::write_whole;
 use crate::model::params::Spec;
 use crate::model::{Model, ModelConfig};
 use crate::ops::loss_scale::Scaler;
 use crate::optim::Moments;
+use crate::terminal::reads;
 use crate::text::{Dictionary, Fingerprint};
 
 /// Version of the state; a file of another one is refused.
@@ -190,6 +191,7 @@ impl Checkpoint {
 
     /// The same; `instead` is what to do where it is not whole.
     fn open_or(path: &Path, instead: impl Fn(&Path) -> String) -> Result<Checkpoint> {
+        reads(path);
         let bytes = fs::read(path).map_err(|error| Error::io(path, "read", error))?;
         let shown = path.display();
         let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| {
@@ -272,6 +274,24 @@ impl Checkpoint {
             return Ok(());
         }
         Err(Error::data(format!("{} is of another shape: {got}; expected: {expected}", self.path.display())))
+    }
+
+    /// What to do where [`Checkpoint::expect_model`] fails for its own run, of which `given` are the flags that were typed or
+    /// stand in `--config`.
+    pub fn instead_of_shape(&self, config: &ModelConfig, given: &TrainFlags) -> String {
+        let (own, differ) = (&self.state.model, self.state.model.flags_that_differ(config));
+        let blamed = |flag: &String| differ.contains(&flag.as_str()) || flag == "arch" && !differ.is_empty();
+        let blamed: Vec<String> = given.names().into_iter().filter(blamed).map(|flag| format!("--{flag}")).collect();
+        let settings = self.path.with_file_name("config.toml");
+        if !blamed.is_empty() {
+            format!("leave out {}: a run keeps the model that it began with", blamed.join(", "))
+        } else if differ.is_empty() && own.vocab != config.vocab {
+            "the text has another dictionary: prepare it with `omega prepare --tokenizer RUN/tokenizer.json`".to_owned()
+        } else if settings.exists() {
+            format!("{} describes the run's checkpoints: undo what was changed there", settings.display())
+        } else {
+            "give the flags that it was trained with: its config.toml is gone".to_owned()
+        }
     }
 
     /// An error unless the model was trained with `dictionary` and the tokenizer of `folder`.

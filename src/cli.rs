@@ -121,7 +121,7 @@ pub struct PrepareArgs {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example: omega train data-bin/de-en --save-dir runs/deep --encoder-layers 18 --decoder-layers 18\n\
-    -h shows the flags used most, --help all of them; each is a key of --config too."
+    -h shows the flags used most, --help all of them; all but the Options are keys of --config too."
 )]
 pub struct TrainArgs {
     /// data-bin folder, of `omega prepare` or fairseq; of a run that goes on, the one it had

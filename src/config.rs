@@ -221,7 +221,7 @@ fn betas(flag: Option<&[f64]>) -> Result<(f64, f64)> {
 }
 
 /// `path` for whoever reads it in another folder; as it is where the current one has no name any more.
-fn absolute(path: &Path) -> PathBuf {
+pub fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
@@ -285,6 +285,11 @@ impl TrainConfig {
         if self.power != 1.0 && self.lr_scheduler != LrScheduler::Poly {
             return Err(Error::usage(format!("--power {} needs --lr-scheduler poly", self.power)));
         }
+        if self.min_lr > 0.0 && self.lr_scheduler == LrScheduler::InverseSqrt {
+            let message = format!("--min-lr {} needs --lr-scheduler linear or poly", self.min_lr);
+            return Err(Error::usage(message).hint("leave it out: inverse_sqrt falls for ever, and stops nowhere"));
+        }
+        self.check_beginning()?;
         // TOML, which keeps the configuration of a run, has signed integers only.
         if i64::try_from(self.seed).is_err() {
             return Err(Error::usage(format!("--seed {}: at most {} is possible", self.seed, i64::MAX)));
@@ -304,6 +309,24 @@ impl TrainConfig {
             }
         }
         Ok(())
+    }
+
+    /// An error for initial values that another model's parameters would take the place of.
+    fn check_beginning(&self) -> Result<()> {
+        let omega = match &self.omega {
+            OmegaSource::Profile => None,
+            OmegaSource::Analytic => Some("--omega analytic".to_owned()),
+            OmegaSource::File(path) => Some(format!("--omega {}", path.display())),
+        };
+        let init = (self.init != Init::Xavier).then(|| "--init looks-linear".to_owned());
+        match (&self.finetune_from_model, omega.or(init)) {
+            (Some(_), Some(flag)) => {
+                let message =
+                    format!("{flag} beside --finetune-from-model: it takes every value, ω included, from that model");
+                Err(Error::usage(message).hint("leave out one of the two"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The text of `config.toml`.
@@ -429,6 +452,15 @@ mod tests {
         assert!(bf16.bf16 && !bf16.fp16 && bf16.scaling.is_none());
         let post = over(TrainFlags { residual: Some(Residual::PostLn), ..TrainFlags::default() });
         assert!(post.residual == Residual::PostLn && post.fp16 && post.scaling.is_some());
+        let linear =
+            TrainFlags { max_update: Some(9), lr_scheduler: Some(LrScheduler::Linear), ..TrainFlags::default() };
+        let linear = TrainFlags { min_lr: Some(1e-5), ..linear };
+        let sqrt = TrainFlags { lr_scheduler: Some(LrScheduler::InverseSqrt), ..TrainFlags::default() };
+        assert_eq!(sqrt.over(linear).resolve().unwrap().min_lr, 0.0);
+        let initial =
+            TrainFlags { init: Some(Init::LooksLinear), omega: Some("analytic".into()), ..TrainFlags::default() };
+        let tuned = TrainFlags { finetune_from_model: Some("run".into()), ..TrainFlags::default() };
+        assert!(tuned.over(initial).resolve().unwrap().init == Init::Xavier);
         let both = TrainFlags { fp16: Some(true), bf16: Some(true), ..TrainFlags::default() }.over(file());
         assert!(both.resolve().is_err());
     }
@@ -462,6 +494,8 @@ mod tests {
         assert!(power.starts_with("--power 2 needs --lr-scheduler poly"), "{power}");
         let min_lr = message(TrainFlags { lr: Some(1e-3), min_lr: Some(0.5), ..poly });
         assert!(min_lr.starts_with("--min-lr 0.5 is above --lr 0.001"), "{min_lr}");
+        let min_lr = message(TrainFlags { min_lr: Some(1e-5), ..TrainFlags::default() });
+        assert!(min_lr.starts_with("--min-lr 0.00001 needs --lr-scheduler linear or poly"), "{min_lr}");
         let min_loss_scale = message(TrainFlags { min_loss_scale: Some(0.1), ..TrainFlags::default() });
         assert!(min_loss_scale.starts_with("--min-loss-scale needs --fp16"), "{min_loss_scale}");
         let fp16 = TrainFlags { fp16: Some(true), ..TrainFlags::default() };

@@ -1,6 +1,7 @@
 //! The `omega` command: parse, run, print the error, exit.
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use omega::analyze::analyze;
 use omega::bench::bench;
@@ -28,7 +29,9 @@ fn main() -> ExitCode {
     // This thread is one of the pool's: a launch starts here at once, and ends without waiting for a thread that the system
     // has not yet given a core. (An error: somebody has made the pool already.)
     let _ = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
-    match run(cli.command) {
+    let (began, done) = (Instant::now(), run(cli.command));
+    terminal::took("all", began);
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             terminal::error(&error);

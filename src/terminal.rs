@@ -6,6 +6,7 @@
 use std::fmt::Display;
 use std::io::{IsTerminal, stderr};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -84,6 +85,16 @@ pub fn detail(text: impl Display) {
     if at_least(Level::Verbose) {
         line(&format!("\x1b[2m{text}\x1b[0m"));
     }
+}
+
+/// Says that the file at `path` is read, to those who asked for more.
+pub fn reads(path: &Path) {
+    detail(format!("reads {}", path.display()));
+}
+
+/// Says how long `what`, which `began` then, has taken, to those who asked for more.
+pub fn took(what: impl Display, began: Instant) {
+    detail(format!("{what}: {:.1} s", began.elapsed().as_secs_f64()));
 }
 
 /// A line on what may go wrong.

@@ -23,7 +23,7 @@ use crate::numbers::median;
 use crate::plot::{self, Look, Series};
 use crate::rng::RngState;
 use crate::terminal::{Progress, say};
-use crate::train::setup::{Prepared, resolve};
+use crate::train::setup::{Prepared, resolve, settings_of};
 
 const STACKS: [Stack; 2] = [Stack::Encoder, Stack::Decoder];
 
@@ -52,7 +52,7 @@ struct Subject {
 
 impl Subject {
     fn open(args: &ModelArgs) -> Result<Subject> {
-        let flags = TrainFlags {
+        let given = TrainFlags {
             arch: args.arch,
             encoder_layers: args.encoder_layers,
             decoder_layers: args.decoder_layers,
@@ -64,13 +64,17 @@ impl Subject {
             max_tokens: args.max_tokens,
             seed: args.seed,
             device: args.device.clone(),
+            ..TrainFlags::default()
+        };
+        let flags = TrainFlags {
             // Measured in f32, without what only training needs.
             fp16: Some(false),
             bf16: Some(false),
             recompute: Some(false),
-            ..TrainFlags::default()
+            ..given.clone()
         };
-        let own = folder_of(&args.subject).join("config.toml");
+        let folder = folder_of(&args.subject);
+        let own = folder.join("config.toml");
         let is_run = own.exists();
         if !is_run && Checkpoint::find(&args.subject).is_ok_and(|path| path.is_file()) {
             let message =
@@ -80,16 +84,19 @@ impl Subject {
                  model, analyse the run that it was made of",
             ));
         }
-        let (data, file) =
-            if is_run { (None, Some(own.as_path())) } else { (Some(&args.subject), args.config.as_deref()) };
-        let prepared = Prepared::open(resolve(data, file, &flags, None)?)?;
+        let config = if is_run {
+            resolve(None, None, &flags, settings_of(folder, None)?)?
+        } else {
+            resolve(Some(&args.subject), args.config.as_deref(), &flags, None)?
+        };
+        let prepared = Prepared::open(config)?;
         let dev = Device::open(prepared.config.device)?;
         let (model, state) = if is_run {
             let path = Checkpoint::find(&args.subject)?;
             let checkpoint = Checkpoint::open(&path)?;
-            checkpoint.expect_model(&prepared.model).map_err(|error| {
-                error.hint("the config.toml of a run describes its checkpoints: undo what was changed")
-            })?;
+            checkpoint
+                .expect_model(&prepared.model)
+                .map_err(|error| error.hint(checkpoint.instead_of_shape(&prepared.model, &given)))?;
             checkpoint.expect_text(&prepared.data.path, &prepared.data.dictionary)?;
             let model = prepared.model(&dev)?;
             checkpoint.restore(&model, None)?;

@@ -3,7 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::Checkpoint;
+use crate::config::BestMetric;
 use crate::error::{Error, Result};
+use crate::files::write_whole;
 
 /// What a checkpoint is, as its name says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,7 +21,7 @@ pub enum Kind {
     Interval { epoch: u64, update: u64 },
     /// `checkpoint_best_34000`: one of the best, after update 34000.
     KeptBest { update: u64 },
-    /// Any other, as `omega average` writes.
+    /// Any other: what `omega average` writes, or `checkpoint_best_nll_34000`, the best by a metric that is used no more.
     Other,
 }
 
@@ -32,6 +35,11 @@ pub fn of_interval(epoch: u64, update: u64) -> String {
 
 pub fn of_best(update: u64) -> String {
     format!("checkpoint_best_{update}.safetensors")
+}
+
+/// One of the best by a metric that was given up after it. Nothing removes it.
+pub fn of_best_by(metric: BestMetric, update: u64) -> String {
+    format!("checkpoint_best_{}_{update}.safetensors", metric.name())
 }
 
 /// What the file called `name` is; none if it is no checkpoint.
@@ -79,6 +87,36 @@ pub fn remove(folder: &Path, which: impl Fn(Kind) -> bool) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Gives the best checkpoints in `folder` by another metric than `metric` names that say by which, so that those to come take
+/// nobody's place; `checkpoint_best` stays beside its copy until then. The new names. Each file knows its own metric, so that
+/// a run killed in the middle of this does the rest of it.
+pub fn keep_best_by_others(folder: &Path, metric: BestMetric) -> Result<Vec<String>> {
+    let mut kept = Vec::new();
+    for (kind, path) in list(folder)? {
+        let best = matches!(kind, Kind::Best | Kind::KeptBest { .. });
+        let Some(Ok(state)) = best.then(|| Checkpoint::open(&path).map(|checkpoint| checkpoint.state)) else {
+            continue;
+        };
+        if state.best_metric == metric {
+            continue;
+        }
+        let name = of_best_by(state.best_metric, state.update);
+        let to = folder.join(&name);
+        for (from, to) in [(path.with_extension("json"), to.with_extension("json")), (path, to)] {
+            if kind == Kind::Best && from.exists() {
+                let bytes = fs::read(&from).map_err(|error| Error::io(&from, "read", error))?;
+                write_whole(&to, &bytes)?;
+            } else if from.exists() {
+                fs::rename(&from, &to).map_err(|error| Error::io(&from, "rename", error))?;
+            }
+        }
+        kept.push(name);
+    }
+    kept.sort();
+    kept.dedup(); // checkpoint_best is one of --keep-best, too
+    Ok(kept)
 }
 
 #[cfg(test)]

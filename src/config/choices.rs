@@ -131,6 +131,11 @@ impl BestMetric {
         if self == BestMetric::Bleu { a > b } else { a < b }
     }
 
+    /// As it is typed: `nll`.
+    pub fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
     /// For people: "validation loss".
     pub fn title(self) -> &'static str {
         match self {

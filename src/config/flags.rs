@@ -168,7 +168,8 @@ pub struct TrainFlags {
     /// Keep the models of the N best validations [default: 0]
     #[arg(long, value_name = "N", help_heading = "Validation, checkpoints, log", hide_short_help = true)]
     pub keep_best: Option<usize>,
-    /// What is best, for checkpoint_best, --keep-best and --patience [default: loss]
+    /// What is best, for checkpoint_best, --keep-best and --patience; changed, the best so far stay under other names
+    /// [default: loss]
     #[arg(long, help_heading = "Validation, checkpoints, log", hide_short_help = true)]
     pub best_metric: Option<BestMetric>,
     /// Write TensorBoard's event files to the run folder too
@@ -191,7 +192,8 @@ macro_rules! overlay {
 
 impl TrainFlags {
     /// What is left of these flags, a file's, where `typed` takes away what they need: a loss is scaled in f16 only, there is an
-    /// ω in Admin only, a power in poly only, and `--arch` is all sizes.
+    /// ω in Admin only, a power in poly only, a last learning rate where there is a last one, initial values where no other
+    /// model has them, and `--arch` is all sizes.
     fn beneath(mut self, typed: &TrainFlags) -> TrainFlags {
         if typed.bf16 == Some(true) {
             self.fp16 = None;
@@ -213,7 +215,33 @@ impl TrainFlags {
         if typed.lr_scheduler.is_some_and(|scheduler| scheduler != LrScheduler::Poly) {
             self.power = None;
         }
+        if typed.lr_scheduler == Some(LrScheduler::InverseSqrt) {
+            self.min_lr = None;
+        }
+        if typed.finetune_from_model.is_some() {
+            (self.init, self.omega) = (None, None);
+        }
         self
+    }
+
+    /// The flags that are given, as keys of `--config`.
+    pub fn names(&self) -> Vec<String> {
+        toml::Table::try_from(self).map_or(Vec::new(), |table| table.into_iter().map(|(key, _)| key).collect())
+    }
+
+    /// Whether these are all settings of a run, as omega writes them down: then also those that hardly anybody gives.
+    pub fn are_complete(&self) -> bool {
+        let names = self.names();
+        let always = ["device", "d-model", "heads", "residual", "adam-eps", "log-interval", "samples", "seed"];
+        always.into_iter().all(|flag| names.iter().any(|name| name == flag))
+    }
+
+    /// These flags, a run's, without what is refused today because nothing has ever read it: earlier versions kept it.
+    pub fn of_a_run(self) -> TrainFlags {
+        let (finetune_from_model, scheduler) = (self.finetune_from_model.clone(), self.lr_scheduler);
+        let lr_scheduler = Some(scheduler.unwrap_or(LrScheduler::InverseSqrt));
+        let read = TrainFlags { finetune_from_model, lr_scheduler, ..TrainFlags::default() };
+        self.beneath(&read)
     }
 
     /// These flags, with those of `base` where nothing is given.

@@ -16,7 +16,7 @@ use crate::config::{Init, MAX_POSITIONS, Residual};
 use crate::error::{Error, Result};
 use crate::files::{PendingFolder, write_whole};
 use crate::model::{ModelConfig, Stack, Tables};
-use crate::terminal::{say, warn};
+use crate::terminal::{reads, say, warn};
 use crate::text::{Dictionary, Fingerprint};
 
 use super::fold::Weights;
@@ -116,10 +116,12 @@ fn args_of(config: &ModelConfig, state: &RunState) -> Value {
 /// Runs `omega import`.
 pub fn import(args: &ImportArgs) -> Result<()> {
     let settings = args.folder.join(ARGS);
+    reads(&settings);
     let text = fs::read_to_string(&settings).map_err(|error| Error::io(&settings, "read", error))?;
     let settings_of: Value =
         serde_json::from_str(&text).map_err(|error| Error::data(format!("{}: {error}", settings.display())))?;
     let path = args.folder.join(MODEL);
+    reads(&path);
     let bytes = fs::read(&path).map_err(|error| Error::io(&path, "read", error))?;
     let context = |error: Error| error.context(path.display());
     let mut tensors = read(&bytes).map_err(context)?;

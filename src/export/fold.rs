@@ -25,7 +25,8 @@ pub struct Weights {
 type Place = (usize, Part);
 
 impl Weights {
-    /// `tensors` of a model of `config`; an error names one that is missing, too many, or of another shape.
+    /// `tensors` of a model of `config`; an error names one that is missing, too many, of another shape, or holds what is no
+    /// number.
     pub fn new(config: ModelConfig, tensors: Vec<NamedTensor>) -> Result<Weights> {
         let mut all: HashMap<String, NamedTensor> =
             tensors.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
@@ -35,6 +36,10 @@ impl Weights {
             if tensor.shape != spec.shape {
                 let (got, expected) = (&tensor.shape, &spec.shape);
                 return Err(Error::data(format!("`{}` is {got:?}, expected {expected:?}", spec.name)));
+            }
+            if let Some(value) = tensor.data.iter().find(|value| !value.is_finite()) {
+                let message = format!("`{}` holds {value}: its training has diverged", spec.name);
+                return Err(Error::data(message).hint("take an earlier checkpoint"));
             }
             wanted.insert(spec.name, tensor);
         }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::files::write_whole;
+use crate::terminal::reads;
 use crate::text::{Dictionary, SPECIAL};
 
 /// Names of the symbols that a model's configuration speaks of.
@@ -51,6 +52,7 @@ pub fn write(to: &Path, dictionary: &Dictionary, own: &Path, special: SpecialTok
 /// The file at `path` with the ids of `dictionary` for its symbols.
 fn of_file(path: &Path, dictionary: &Dictionary) -> Result<Value> {
     let broken = |what: String| Error::data(format!("{}: {what}", path.display()));
+    reads(path);
     let text = fs::read_to_string(path).map_err(|error| Error::io(path, "read", error))?;
     let mut tokenizer: Value = serde_json::from_str(&text).map_err(|error| broken(format!("not JSON: {error}")))?;
     let vocab = tokenizer["model"]["vocab"].as_object_mut().ok_or_else(|| {

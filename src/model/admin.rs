@@ -16,6 +16,7 @@ use super::config::{ModelConfig, Stack};
 use super::params::Params;
 use crate::error::{Error, Result};
 use crate::files::write_whole;
+use crate::terminal::reads;
 
 /// One ω per sublayer, in the order they run.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -73,6 +74,7 @@ impl Omegas {
 
     /// Reads the original's file for a model of `config`'s depth. Errors name the line.
     pub fn load(path: &Path, config: &ModelConfig) -> Result<Omegas> {
+        reads(path);
         let text = fs::read_to_string(path).map_err(|error| Error::io(path, "read", error))?;
         Omegas::parse(&text, config).map_err(|error| error.context(path.display()))
     }

@@ -105,6 +105,21 @@ impl ModelConfig {
         found
     }
 
+    /// The flags by which [`ModelConfig::describe`] says something else of `other`.
+    pub fn flags_that_differ(&self, other: &ModelConfig) -> Vec<&'static str> {
+        let flags = [
+            ("residual", self.residual != other.residual),
+            ("encoder-layers", self.encoder_layers != other.encoder_layers),
+            ("decoder-layers", self.decoder_layers != other.decoder_layers),
+            ("d-model", self.d_model != other.d_model),
+            ("ffn", self.ffn != other.ffn),
+            ("heads", self.heads != other.heads),
+            ("omega-frozen", self.omega_frozen != other.omega_frozen),
+            ("keep-first-omega-one", self.keep_first_omega_one != other.keep_first_omega_one),
+        ];
+        flags.into_iter().filter_map(|(flag, differs)| differs.then_some(flag)).collect()
+    }
+
     /// An error unless the kernels can run these sizes.
     pub fn check(&self) -> Result<()> {
         if self.heads == 0 || !self.d_model.is_multiple_of(self.heads) {

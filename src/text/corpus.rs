@@ -10,6 +10,7 @@ use memmap2::Mmap;
 
 use crate::error::{Error, Result};
 use crate::files::{Complete, Pending};
+use crate::terminal::reads;
 
 const MAGIC: &[u8; 9] = b"MMIDIDX\0\0";
 const HEADER: usize = 9 + 8 + 1 + 8;
@@ -161,6 +162,7 @@ impl Corpus {
 }
 
 fn map(path: &Path) -> Result<Option<Mmap>> {
+    reads(path);
     let file = File::open(path).map_err(|error| Error::io(path, "read", error))?;
     let bytes = file.metadata().map_err(|error| Error::io(path, "read", error))?.len();
     if bytes == 0 {

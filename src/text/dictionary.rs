@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::terminal::reads;
 
 /// Start of sentence; part of the layout, unused by the model, which starts decoding from [`EOS`] as fairseq does.
 pub const BOS: u32 = 0;
@@ -53,6 +54,7 @@ impl Dictionary {
 
     /// Reads a `dict.LANG.txt`. Errors name the file and the line.
     pub fn load(path: &Path) -> Result<Dictionary> {
+        reads(path);
         let bytes = fs::read(path).map_err(|error| Error::io(path, "read", error))?;
         let text = String::from_utf8(bytes)
             .map_err(|_| Error::data(format!("{}: not UTF-8, so not a dictionary", path.display())))?;

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use flate2::read::MultiGzDecoder;
 
 use crate::error::{Error, Result};
+use crate::terminal::reads;
 
 /// The lines of a UTF-8 file without their ends (`\n` or `\r\n`); a byte order mark at the start is skipped.
 pub struct Lines {
@@ -23,6 +24,7 @@ pub struct Lines {
 impl Lines {
     /// Opens `path`, unpacking it if it ends in `.gz`.
     pub fn open(path: &Path) -> Result<Lines> {
+        reads(path);
         let file = File::open(path).map_err(|error| Error::io(path, "read", error))?;
         let bytes = file.metadata().map_or(0, |metadata| metadata.len());
         let read = Arc::new(AtomicU64::new(0));

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 use std::{fs, io};
 
 use rayon::prelude::*;
@@ -17,7 +18,7 @@ use crate::cli::PrepareArgs;
 use crate::config::MAX_POSITIONS;
 use crate::error::{Error, Result};
 use crate::files::{Complete, Folder, Pending};
-use crate::terminal::{Progress, say};
+use crate::terminal::{Progress, say, took};
 
 /// Pairs that are encoded at a time, in parallel.
 const CHUNK: usize = 8192;
@@ -44,7 +45,12 @@ pub fn prepare(args: &PrepareArgs) -> Result<()> {
     let tokenizer = match &args.tokenizer {
         _ if args.segmented => None,
         Some(path) => Some(Tokenizer::load(path)?),
-        None => Some(train_tokenizer(args)?),
+        None => {
+            let began = Instant::now();
+            let tokenizer = train_tokenizer(args)?;
+            took("BPE", began);
+            Some(tokenizer)
+        }
     };
     let given = args.dict.as_deref().map(Dictionary::load).transpose()?;
     let mut files = Vec::new();
@@ -66,7 +72,9 @@ pub fn prepare(args: &PrepareArgs) -> Result<()> {
     for (split, prefix) in splits {
         if let Some(prefix) = prefix {
             let counts = (split == "train").then_some(&mut counts);
+            let began = Instant::now();
             files.extend(binarise(args, split, prefix, &coder, counts)?);
+            took(split, began);
         }
     }
     // A given one stays what it is, counts included, as with fairseq's `--srcdict`.

@@ -16,6 +16,7 @@ use tokenizers::{AddedToken, SplitDelimiterBehavior};
 
 use super::dictionary::{EOS, SPECIAL, UNK};
 use crate::error::{Error, Result};
+use crate::terminal::reads;
 
 /// Text to subword symbols and back.
 pub struct Tokenizer {
@@ -57,6 +58,7 @@ impl Tokenizer {
 
     /// Reads a `tokenizer.json`.
     pub fn load(path: &Path) -> Result<Tokenizer> {
+        reads(path);
         let bytes = std::fs::read(path).map_err(|error| Error::io(path, "read", error))?;
         let inner = tokenizers::Tokenizer::from_bytes(bytes)
             .map_err(|error| Error::data(format!("{}: not a tokenizer: {error}", path.display())))?;

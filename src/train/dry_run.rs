@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::run::micro_batch;
-use super::setup::{Prepared, limits, pack, resolve, settings_of, summary};
+use super::setup::{Prepared, Settled, limits, pack, settle, summary};
 use super::start::Start;
 use crate::cli::TrainArgs;
 use crate::config::Residual;
@@ -41,11 +41,10 @@ struct Need {
 /// Runs the command: checks flags and data as training would, prints parameters, memory by purpose, and the largest
 /// --max-tokens for some sizes of memory. Writes nothing.
 pub fn dry_run(args: &TrainArgs) -> Result<()> {
-    let own = args.save_dir.as_deref().map(|folder| settings_of(folder, args.data.as_ref())).transpose()?.flatten();
-    let config = resolve(args.data.as_ref(), args.config.as_deref(), &args.flags, own)?;
+    let Settled { given, config, .. } = settle(args, args.save_dir.as_deref())?;
     let _folder = args.save_dir.as_deref().map(Folder::open).transpose()?; // gone again at the end
     let prepared = Prepared::open(config)?;
-    Start::find(&prepared, args.save_dir.as_deref())?;
+    Start::find(&prepared, args.save_dir.as_deref(), &given)?;
     let need = prepared.need(&prepared.batches)?;
     let mut text = summary(&prepared) + "\n";
     let Shape { source, target, pairs } = need.shape;

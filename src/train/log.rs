@@ -74,8 +74,21 @@ impl Log {
         let file = file.map_err(|error| Error::io(&path, "write", error))?;
         let progress = Progress::new("train", last);
         progress.start_at(state.update);
-        let events = events.then(|| Events::create(folder, state.update + 1)).transpose()?;
+        let events = events.then(|| Events::new(folder, state.update + 1));
         Ok(Log { path, file, events, progress })
+    }
+
+    /// Whether the file at `path` is the log of a run: empty, or, where the run's settings lie beside it, records up to a last
+    /// line that may be cut off.
+    pub fn is_own(path: &Path, has_settings: bool) -> Result<bool> {
+        let bytes = fs::read(path).map_err(|error| Error::io(path, "read", error))?;
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+        let record = |line: &[u8]| {
+            let record: Option<Value> = serde_json::from_slice(line).ok();
+            record.is_some_and(|record| record["update"].is_u64() && record["epoch"].is_u64())
+        };
+        let lines = bytes[..whole].split_inclusive(|byte| *byte == b'\n');
+        Ok(bytes.is_empty() || has_settings && lines.into_iter().all(record))
     }
 
     /// A line for people.

@@ -21,6 +21,7 @@ use crate::ops::cross_entropy::cross_entropy_from;
 use crate::optim::Updater;
 use crate::rng::RngState;
 use crate::tensor::Tensor;
+use crate::terminal::took;
 use crate::text::{Batches, Coder, Pairs};
 
 /// What to do when numbers are none any more. The update before may have been the bad one, and saved.
@@ -330,11 +331,15 @@ impl Run {
             .hint(DIVERGED));
         }
         let (valid_bleu, samples) = self.validation.bleu(&self.model, &self.coder)?;
+        took("validation", began);
         let score = match self.config.best_metric {
             BestMetric::Loss => losses.loss,
             BestMetric::Nll => losses.nll,
             BestMetric::Bleu => valid_bleu.unwrap_or(0.0),
         };
+        if self.state.best_metric != self.config.best_metric {
+            self.keep_best_by_others()?;
+        }
         let best = self.judge(score);
         let record = ValidRecord {
             update: self.state.update,
@@ -363,6 +368,20 @@ impl Run {
             names::remove(&self.folder, |kind| matches!(kind, Kind::KeptBest { update } if !kept.contains(&update)))?;
         }
         self.meter.since += began.elapsed();
+        Ok(())
+    }
+
+    /// Says what is kept of the best by the metric before this one.
+    fn keep_best_by_others(&self) -> Result<()> {
+        let metric = self.config.best_metric;
+        let kept = names::keep_best_by_others(&self.folder, metric)?;
+        if !kept.is_empty() {
+            let (title, kept) = (metric.title(), kept.join(", "));
+            self.say(&format!(
+                "--best-metric {}: from here on the best go by {title}; kept of those before: {kept}",
+                metric.name()
+            ));
+        }
         Ok(())
     }
 
@@ -430,8 +449,10 @@ impl Run {
         // Read first: parameters that are not finite must not replace a sound checkpoint.
         self.look()?;
         self.state.scaler = self.updater.scaler(&self.model.params)?;
-        let path = self.folder.join("checkpoint_last.safetensors");
-        save(&path, &self.model, Some(&self.updater.moments), &self.state).map_err(diverged)
+        let (path, began) = (self.folder.join("checkpoint_last.safetensors"), Instant::now());
+        save(&path, &self.model, Some(&self.updater.moments), &self.state).map_err(diverged)?;
+        took(path.display(), began);
+        Ok(())
     }
 
     /// Where everything is.

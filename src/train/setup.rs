@@ -1,6 +1,7 @@
 //! From flags to a run that can do its next update: a fresh one, or one that goes on from its checkpoint.
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use super::lock::FolderLock;
 use super::log::Log;
@@ -10,26 +11,63 @@ use super::stats::Stats;
 use super::validate::Validation;
 use crate::checkpoint::RunState;
 use crate::cli::TrainArgs;
-use crate::config::{TrainConfig, TrainFlags};
+use crate::config::{TrainConfig, TrainFlags, absolute};
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::files::{Folder, write_whole};
 use crate::model::admin::Omegas;
 use crate::model::{Model, ModelConfig, PackedBatch};
 use crate::rng::RngState;
-use crate::terminal::say;
+use crate::terminal::{say, took, warn};
 use crate::text::batch::Limits;
 use crate::text::{Batches, DataFolder, Pairs};
 
 /// Dropout's counter during profiling; no micro-batch of a run has it.
 const PROFILING_STEP: u32 = u32::MAX;
 
+/// Whether a run in `folder` has a checkpoint to go on from.
+fn has_begun(folder: &Path) -> bool {
+    folder.join("checkpoint_last.safetensors").exists()
+}
+
 /// The settings of the run in `folder`, if one has begun there. One that ended before its first checkpoint has not: with
 /// `data`, it is tried again as it is typed.
 pub fn settings_of(folder: &Path, data: Option<&PathBuf>) -> Result<Option<TrainFlags>> {
     let path = folder.join("config.toml");
-    let begun = data.is_none() || folder.join("checkpoint_last.safetensors").exists();
-    (begun && path.exists()).then(|| TrainFlags::load(&path)).transpose()
+    let begun = data.is_none() || has_begun(folder);
+    (begun && path.exists()).then(|| TrainFlags::load(&path).map(TrainFlags::of_a_run)).transpose()
+}
+
+/// An error if a new run in `folder` would take over settings or a log that omega did not write there. A run that ended before
+/// its first checkpoint has left both, and is begun again.
+fn expect_no_strangers(folder: &Path) -> Result<()> {
+    let (settings, log) = (folder.join("config.toml"), folder.join("log.jsonl"));
+    let own = settings.exists() && settings_are_own(&settings)?;
+    let stranger = if settings.exists() && !own {
+        settings
+    } else if log.exists() && !Log::is_own(&log, own)? {
+        log
+    } else {
+        return Ok(());
+    };
+    let message = format!("{}: omega did not write it for a run here, which would write over it", stranger.display());
+    Err(Error::data(message).hint("give another --save-dir, or move it; --config FILE takes settings from anywhere"))
+}
+
+/// Whether a run wrote `path`: then all settings are there. What people write has a few.
+fn settings_are_own(path: &Path) -> Result<bool> {
+    match TrainFlags::load(path) {
+        Ok(flags) => Ok(flags.are_complete()),
+        Err(error) if matches!(error.kind(), Kind::Io { .. }) => Err(error),
+        Err(_) => Ok(false),
+    }
+}
+
+/// Flags from the command line over those of `--config`.
+fn given(data: Option<&PathBuf>, config: Option<&Path>, flags: &TrainFlags) -> Result<TrainFlags> {
+    let file = config.map(TrainFlags::load).transpose()?.unwrap_or_default();
+    let typed = TrainFlags { data: data.cloned(), ..flags.clone() };
+    Ok(typed.over(file))
 }
 
 /// Flags from the command line over those of `--config` over `own`, a run's, complete.
@@ -39,9 +77,37 @@ pub fn resolve(
     flags: &TrainFlags,
     own: Option<TrainFlags>,
 ) -> Result<TrainConfig> {
-    let file = config.map(TrainFlags::load).transpose()?.unwrap_or_default();
-    let typed = TrainFlags { data: data.cloned(), ..flags.clone() };
-    typed.over(file).over(own.unwrap_or_default()).resolve()
+    given(data, config, flags)?.over(own.unwrap_or_default()).resolve()
+}
+
+/// What `omega train` is to do in a folder.
+pub struct Settled {
+    /// Typed or in `--config`.
+    pub given: TrainFlags,
+    pub config: TrainConfig,
+    /// How it differs from the settings that the run there has, one by one.
+    pub changes: Vec<String>,
+}
+
+/// What `args` ask for in `folder`.
+pub fn settle(args: &TrainArgs, folder: Option<&Path>) -> Result<Settled> {
+    folder.filter(|folder| !has_begun(folder)).map_or(Ok(()), expect_no_strangers)?;
+    let own = folder.map(|folder| settings_of(folder, args.data.as_ref())).transpose()?.flatten();
+    let mut given = given(args.data.as_ref(), args.config.as_deref(), &args.flags)?;
+    if folder.is_some_and(has_begun) {
+        // Its config.toml says where it began, and that does not change any more.
+        let began_with = own.as_ref().and_then(|own| own.finetune_from_model.as_deref());
+        let other = given.finetune_from_model.take().filter(|path| Some(&*absolute(path)) != began_with);
+        if let Some(path) = other {
+            let path = path.display();
+            warn(format!(
+                "--finetune-from-model {path} is not used: this run has begun, and goes on from its own checkpoint"
+            ));
+        }
+    }
+    let config = given.clone().over(own.clone().unwrap_or_default()).resolve()?;
+    let changes = own.map_or(Ok(Vec::new()), |own| config.changes(&own.resolve()?))?;
+    Ok(Settled { given, config, changes })
 }
 
 /// What training and profiling both start from.
@@ -129,21 +195,21 @@ pub fn open(args: &TrainArgs) -> Result<Run> {
     })?;
     // Before anything is read there that another trainer may be about to replace.
     let lock = folder.is_dir().then(|| FolderLock::take(&folder)).transpose()?;
-    let own = settings_of(&folder, args.data.as_ref())?;
-    let config = resolve(args.data.as_ref(), args.config.as_deref(), &args.flags, own.clone())?;
-    let changes = own.map_or(Ok(Vec::new()), |own| config.changes(&own.resolve()?))?;
+    let Settled { given, config, changes } = settle(args, Some(&folder))?;
     let _folder = Folder::open(&folder)?; // an error before anything is in it takes it away again
     let prepared = Prepared::open(config)?;
     let validation = validation(&prepared)?;
     let coder = prepared.data.coder()?;
-    let start = Start::find(&prepared, Some(&folder))?;
+    let start = Start::find(&prepared, Some(&folder), &given)?;
     if let Start::Resume(_) = start {
         expect_not_begun(&changes)?;
     }
     let dev = Device::open(prepared.config.device)?;
     say(format!("device: {}\n{}", dev.name(), summary(&prepared)));
     // All that can be refused has been by now: files are written only from here on.
+    let began = Instant::now();
     let (model, updater, state, omegas) = start.begin(&prepared, &dev)?;
+    took("model and optimiser", began);
     drop(start); // with the bytes of its checkpoint
     for change in changes {
         say(format!("  {change}"));

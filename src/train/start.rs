@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::setup::Prepared;
 use crate::checkpoint::{Checkpoint, RunState, names};
-use crate::config::Residual;
+use crate::config::{Residual, TrainFlags};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::model::Model;
@@ -28,8 +28,8 @@ pub type Started = (Model, Updater, RunState, Option<Omegas>);
 
 impl Start {
     /// What the run in `folder` starts from. As in fairseq, a run that has begun goes on: its own checkpoint comes before
-    /// `--finetune-from-model`, whose file may be gone by then.
-    pub fn find(prepared: &Prepared, folder: Option<&Path>) -> Result<Start> {
+    /// `--finetune-from-model`, whose file may be gone by then. `given` are the flags that were typed, for hints.
+    pub fn find(prepared: &Prepared, folder: Option<&Path>, given: &TrainFlags) -> Result<Start> {
         let last = folder.map(|folder| folder.join("checkpoint_last.safetensors")).filter(|last| last.exists());
         if let (None, Some(folder)) = (&last, folder.filter(|folder| folder.is_dir())) {
             expect_no_model(folder)?;
@@ -37,9 +37,10 @@ impl Start {
         match (last, &prepared.config.finetune_from_model) {
             (Some(last), _) => {
                 let checkpoint = Checkpoint::open(&last)?;
-                checkpoint
-                    .expect_model(&prepared.model)
-                    .map_err(|error| error.hint("use the same flags as before, or another --save-dir"))?;
+                checkpoint.expect_model(&prepared.model).map_err(|error| {
+                    let hint = checkpoint.instead_of_shape(&prepared.model, given);
+                    error.hint(format!("{hint}; or give another --save-dir"))
+                })?;
                 let data = &prepared.data;
                 checkpoint.expect_text(&data.path, &data.dictionary).map_err(|error| {
                     error.hint("prepare the text with `omega prepare --tokenizer RUN/tokenizer.json`, or give another --save-dir")

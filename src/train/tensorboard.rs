@@ -14,35 +14,39 @@ use crate::error::{Error, Result};
 /// The layout's version, in a file's first event.
 const FILE_VERSION: &str = "brain.Event:2";
 
-/// One event file, written record by record.
+/// One event file, written record by record. It is made for the first of them: a start that has nothing to say leaves none.
 pub struct Events {
-    path: PathBuf,
-    file: File,
+    folder: PathBuf,
+    first: u64,
+    file: Option<(PathBuf, File)>,
 }
 
 impl Events {
-    /// A new file in `folder`. What earlier files say of step `first` and later is to be forgotten: these updates come
+    /// A new file in `folder`, to be. What earlier files say of step `first` and later is to be forgotten: these updates come
     /// again.
-    pub fn create(folder: &Path, first: u64) -> Result<Events> {
+    pub fn new(folder: &Path, first: u64) -> Events {
+        Events { folder: folder.to_owned(), first, file: None }
+    }
+
+    /// Makes the file, with what stands at its beginning.
+    fn begin(&self) -> Result<(PathBuf, File)> {
         let seconds = now() as u64;
         // A name for each start, in order; starts may share a second.
         let mut number = 0;
-        let (path, file) = loop {
-            let path = folder.join(format!("events.out.tfevents.{seconds}.{number}"));
+        let (path, mut file) = loop {
+            let path = self.folder.join(format!("events.out.tfevents.{seconds}.{number}"));
             match OpenOptions::new().create_new(true).append(true).open(&path) {
                 Ok(file) => break (path, file),
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
                 Err(error) => return Err(Error::io(&path, "create", error)),
             }
         };
-        let mut events = Events { path, file };
         let mut version = event(0);
         field(&mut version, 3, FILE_VERSION.as_bytes());
-        let mut start = event(first);
+        let mut start = event(self.first);
         field(&mut start, 7, &[1 << 3, 1]); // status = START
-        events.write(&version)?;
-        events.write(&start)?;
-        Ok(events)
+        write(&path, &mut file, &[record(&version), record(&start)].concat())?;
+        Ok((path, file))
     }
 
     /// Those of `scalars` that have a value, at `step`.
@@ -57,12 +61,18 @@ impl Events {
         }
         let mut bytes = event(step);
         field(&mut bytes, 5, &summary);
-        self.write(&bytes)
+        let (path, mut file) = match self.file.take() {
+            Some(begun) => begun,
+            None => self.begin()?,
+        };
+        write(&path, &mut file, &record(&bytes))?;
+        self.file = Some((path, file));
+        Ok(())
     }
+}
 
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.file.write_all(&record(bytes)).map_err(|error| Error::io(&self.path, "write", error))
-    }
+fn write(path: &Path, file: &mut File, bytes: &[u8]) -> Result<()> {
+    file.write_all(bytes).map_err(|error| Error::io(path, "write", error))
 }
 
 fn now() -> f64 {
@@ -131,7 +141,7 @@ mod tests {
     fn two_starts_are_two_files() {
         let folder = tempfile::tempdir().unwrap();
         for first in [1, 1] {
-            Events::create(folder.path(), first).unwrap().scalars(first, &[("a", Some(0.5)), ("b", None)]).unwrap();
+            Events::new(folder.path(), first).scalars(first, &[("a", Some(0.5)), ("b", None)]).unwrap();
         }
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
     }

@@ -197,6 +197,37 @@ fn what_is_best_can_be_chosen() {
     fail(&mut place.train("none", &["--keep-interval-updates", "2"]), 2, &["--save-interval-updates"]);
 }
 
+/// What people were told is best stays when another metric decides, also when it changes back.
+#[test]
+fn another_best_metric_keeps_the_best_by_the_one_before() {
+    let place = Workplace::prepared();
+    let until = |last: &str, metric: &str| {
+        let flags =
+            ["--validate-interval-updates", "2", "--keep-best", "1", "--max-update", last, "--best-metric", metric];
+        text(&succeed(&mut place.train("run", &flags)).stderr)
+    };
+    assert!(!until("4", "nll").contains("kept of those before"), "a new run has none");
+    let path = |name: &str| place.path(&format!("run/{name}.safetensors"));
+    let best = || Checkpoint::open(&path("checkpoint_best")).unwrap();
+    let (by_nll, bytes) = (best().state.update, place.read("run/checkpoint_best.safetensors"));
+    let last = place.read("run/checkpoint_last.safetensors");
+    until("6", "bleu");
+    // As if it had been killed before the state was saved that knows of it.
+    std::fs::write(path("checkpoint_last"), last).unwrap();
+    std::fs::rename(path(&format!("checkpoint_best_nll_{by_nll}")), path(&format!("checkpoint_best_{by_nll}")))
+        .unwrap();
+    let said = until("6", "bleu");
+    let kept = format!("checkpoint_best_nll_{by_nll}");
+    assert!(said.contains(&format!("the best go by BLEU; kept of those before: {kept}.safetensors\n")), "{said}");
+    assert!(place.read(&format!("run/{kept}.safetensors")) == bytes && path(&kept).with_extension("json").exists());
+    assert!(!path(&format!("checkpoint_best_{by_nll}")).exists(), "under one name");
+    let by_bleu = best().state.update;
+    assert_eq!((by_bleu, path("checkpoint_best_6").exists()), (6, true));
+    until("8", "nll");
+    assert!(place.read(&format!("run/{kept}.safetensors")) == bytes && path("checkpoint_best_bleu_6").exists());
+    assert_eq!(models(&place, "run").len(), 5, "{:?}", models(&place, "run"));
+}
+
 /// A mean takes the place of no part of it, and of nothing that a run writes and goes on from.
 #[test]
 fn a_mean_takes_no_other_checkpoint_s_place() {

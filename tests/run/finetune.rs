@@ -78,6 +78,47 @@ fn a_finetuned_run_goes_on_without_what_it_began_with() {
     assert!(place.read("scratch/checkpoint_last.safetensors") != place.read("whole/checkpoint_last.safetensors"));
 }
 
+/// A run that has begun goes on from its own checkpoint whatever it is told, and does not write down what it did not use.
+#[test]
+fn a_run_that_has_begun_takes_no_other_model() {
+    let place = Workplace::prepared();
+    succeed(&mut place.train("source", SOURCE));
+    succeed(&mut place.train("run", &["--max-update", "2"]));
+    let resumed = |flags: &[&str]| text(&succeed(&mut finetune(&place, "source", "run", flags)).stderr);
+    let unused = |said: &str| {
+        let mut lines = said.lines().filter(|line| line.contains("--finetune-from-model"));
+        let why = "checkpoint_last.safetensors is not used: this run has begun, and goes on from its own checkpoint";
+        assert!(lines.clone().count() == 1 && lines.next_back().unwrap().ends_with(why), "{said}");
+        assert!(!said.contains("finetune-from-model none → "), "{said}");
+    };
+    unused(&resumed(&["--max-update", "3"]));
+    assert!(!text(&place.read("run/config.toml")).contains("finetune-from-model"));
+    unused(&resumed(&["--max-update", "4", "--dry-run"]));
+    // Nor does another take the place of the one that it began with.
+    succeed(&mut finetune(&place, "source", "tuned", &["--max-update", "2"]));
+    let run = place.path("run").to_string_lossy().into_owned();
+    let said = text(&succeed(&mut place.train("tuned", &["--max-update", "3", "--finetune-from-model", &run])).stderr);
+    assert!(said.contains("/run is not used: ") && !said.contains("\n  finetune"), "{said}");
+    assert!(text(&place.read("tuned/config.toml")).contains("source/checkpoint_last"));
+}
+
+/// What is refused for a new run does not keep one of an earlier version, which took it, from going on.
+#[test]
+fn a_run_with_settings_that_nothing_read_goes_on() {
+    let place = Workplace::prepared();
+    succeed(&mut place.train("source", SOURCE));
+    succeed(&mut finetune(&place, "source", "run", &["--max-update", "2"]));
+    let config = text(&place.read("run/config.toml"));
+    let unread = config.replace("min-lr = 0.0", "min-lr = 1e-9").replace("omega = \"profile\"", "omega = \"analytic\"");
+    let unread = unread.replace("init = \"xavier\"", "init = \"looks-linear\"");
+    assert_eq!(config.lines().zip(unread.lines()).filter(|(a, b)| a != b).count(), 3);
+    fs::write(place.path("run/config.toml"), unread).unwrap();
+    let run = place.path("run").to_string_lossy().into_owned();
+    succeed(&mut omega(&["analyze", "gradients", &run]));
+    succeed(&mut omega(&["train", "--save-dir", &run, "--max-update", "3"]));
+    assert_eq!(text(&place.read("run/config.toml")), config.replace("max-update = 2", "max-update = 3"));
+}
+
 /// Other text, prepared with the run's tokenizer, has its dictionary; a run folder stands for its best checkpoint.
 #[test]
 fn new_text_takes_the_tokenizer_of_the_run() {

@@ -8,7 +8,7 @@ use clap::CommandFactory;
 use omega::cli::Cli;
 
 use crate::bad_input::fail;
-use crate::{names, omega, succeed, text};
+use crate::{Workplace, names, omega, succeed, text};
 
 /// Lines of a screen, and its width: `-h` of every command fits.
 const SCREEN: (usize, usize) = (55, 100);
@@ -44,6 +44,79 @@ fn every_help_fits_a_screen_and_has_an_example() {
             assert!(lines <= most || everything && most == LONG, "{words:?}: {lines} lines\n{help}");
         }
     }
+}
+
+/// What `omega train --help` says of `--config`: all flags but those under Options are its keys.
+#[test]
+fn all_flags_but_the_options_are_keys() {
+    let (folder, cli) = (tempfile::tempdir().unwrap(), Cli::command());
+    let train = cli.get_subcommands().find(|command| command.get_name() == "train").unwrap();
+    let help = text(&succeed(&mut omega(&["train", "--help"])).stdout);
+    assert!(help.contains("all but the Options are keys of --config too."), "{help}");
+    let options = help.split("\nOptions:\n").nth(1).unwrap().split("\n\nNumbers:\n").next().unwrap();
+    let (mut keys, mut typed) = (0, 0);
+    for flag in train.get_arguments().chain(cli.get_arguments()).filter_map(|arg| arg.get_long()) {
+        let file = folder.path().join("my.toml");
+        fs::write(&file, format!("{flag} = {{}}")).unwrap(); // no flag takes a table
+        let said = omega::config::TrainFlags::load(&file).unwrap_err().to_string();
+        if options.contains(&format!("--{flag}")) {
+            assert!(said.ends_with(&format!("it is no setting of a run, and is typed: `--{flag}`")), "{said}");
+            typed += 1;
+        } else {
+            assert!(said.contains(&format!("line 1: {flag} = {{}}: ")) && said.ends_with(" is needed"), "{said}");
+            keys += 1;
+        }
+    }
+    assert!(keys > 50 && typed == 6, "{keys} keys, {typed} typed");
+}
+
+/// What the help of `-v` promises: which files are read, how long things take.
+#[test]
+fn verbose_says_more_of_every_command() {
+    let place = Workplace::prepared();
+    let at = |name: &str| place.path(name).to_string_lossy().into_owned();
+    let (data, run, text_of) = (at("data"), at("run"), at("text/valid"));
+    succeed(&mut place.train("run", &["--max-update", "2"]));
+    let reference = at("text/valid.en");
+    let train = ["train", "--save-dir", &run, "--config", &at("my.toml"), "--max-update", "3"];
+    fs::write(at("my.toml"), "lr = 0.01").unwrap();
+    #[rustfmt::skip]
+    let prepare = [
+        "prepare", "--source", "de", "--target", "en", "--train", &text_of, "--valid", &text_of, "--vocab-size", "60",
+        "--out", &at("again"),
+    ];
+    let best = "run/checkpoint_best.safetensors";
+    let cases: &[(&[&str], &[&str])] = &[
+        (&train, &["my.toml", "run/config.toml", "data/dict.de.txt", "data/train.de-en.en.idx", "run/checkpoint_last"]),
+        (&prepare, &["text/valid.de", "text/valid.en"]),
+        (&["translate", &run], &[best, "run/dict.en.txt", "run/tokenizer.json"]),
+        (&["inspect", &run], &[best]),
+        (&["average", &run, "--best", "1"], &["run/checkpoint_last"]),
+        (&["export", &run, "--to", "hf", "--out", &at("hf")], &[best, "run/tokenizer.json"]),
+        (&["analyze", "gradients", &run], &["run/config.toml", best]),
+        (&[&["profile", &data], crate::TINY].concat(), &["data/train.de-en.de.bin"]),
+        (&["score", "--reference", &reference], &["text/valid.en"]),
+        (&["devices"], &[]),
+    ];
+    for (args, files) in cases {
+        let said = text(&omega(&[&["-v"], *args].concat()).output().unwrap().stderr);
+        for file in *files {
+            let read = |line: &str| line.starts_with("reads ") && line.contains(file);
+            assert!(said.lines().any(read), "{args:?}: no `{file}` in\n{said}");
+        }
+        let seconds = |line: &str| line.ends_with(" s") && line.contains(": ");
+        assert!(said.lines().any(|line| line.starts_with("all: ") && seconds(line)), "{args:?}\n{said}");
+        let expected: &[&str] = match args[0] {
+            "train" => &["model and optimiser: ", "validation: ", "checkpoint_last.safetensors: "],
+            "prepare" => &["BPE: ", "train: ", "valid: "],
+            _ => &[],
+        };
+        for part in expected {
+            assert!(said.lines().any(|line| line.contains(part) && seconds(line)), "{args:?}: no `{part}` in\n{said}");
+        }
+    }
+    let said = text(&succeed(&mut omega(&["inspect", &run])).stderr);
+    assert!(said.is_empty(), "{said}");
 }
 
 /// The commands that examples show are commands, with flags that exist.

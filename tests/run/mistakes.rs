@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use omega::checkpoint::{Checkpoint, write};
+
 use crate::{Workplace, names, omega, succeed, text};
 
 /// Runs `command`, which must fail with `code` and say all of `parts`, hints and tips among them.
@@ -54,6 +56,15 @@ fn flags_that_would_go_unseen_are_refused() {
     let train = |flags: [&str; 4]| place.train("run", &[&["--max-update", "2"], &flags[..]].concat());
     refuse(&mut train(["--power", "2", "--lr", "0.1"]), 2, &["--power 2 needs --lr-scheduler poly"]);
     refuse(&mut train(["--min-lr", "1", "--lr", "0.1"]), 2, &["--min-lr 1 is above --lr 0.1"]);
+    refuse(
+        &mut train(["--min-lr", "1e-9", "--lr", "0.1"]),
+        2,
+        &["--min-lr 0.000000001 needs --lr-scheduler linear or poly", "hint: leave it out"],
+    );
+    for [flag, value] in [["--omega", "analytic"], ["--omega", "my.init"], ["--init", "looks-linear"]] {
+        let what = format!("{flag} {value} beside --finetune-from-model: it takes every value, ω included, from that");
+        refuse(&mut train([flag, value, "--finetune-from-model", "other"]), 2, &[&what, "hint: leave out one"]);
+    }
     let tokenizer = shown(&place.path("data/tokenizer.json"));
     let both = ["--tokenizer", &tokenizer];
     refuse(
@@ -143,4 +154,53 @@ fn hints_fit_what_happened() {
     let whole =
         format!("{best} is whole: translate with it, or train on from it in a new run with --finetune-from-model");
     refuse(&mut place.train("run", &["--max-update", "4"]), 1, &["checkpoint_last.safetensors: not a whole", &whole]);
+}
+
+/// A model of another shape has it from a flag, from the run's config.toml, or from the text.
+#[test]
+fn hints_on_a_shape_say_where_it_comes_from() {
+    let place = Workplace::prepared();
+    succeed(&mut place.train("run", &["--max-update", "2"]));
+    let at = |name: &str| shown(&place.path(name));
+    let run = at("run");
+    let (data, config) = (at("data"), text(&place.read("run/config.toml")));
+    let analyze = |flags: &[&str]| omega(&[&["analyze", "gradients", &run], flags].concat());
+    let train = |flags: &[&str]| omega(&[&["train", "--save-dir", &run, "--max-update", "3"], flags].concat());
+    let typed = "hint: leave out --ffn: a run keeps the model that it began with";
+    refuse(&mut analyze(&["--ffn", "64", "--heads", "2"]), 1, &["is of another shape", &format!("{typed}\n")]);
+    refuse(&mut train(&["--ffn", "64", "--heads", "2"]), 1, &[&format!("{typed}; or give another --save-dir\n")]);
+    refuse(&mut analyze(&["--arch", "wmt"]), 1, &["hint: leave out --arch: "]);
+    fs::write(place.path("wide.toml"), "ffn = 64").unwrap();
+    refuse(&mut train(&["--config", &at("wide.toml")]), 1, &[typed]);
+
+    fs::write(place.path("run/config.toml"), config.replace("ffn = 32", "ffn = 64")).unwrap();
+    let changed = "run/config.toml describes the run's checkpoints: undo what was changed there";
+    refuse(&mut analyze(&[]), 1, &[changed]);
+    refuse(&mut train(&["--lr", "0.1"]), 1, &[changed]);
+    fs::remove_file(place.path("run/config.toml")).unwrap();
+    refuse(&mut train(&[&data]), 1, &["hint: give the flags that it was trained with: its config.toml is gone"]);
+    fs::write(place.path("run/config.toml"), config).unwrap();
+
+    succeed(&mut place.prepare_with(&["--vocab-size", "50"], "text/train", "text/valid", "small"));
+    refuse(&mut train(&[&at("small")]), 1, &["hint: the text has another dictionary: prepare it with"]);
+}
+
+/// Neither is ω to blame for another parameter, nor is a parameter for what ω makes of it.
+#[test]
+fn an_export_names_what_is_no_number() {
+    let place = Workplace::prepared();
+    succeed(&mut place.train("run", &["--max-update", "2"]));
+    let (run, out) = (shown(&place.path("run")), shown(&place.path("out")));
+    let best = place.path("run/checkpoint_best.safetensors");
+    let checkpoint = Checkpoint::open(&best).unwrap();
+    for name in ["decoder.layers.0.fc1.weight", "encoder.layers.0.attention_ratio_change"] {
+        let mut tensors = checkpoint.parameters().unwrap();
+        tensors.iter_mut().find(|tensor| tensor.name == name).unwrap().data[1] = f32::NAN;
+        write(&best, &tensors, &checkpoint.state).unwrap();
+        for flags in [&["--to", "plain"][..], &["--to", "fairseq", "--keep-omega"]] {
+            let what = format!("`{name}` holds NaN: its training has diverged");
+            let mut export = omega(&[&["export", &run, "--out", &out], flags].concat());
+            refuse(&mut export, 1, &[&what, "checkpoint_best.safetensors", "hint: take an earlier checkpoint\n"]);
+        }
+    }
 }

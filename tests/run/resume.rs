@@ -201,6 +201,42 @@ fn a_diverged_model_takes_nobody_s_place() {
     succeed(&mut place.train("run", &[&flags[..], &["--max-update", "9", "--lr", "1e-4"]].concat()));
 }
 
+/// Somebody else's config.toml or log.jsonl stays as it is; other files are in nobody's way, nor is what a run left that died.
+#[test]
+fn a_new_run_takes_over_no_strangers_files() {
+    let place = Workplace::prepared();
+    succeed(&mut place.train("run", &["--max-update", "2"]));
+    let (config, log) = (text(&place.read("run/config.toml")), text(&place.read("run/log.jsonl")));
+    let write = |name: &str, text: &str| std::fs::write(place.path(&format!("new/{name}")), text).unwrap();
+    let new = place.path("new").to_string_lossy().into_owned();
+    std::fs::create_dir(&new).unwrap();
+    write("notes.txt", "mine");
+    let strangers = [
+        ("config.toml", "[server]\nport = 80\n", None),
+        ("config.toml", "max-tokens = 64 # mine\n", None),
+        ("log.jsonl", "{\"time\": 1}\n", None),
+        ("log.jsonl", &log, None), // of no run that was here
+        ("log.jsonl", "{\"time\": 1}\n{\"update\": 1, \"epoch\": 1}\n", Some(&config)),
+    ];
+    for (name, content, settings) in strangers {
+        if let Some(settings) = settings {
+            write("config.toml", settings);
+        }
+        write(name, content);
+        let why = format!("new/{name}: omega did not write it for a run here");
+        fail(&mut place.train("new", &["--max-update", "2"]), 1, &[&why]);
+        fail(&mut place.train("new", &["--dry-run"]), 1, &[&why]);
+        fail(&mut omega(&["train", "--save-dir", &new]), 1, &[&why]);
+        assert_eq!(text(&place.read(&format!("new/{name}"))), content);
+        std::fs::remove_file(place.path(&format!("new/{name}"))).unwrap();
+    }
+    write("config.toml", &config);
+    write("log.jsonl", &format!("{log}{{\"upd"));
+    succeed(&mut place.train("new", &["--max-update", "2"]));
+    assert!(place.read("new/checkpoint_last.safetensors") == place.read("run/checkpoint_last.safetensors"));
+    assert!(place.log("new").len() == place.log("run").len() && text(&place.read("new/notes.txt")) == "mine");
+}
+
 /// What lies in a folder without a last checkpoint is not a run to be begun again, nor a place for another.
 #[test]
 fn a_folder_with_models_is_no_place_for_a_new_run() {

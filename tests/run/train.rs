@@ -41,6 +41,19 @@ fn a_run_folder_holds_all_that_is_promised() {
 }
 
 #[test]
+fn a_start_with_nothing_to_do_leaves_no_events() {
+    let place = Workplace::prepared();
+    let flags = ["--tensorboard", "--max-update", "2"];
+    let events = || names(&place.path("run")).iter().filter(|name| name.starts_with("events.")).count();
+    for _ in 0..2 {
+        succeed(&mut place.train("run", &flags));
+        assert_eq!(events(), 1);
+    }
+    succeed(&mut place.train("run", &["--tensorboard", "--max-update", "4"]));
+    assert_eq!(events(), 2);
+}
+
+#[test]
 fn every_scheme_trains_with_every_dropout() {
     let place = Workplace::prepared();
     let schemes = ["post-ln", "pre-ln", "admin", "rezero", "rezero-post-ln"].map(|s| ["--residual", s]);
