@@ -16,7 +16,7 @@ use super::words;
 use crate::cli::PrepareArgs;
 use crate::config::MAX_POSITIONS;
 use crate::error::{Error, Result};
-use crate::files::{Complete, Folder, Pending};
+use crate::files::{Complete, Folder, Pending, give_up_at_interrupt};
 use crate::terminal::{Progress, say};
 
 /// Pairs that are encoded at a time, in parallel.
@@ -39,6 +39,7 @@ struct Counts {
 /// Runs the command. Files get their names only when all of them are complete.
 pub fn prepare(args: &PrepareArgs) -> Result<()> {
     check(args)?;
+    give_up_at_interrupt()?;
     let _folder = Folder::open(&args.out)?; // an error takes it away again
     refuse_strangers(args)?;
     let tokenizer = match &args.tokenizer {
@@ -77,7 +78,7 @@ pub fn prepare(args: &PrepareArgs) -> Result<()> {
         file.write(dictionary.as_bytes())?;
         files.push(file.complete()?);
     }
-    files.into_iter().try_for_each(Complete::publish)
+    Complete::publish_all(files)
 }
 
 fn check(args: &PrepareArgs) -> Result<()> {

@@ -1,6 +1,10 @@
 //! What `omega prepare` writes and drops.
 
 use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use crate::bad_input::fail;
 use crate::translate::feed;
@@ -119,4 +123,46 @@ fn no_text_that_is_left_is_an_error() {
     fs::write(place.path("none.en"), "\n").unwrap();
     fail(place.prepare("none", "text/valid", "data").args(["--max-len", "9"]), 1, &["none.de", "no pair is left"]);
     assert!(!place.path("data").exists());
+}
+
+/// A file that is never given anything: who reads it waits.
+fn nothing_comes(path: &Path) {
+    let _ = fs::remove_file(path);
+    succeed(Command::new("mkfifo").arg(path));
+}
+
+/// Ctrl-C, and what schedulers and closed terminals send: what was made goes, what was there stays.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_call_leaves_nothing() {
+    let place = Workplace::with_text();
+    let interrupted = |signal: &str, out: &str, sign: &str| {
+        let mut child = place.prepare("text/train", "text/valid", out).stderr(Stdio::piped()).spawn().unwrap();
+        let began = Instant::now();
+        while !place.path(sign).exists() {
+            assert!(began.elapsed() < Duration::from_secs(60) && child.try_wait().unwrap().is_none(), "no {sign}");
+            sleep(Duration::from_millis(5));
+        }
+        sleep(Duration::from_millis(200)); // it waits for text by now
+        succeed(Command::new("kill").args([signal, &child.id().to_string()]));
+        let output = child.wait_with_output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(130), "{signal}: {said}");
+        assert!(said.contains("interrupted; what was begun is removed"), "{said}");
+    };
+    // While it binarises: five files are complete, two begun.
+    nothing_comes(&place.path("text/valid.de"));
+    fs::create_dir_all(place.path("mine/old")).unwrap();
+    fs::write(place.path("mine/old/notes.md"), "kept").unwrap();
+    for (signal, out) in [("-INT", "mine/new/data"), ("-TERM", "mine/old")] {
+        interrupted(signal, out, &format!("{out}/valid.de-en.en.bin.tmp"));
+        assert_eq!(
+            (names(&place.path("mine")), names(&place.path("mine/old"))),
+            (vec!["old".into()], vec!["notes.md".into()])
+        );
+    }
+    // While it reads what the BPE is learnt from.
+    nothing_comes(&place.path("text/train.de"));
+    interrupted("-INT", "new", "new");
+    assert!(!place.path("new").exists());
 }
