@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::{fs, io};
 
 use rayon::prelude::*;
@@ -10,6 +9,7 @@ use rayon::prelude::*;
 use super::coder::Coder;
 use super::corpus::CorpusWriter;
 use super::dictionary::{Dictionary, SPECIAL};
+use super::learn::learn;
 use super::lines::PairedLines;
 use super::tokenizer::Tokenizer;
 use super::words;
@@ -45,7 +45,7 @@ pub fn prepare(args: &PrepareArgs) -> Result<()> {
     let tokenizer = match &args.tokenizer {
         _ if args.segmented => None,
         Some(path) => Some(Tokenizer::load(path)?),
-        None => Some(train_tokenizer(args)?),
+        None => Some(learn(args)?),
     };
     let given = args.dict.as_deref().map(Dictionary::load).transpose()?;
     let mut files = Vec::new();
@@ -131,36 +131,6 @@ fn refuse_strangers(args: &PrepareArgs) -> Result<()> {
     Err(Error::data(message).hint("give another --out, or delete them: they belong to another dictionary or corpus"))
 }
 
-/// Trains the BPE on both sides of the training text.
-fn train_tokenizer(args: &PrepareArgs) -> Result<Tokenizer> {
-    let pairs = PairedLines::open(&args.train, &args.source, &args.target)?;
-    let file = pairs.paths().0.display().to_string();
-    // The library takes lines, not results: the first error ends the lines and waits here.
-    let failed = Arc::new(Mutex::new(None));
-    let slot = Arc::clone(&failed);
-    // It learns when it has all lines: from then on the bar shows that it works, and no more.
-    let mut progress = Progress::new("BPE", Some(pairs.position().1));
-    let mut pairs = pairs;
-    let lines = std::iter::from_fn(move || match pairs.next()? {
-        Ok(pair) => {
-            progress.count(pairs.position().0, pairs.number() as u64, "pairs");
-            Some(pair)
-        }
-        Err(error) => {
-            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-            None
-        }
-    });
-    let mut lines = lines.flat_map(|(source, target)| [source, target]).filter(|line| !blank(line)).peekable();
-    let empty = lines.peek().is_none();
-    let trained = if empty { None } else { Some(Tokenizer::train(lines, args.vocab_size)) };
-    if let Some(error) = failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        return Err(error);
-    }
-    trained
-        .unwrap_or_else(|| Err(Error::data(format!("{file}: no line with text")).hint("--train needs sentence pairs")))
-}
-
 /// The symbols of `--segmented` training text in the order of fairseq's joined dictionary: falling counts, then the
 /// alphabet; filled up to a multiple of [`PADDING_FACTOR`] as there. Pairs that will be dropped do not count.
 fn symbols_of_text(args: &PrepareArgs) -> Result<Vec<String>> {
@@ -184,10 +154,6 @@ fn symbols_of_text(args: &PrepareArgs) -> Result<Vec<String>> {
     let fill = (symbols.len() + SPECIAL.len()).next_multiple_of(PADDING_FACTOR) - symbols.len() - SPECIAL.len();
     let fill = (0..fill).map(|number| format!("madeupword{number:04}"));
     Ok(symbols.into_iter().map(|(symbol, _)| symbol).chain(fill).collect())
-}
-
-fn blank(line: &str) -> bool {
-    line.chars().all(super::is_space)
 }
 
 /// Encodes one split. Training pairs are filtered; the others are kept line by line, so that scores mean the file.

@@ -166,3 +166,24 @@ fn an_interrupted_call_leaves_nothing() {
     interrupted("-INT", "new", "new");
     assert!(!place.path("new").exists());
 }
+
+/// It would have taken a time that grows with the square of its length, and filled the vocabulary.
+#[test]
+fn a_word_without_end_teaches_nothing() {
+    let place = Workplace::prepared();
+    let lines = fs::read_to_string(place.path("text/train.de")).unwrap().lines().count();
+    let letters = "einHudläftßgrobtV".chars().collect::<Vec<_>>();
+    let word: String = (0..50_000usize).map(|at| letters[at * at / 7 % letters.len()]).collect();
+    for (name, line) in [("train.de", word.as_str()), ("train.en", ".")] {
+        let path = place.path(&format!("text/{name}"));
+        fs::write(&path, fs::read_to_string(&path).unwrap() + line + "\n").unwrap();
+    }
+    let said = text(&succeed(&mut place.prepare("text/train", "text/valid", "new")).stderr);
+    let warned =
+        format!("train.de line {} has a word of {} bytes", lines + 1, omega::terminal::grouped(word.len() as u64));
+    assert!(said.contains(&warned) && said.contains("above 4,192 bytes, 1 in all; split such words"), "{said}");
+    assert!(said.contains("1 too short or too long"), "{said}");
+    for name in ["tokenizer.json", "dict.de.txt"] {
+        assert!(place.read(&format!("new/{name}")) == place.read(&format!("data/{name}")), "{name} differs");
+    }
+}
