@@ -5,6 +5,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use regex::Regex;
 
+use super::dictionary::SPECIAL;
 use super::lines::PairedLines;
 use super::tokenizer::Tokenizer;
 use crate::cli::PrepareArgs;
@@ -58,7 +59,12 @@ pub fn learn(args: &PrepareArgs) -> Result<Tokenizer> {
         ));
     }
     let no_text = || Err(Error::data(format!("{file}: no line with text")).hint("--train needs sentence pairs"));
-    trained.unwrap_or_else(no_text)
+    let tokenizer = trained.unwrap_or_else(no_text)?;
+    let (asked, got) = (args.vocab_size, tokenizer.symbols().len() + SPECIAL.len());
+    if got < asked {
+        warn(format!("--vocab-size {asked}: this text gives {got} symbols, of which no two stand together twice"));
+    }
+    Ok(tokenizer)
 }
 
 fn locked(read: &Mutex<Read>) -> MutexGuard<'_, Read> {

@@ -17,13 +17,16 @@ use crate::cli::PrepareArgs;
 use crate::config::MAX_POSITIONS;
 use crate::error::{Error, Result};
 use crate::files::{Complete, Folder, Pending, give_up_at_interrupt};
-use crate::terminal::{Progress, say};
+use crate::terminal::{Progress, grouped, say, warn};
 
 /// Pairs that are encoded at a time, in parallel.
 const CHUNK: usize = 8192;
 
 /// Dictionaries of segmented text have a multiple of so many symbols, by fairseq's default: it suits matrix products in f16.
 const PADDING_FACTOR: usize = 8;
+
+/// From this share of unknown tokens on a file is warned of; of text like the training text it is below 1 %.
+const MANY_UNKNOWN: f64 = 10.0;
 
 /// What became of the pairs of one split.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,7 +35,13 @@ struct Counts {
     empty: usize,
     length: usize,
     ratio: usize,
-    tokens: usize,
+    sides: [Tokens; 2],
+}
+
+/// Tokens of one file, end symbols included, as fairseq counts them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tokens {
+    all: usize,
     unknown: usize,
 }
 
@@ -196,12 +205,16 @@ fn binarise(
             target.push(&pair.1)?;
         }
     }
-    let file = pairs.paths().0.display();
+    let (source_path, target_path) = pairs.paths();
     if counts.kept == 0 {
-        return Err(Error::data(format!("{file}: no pair is left ({})", counts.dropped())));
+        let message = format!("{}: no pair is left ({})", source_path.display(), counts.dropped());
+        return Err(Error::data(message));
     }
     drop(progress);
-    say(format!("{split}: {}", counts.line()));
+    say(format!("{split}: {}", counts.line([&args.source, &args.target])));
+    for (path, tokens) in [source_path, target_path].into_iter().zip(counts.sides) {
+        tokens.warn(path);
+    }
     Ok(source.complete()?.into_iter().chain(target.complete()?).collect())
 }
 
@@ -237,8 +250,10 @@ fn check_length(pairs: &PairedLines, line: usize, (source, target): &(Vec<u32>, 
 impl Counts {
     fn add(&mut self, (source, target): &(Vec<u32>, Vec<u32>)) {
         self.kept += 1;
-        self.tokens += source.len() + target.len();
-        self.unknown += source.iter().chain(target).filter(|id| **id == super::UNK).count();
+        for (side, ids) in self.sides.iter_mut().zip([source, target]) {
+            side.all += ids.len();
+            side.unknown += ids.iter().filter(|id| **id == super::UNK).count();
+        }
     }
 
     fn dropped(&self) -> String {
@@ -246,9 +261,31 @@ impl Counts {
         format!("dropped: {empty} with an empty side, {length} too short or too long, {ratio} by their ratio")
     }
 
-    fn line(&self) -> String {
-        let unknown = 100.0 * self.unknown as f64 / self.tokens as f64;
-        let line = format!("{} pairs, {} tokens, {unknown:.2} % unknown", self.kept, self.tokens);
+    fn line(&self, languages: [&str; 2]) -> String {
+        let [source, target] = self.sides;
+        let both = Tokens { all: source.all + target.all, unknown: source.unknown + target.unknown };
+        let shares = [(languages[0], source), (languages[1], target)]
+            .map(|(language, tokens)| format!("{language} {:.2} %", tokens.share()));
+        let unknown = format!("{:.2} % unknown ({})", both.share(), shares.join(", "));
+        let line = format!("{} pairs, {} tokens, {unknown}", self.kept, both.all);
         if self.empty + self.length + self.ratio == 0 { line } else { format!("{line}; {}", self.dropped()) }
+    }
+}
+
+impl Tokens {
+    /// Unknown ones in a hundred.
+    fn share(self) -> f64 {
+        100.0 * self.unknown as f64 / self.all as f64
+    }
+
+    /// A line if so many are unknown that the text is hardly what the dictionary was made for.
+    fn warn(self, path: &Path) {
+        if self.share() >= MANY_UNKNOWN {
+            let (share, all) = (self.share(), grouped(self.all as u64));
+            warn(format!(
+                "{}: {share:.2} % of {all} tokens are unknown: is it of the same language and script as --train, and split alike?",
+                path.display()
+            ));
+        }
     }
 }

@@ -107,7 +107,8 @@ fn segmented_text_takes_the_dictionary_of_a_run() {
     let flags =
         ["prepare", "--source", "de", "--target", "en", "--train", &prefix, "--valid", &prefix, "--out", &out, "--dict", &dict];
     let said = text(&succeed(omega(&flags).arg("--segmented")).stderr);
-    assert!(said.contains("train: 1 pairs, 7 tokens, 28.57 % unknown"), "{said}");
+    assert!(said.contains("train: 1 pairs, 7 tokens, 28.57 % unknown (de 20.00 %, en 50.00 %)"), "{said}");
+    assert!(said.contains("seg.en: 50.00 % of 2 tokens are unknown"), "{said}");
     assert_eq!(String::from_utf8(place.read("data/dict.en.txt")).unwrap(), dictionary);
     let ids = place.read("data/train.de-en.de.bin");
     assert_eq!(ids.chunks(2).map(|id| id[0]).collect::<Vec<_>>(), [5, 6, 3, 4, 2]);
@@ -186,4 +187,31 @@ fn a_word_without_end_teaches_nothing() {
     for name in ["tokenizer.json", "dict.de.txt"] {
         assert!(place.read(&format!("new/{name}")) == place.read(&format!("data/{name}")), "{name} differs");
     }
+}
+
+#[test]
+fn a_vocabulary_that_the_text_does_not_fill_is_said() {
+    let place = Workplace::with_text();
+    let said = |size: &str| {
+        let mut command = place.prepare_with(&["--quiet", "--vocab-size", size], "text/train", "text/valid", "data");
+        text(&succeed(&mut command).stderr)
+    };
+    let warning = said("5000");
+    let got = text(&place.read("data/dict.de.txt")).lines().count() + 4;
+    assert!(warning.contains(&format!("warning: --vocab-size 5000: this text gives {got} symbols")), "{warning}");
+    assert_eq!([said(&got.to_string()), said("60")], ["", ""]);
+}
+
+#[test]
+fn text_that_is_mostly_unknown_is_said() {
+    let place = Workplace::with_text();
+    fs::write(place.path("text/valid.de"), "犬 が 走る\n".repeat(9)).unwrap();
+    let said = text(&succeed(&mut place.prepare("text/train", "text/valid", "data")).stderr);
+    // Of each line: three words of a start and what is unknown, and the end.
+    assert!(said.contains("valid.de: 42.86 % of 63 tokens are unknown: is it of the same language"), "{said}");
+    assert!(
+        said.contains("unknown (de 42.86 %, en 0.00 %)") && said.contains("unknown (de 0.00 %, en 0.00 %)"),
+        "{said}"
+    );
+    assert_eq!(said.matches("warning: ").count(), 1, "{said}");
 }
