@@ -73,8 +73,9 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example: omega prepare --source de --target en --train my/train --valid my/valid --out my/bin")]
+// Usage lines are not wrapped by clap.
 #[command(
-    override_usage = "omega prepare --source LANG --target LANG --train PREFIX --valid PREFIX --out DIR [OPTIONS]"
+    override_usage = "omega prepare --source LANG --target LANG\n           --train PREFIX --valid PREFIX --out DIR [OPTIONS]"
 )]
 pub struct PrepareArgs {
     /// Source language: the ending of its files
