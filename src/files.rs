@@ -6,6 +6,11 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 
+mod unfinished;
+
+use unfinished::Unfinished;
+pub use unfinished::{give_up, give_up_at_interrupt};
+
 /// A file that gets its name only with [`Pending::publish`]; dropped before that, it disappears.
 pub struct Pending {
     path: PathBuf,
@@ -19,10 +24,17 @@ impl Pending {
         if path.is_dir() {
             return Err(Error::io(path, "write", io::ErrorKind::IsADirectory.into()));
         }
+        // A device or a pipe would be replaced by a file.
+        if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(Error::data(format!("cannot write `{}`: it is there, and is no file", path.display()))
+                .hint("give the name of a file, new or to be replaced"));
+        }
         let mut name = path.as_os_str().to_owned();
         name.push(".tmp");
         let temporary = PathBuf::from(name);
+        let mut unfinished = Unfinished::lock();
         let file = File::create(&temporary).map_err(|error| Error::io(&temporary, "create", error))?;
+        unfinished.add(&temporary);
         Ok(Pending { path: path.to_owned(), temporary, writer: Some(BufWriter::with_capacity(1 << 20, file)) })
     }
 
@@ -48,8 +60,7 @@ impl Pending {
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        // Renamed files are gone from here, so this removes only what was given up; there is nobody to tell of a failure.
-        let _ = fs::remove_file(&self.temporary);
+        Unfinished::lock().remove(&self.temporary); // renamed ones are on the list no more
     }
 }
 
@@ -59,7 +70,20 @@ pub struct Complete(Pending);
 impl Complete {
     /// Gives the file its name, in place of any file that had it.
     pub fn publish(self) -> Result<()> {
+        Complete::publish_all(vec![self])
+    }
+
+    /// Gives all `files` their names; Ctrl-C comes before or after, never between.
+    pub fn publish_all(files: Vec<Complete>) -> Result<()> {
+        let mut unfinished = Unfinished::lock();
+        let published = files.iter().try_for_each(|file| file.publish_holding(&mut unfinished));
+        drop(unfinished); // dropped files, where one could not be renamed, want it
+        published
+    }
+
+    fn publish_holding(&self, unfinished: &mut Unfinished) -> Result<()> {
         fs::rename(&self.0.temporary, &self.0.path).map_err(|error| failed(&self.0.path, error))?;
+        unfinished.forget(&self.0.temporary);
         // The name itself lies in the folder, which has to reach the disk too; some file systems cannot do that.
         if let Some(folder) = self.0.path.parent().filter(|folder| !folder.as_os_str().is_empty())
             && let Ok(folder) = File::open(folder)
@@ -101,9 +125,13 @@ pub struct Folder {
 impl Folder {
     /// Makes `path` and those above it where they are missing.
     pub fn open(path: &Path) -> Result<Folder> {
+        let mut unfinished = Unfinished::lock();
         let missing = path.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
         let folder = Folder { made: missing.map(Path::to_owned).collect() };
-        create_folder(path)?;
+        folder.made.iter().rev().for_each(|folder| unfinished.add(folder));
+        let created = create_folder(path);
+        drop(unfinished);
+        created?;
         expect_writable(&path.join("probe"))?;
         Ok(folder)
     }
@@ -111,9 +139,8 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        for folder in &self.made {
-            let _ = fs::remove_dir(folder); // refused where there is something in it
-        }
+        let mut unfinished = Unfinished::lock();
+        self.made.iter().for_each(|folder| unfinished.remove(folder)); // refused where there is something in it
     }
 }
 

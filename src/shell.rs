@@ -17,7 +17,7 @@ pub fn completions(args: &CompletionsArgs) -> Result<()> {
 
 /// Prints the page of `omega`, or writes all pages.
 pub fn man(args: &ManArgs) -> Result<()> {
-    let mut command = Cli::command();
+    let mut command = without_help(Cli::command());
     command.build(); // so that subcommands know their full names
     let page = |command: &clap::Command| {
         let mut text = Vec::new();
@@ -31,8 +31,12 @@ pub fn man(args: &ManArgs) -> Result<()> {
     let mut todo = vec![(String::from("omega"), &command)];
     while let Some((name, command)) = todo.pop() {
         write_whole(&folder.join(format!("{name}.1")), &page(command)?)?;
-        let below = command.get_subcommands().filter(|sub| sub.get_name() != "help");
-        todo.extend(below.map(|sub| (format!("{name}-{}", sub.get_name()), sub)));
+        todo.extend(command.get_subcommands().map(|sub| (format!("{name}-{}", sub.get_name()), sub)));
     }
     Ok(())
+}
+
+/// Without the command `help`, which has no page that others could name.
+fn without_help(command: clap::Command) -> clap::Command {
+    command.disable_help_subcommand(true).mut_subcommands(without_help)
 }

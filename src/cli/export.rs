@@ -30,6 +30,7 @@ pub enum ExportType {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: omega export runs/de-en --to hf --out de-en-hf\n\
     A model trained with --keep-first-omega-one keeps one table for source, target and output.")]
+#[command(override_usage = "omega export MODEL --to FORMAT --out DIR [OPTIONS]")]
 pub struct ExportArgs {
     /// Run folder (its checkpoint_best, else checkpoint_last) or a checkpoint file
     pub model: PathBuf,

@@ -7,6 +7,7 @@ pub mod coder;
 pub mod corpus;
 pub mod dictionary;
 pub mod fingerprint;
+mod learn;
 pub mod lines;
 pub mod pairs;
 pub mod prepare;

@@ -2,7 +2,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use std::{fs, io};
 
@@ -11,20 +10,24 @@ use rayon::prelude::*;
 use super::coder::Coder;
 use super::corpus::CorpusWriter;
 use super::dictionary::{Dictionary, SPECIAL};
+use super::learn::learn;
 use super::lines::PairedLines;
 use super::tokenizer::Tokenizer;
 use super::words;
 use crate::cli::PrepareArgs;
 use crate::config::MAX_POSITIONS;
 use crate::error::{Error, Result};
-use crate::files::{Complete, Folder, Pending};
-use crate::terminal::{Progress, say, took};
+use crate::files::{Complete, Folder, Pending, give_up_at_interrupt};
+use crate::terminal::{Progress, grouped, say, took, warn};
 
 /// Pairs that are encoded at a time, in parallel.
 const CHUNK: usize = 8192;
 
 /// Dictionaries of segmented text have a multiple of so many symbols, by fairseq's default: it suits matrix products in f16.
 const PADDING_FACTOR: usize = 8;
+
+/// From this share of unknown tokens on a file is warned of; of text like the training text it is below 1 %.
+const MANY_UNKNOWN: f64 = 10.0;
 
 /// What became of the pairs of one split.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,13 +36,20 @@ struct Counts {
     empty: usize,
     length: usize,
     ratio: usize,
-    tokens: usize,
+    sides: [Tokens; 2],
+}
+
+/// Tokens of one file, end symbols included, as fairseq counts them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tokens {
+    all: usize,
     unknown: usize,
 }
 
 /// Runs the command. Files get their names only when all of them are complete.
 pub fn prepare(args: &PrepareArgs) -> Result<()> {
     check(args)?;
+    give_up_at_interrupt()?;
     let _folder = Folder::open(&args.out)?; // an error takes it away again
     refuse_strangers(args)?;
     let tokenizer = match &args.tokenizer {
@@ -47,7 +57,7 @@ pub fn prepare(args: &PrepareArgs) -> Result<()> {
         Some(path) => Some(Tokenizer::load(path)?),
         None => {
             let began = Instant::now();
-            let tokenizer = train_tokenizer(args)?;
+            let tokenizer = learn(args)?;
             took("BPE", began);
             Some(tokenizer)
         }
@@ -85,7 +95,7 @@ pub fn prepare(args: &PrepareArgs) -> Result<()> {
         file.write(dictionary.as_bytes())?;
         files.push(file.complete()?);
     }
-    files.into_iter().try_for_each(Complete::publish)
+    Complete::publish_all(files)
 }
 
 fn check(args: &PrepareArgs) -> Result<()> {
@@ -138,36 +148,6 @@ fn refuse_strangers(args: &PrepareArgs) -> Result<()> {
     Err(Error::data(message).hint("give another --out, or delete them: they belong to another dictionary or corpus"))
 }
 
-/// Trains the BPE on both sides of the training text.
-fn train_tokenizer(args: &PrepareArgs) -> Result<Tokenizer> {
-    let pairs = PairedLines::open(&args.train, &args.source, &args.target)?;
-    let file = pairs.paths().0.display().to_string();
-    // The library takes lines, not results: the first error ends the lines and waits here.
-    let failed = Arc::new(Mutex::new(None));
-    let slot = Arc::clone(&failed);
-    // It learns when it has all lines: from then on the bar shows that it works, and no more.
-    let mut progress = Progress::new("BPE", Some(pairs.position().1));
-    let mut pairs = pairs;
-    let lines = std::iter::from_fn(move || match pairs.next()? {
-        Ok(pair) => {
-            progress.count(pairs.position().0, pairs.number() as u64, "pairs");
-            Some(pair)
-        }
-        Err(error) => {
-            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-            None
-        }
-    });
-    let mut lines = lines.flat_map(|(source, target)| [source, target]).filter(|line| !blank(line)).peekable();
-    let empty = lines.peek().is_none();
-    let trained = if empty { None } else { Some(Tokenizer::train(lines, args.vocab_size)) };
-    if let Some(error) = failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        return Err(error);
-    }
-    trained
-        .unwrap_or_else(|| Err(Error::data(format!("{file}: no line with text")).hint("--train needs sentence pairs")))
-}
-
 /// The symbols of `--segmented` training text in the order of fairseq's joined dictionary: falling counts, then the
 /// alphabet; filled up to a multiple of [`PADDING_FACTOR`] as there. Pairs that will be dropped do not count.
 fn symbols_of_text(args: &PrepareArgs) -> Result<Vec<String>> {
@@ -191,10 +171,6 @@ fn symbols_of_text(args: &PrepareArgs) -> Result<Vec<String>> {
     let fill = (symbols.len() + SPECIAL.len()).next_multiple_of(PADDING_FACTOR) - symbols.len() - SPECIAL.len();
     let fill = (0..fill).map(|number| format!("madeupword{number:04}"));
     Ok(symbols.into_iter().map(|(symbol, _)| symbol).chain(fill).collect())
-}
-
-fn blank(line: &str) -> bool {
-    line.chars().all(super::is_space)
 }
 
 /// Encodes one split. Training pairs are filtered; the others are kept line by line, so that scores mean the file.
@@ -237,12 +213,16 @@ fn binarise(
             target.push(&pair.1)?;
         }
     }
-    let file = pairs.paths().0.display();
+    let (source_path, target_path) = pairs.paths();
     if counts.kept == 0 {
-        return Err(Error::data(format!("{file}: no pair is left ({})", counts.dropped())));
+        let message = format!("{}: no pair is left ({})", source_path.display(), counts.dropped());
+        return Err(Error::data(message));
     }
     drop(progress);
-    say(format!("{split}: {}", counts.line()));
+    say(format!("{split}: {}", counts.line([&args.source, &args.target])));
+    for (path, tokens) in [source_path, target_path].into_iter().zip(counts.sides) {
+        tokens.warn(path);
+    }
     Ok(source.complete()?.into_iter().chain(target.complete()?).collect())
 }
 
@@ -278,8 +258,10 @@ fn check_length(pairs: &PairedLines, line: usize, (source, target): &(Vec<u32>, 
 impl Counts {
     fn add(&mut self, (source, target): &(Vec<u32>, Vec<u32>)) {
         self.kept += 1;
-        self.tokens += source.len() + target.len();
-        self.unknown += source.iter().chain(target).filter(|id| **id == super::UNK).count();
+        for (side, ids) in self.sides.iter_mut().zip([source, target]) {
+            side.all += ids.len();
+            side.unknown += ids.iter().filter(|id| **id == super::UNK).count();
+        }
     }
 
     fn dropped(&self) -> String {
@@ -287,9 +269,31 @@ impl Counts {
         format!("dropped: {empty} with an empty side, {length} too short or too long, {ratio} by their ratio")
     }
 
-    fn line(&self) -> String {
-        let unknown = 100.0 * self.unknown as f64 / self.tokens as f64;
-        let line = format!("{} pairs, {} tokens, {unknown:.2} % unknown", self.kept, self.tokens);
+    fn line(&self, languages: [&str; 2]) -> String {
+        let [source, target] = self.sides;
+        let both = Tokens { all: source.all + target.all, unknown: source.unknown + target.unknown };
+        let shares = [(languages[0], source), (languages[1], target)]
+            .map(|(language, tokens)| format!("{language} {:.2} %", tokens.share()));
+        let unknown = format!("{:.2} % unknown ({})", both.share(), shares.join(", "));
+        let line = format!("{} pairs, {} tokens, {unknown}", self.kept, both.all);
         if self.empty + self.length + self.ratio == 0 { line } else { format!("{line}; {}", self.dropped()) }
+    }
+}
+
+impl Tokens {
+    /// Unknown ones in a hundred.
+    fn share(self) -> f64 {
+        100.0 * self.unknown as f64 / self.all as f64
+    }
+
+    /// A line if so many are unknown that the text is hardly what the dictionary was made for.
+    fn warn(self, path: &Path) {
+        if self.share() >= MANY_UNKNOWN {
+            let (share, all) = (self.share(), grouped(self.all as u64));
+            warn(format!(
+                "{}: {share:.2} % of {all} tokens are unknown: is it of the same language and script as --train, and split alike?",
+                path.display()
+            ));
+        }
     }
 }

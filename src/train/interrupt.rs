@@ -1,9 +1,9 @@
 //! Ctrl-C, and the SIGTERM of a scheduler: the first asks the run to save and stop, the second ends it at once.
 
-use std::process::exit;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::{Error, Result};
+use crate::files::give_up;
 
 static ASKED: AtomicBool = AtomicBool::new(false);
 
@@ -11,7 +11,7 @@ static ASKED: AtomicBool = AtomicBool::new(false);
 pub fn watch() -> Result<fn() -> bool> {
     ctrlc::set_handler(|| {
         if ASKED.swap(true, Ordering::Relaxed) {
-            exit(130);
+            give_up();
         }
         eprintln!("\nstopping after this update; press Ctrl-C again to stop at once, without saving");
     })

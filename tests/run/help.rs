@@ -119,6 +119,18 @@ fn verbose_says_more_of_every_command() {
     assert!(said.is_empty(), "{said}");
 }
 
+/// Nothing is cut off or broken within a word by a terminal of 60 columns.
+#[test]
+fn help_fits_a_narrow_terminal() {
+    for words in commands() {
+        for flag in ["-h", "--help"] {
+            let help = text(&succeed(omega(&words).arg(flag).env("COLUMNS", "60")).stdout);
+            let wide: Vec<&str> = help.lines().filter(|line| line.chars().count() > 60).collect();
+            assert!(wide.is_empty(), "{words:?} {flag}: {wide:#?}");
+        }
+    }
+}
+
 /// The commands that examples show are commands, with flags that exist.
 #[test]
 fn examples_can_be_typed() {
@@ -169,6 +181,12 @@ fn completions_and_manual_pages_know_every_command() {
     assert_eq!(pages.len(), commands().len(), "{pages:?}");
     assert!(pages.contains(&"omega-analyze-depth.1".to_owned()), "{pages:?}");
     assert!(fs::read_to_string(format!("{out}/omega-train.1")).unwrap().contains("warmup"));
+    for page in &pages {
+        let text = fs::read_to_string(format!("{out}/{page}")).unwrap().replace("\\-", "-");
+        let named = text.lines().filter_map(|line| line.strip_suffix("(1)"));
+        let missing: Vec<&str> = named.filter(|name| !pages.contains(&format!("{name}.1"))).collect();
+        assert!(missing.is_empty(), "{page} names pages that do not exist: {missing:?}");
+    }
     fail(&mut omega(&["man", "--out", "/proc/none"]), 1, &["/proc/none"]);
 }
 

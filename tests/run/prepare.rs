@@ -1,6 +1,10 @@
 //! What `omega prepare` writes and drops.
 
 use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use crate::bad_input::fail;
 use crate::translate::feed;
@@ -103,7 +107,8 @@ fn segmented_text_takes_the_dictionary_of_a_run() {
     let flags =
         ["prepare", "--source", "de", "--target", "en", "--train", &prefix, "--valid", &prefix, "--out", &out, "--dict", &dict];
     let said = text(&succeed(omega(&flags).arg("--segmented")).stderr);
-    assert!(said.contains("train: 1 pairs, 7 tokens, 28.57 % unknown"), "{said}");
+    assert!(said.contains("train: 1 pairs, 7 tokens, 28.57 % unknown (de 20.00 %, en 50.00 %)"), "{said}");
+    assert!(said.contains("seg.en: 50.00 % of 2 tokens are unknown"), "{said}");
     assert_eq!(String::from_utf8(place.read("data/dict.en.txt")).unwrap(), dictionary);
     let ids = place.read("data/train.de-en.de.bin");
     assert_eq!(ids.chunks(2).map(|id| id[0]).collect::<Vec<_>>(), [5, 6, 3, 4, 2]);
@@ -119,4 +124,94 @@ fn no_text_that_is_left_is_an_error() {
     fs::write(place.path("none.en"), "\n").unwrap();
     fail(place.prepare("none", "text/valid", "data").args(["--max-len", "9"]), 1, &["none.de", "no pair is left"]);
     assert!(!place.path("data").exists());
+}
+
+/// A file that is never given anything: who reads it waits.
+fn nothing_comes(path: &Path) {
+    let _ = fs::remove_file(path);
+    succeed(Command::new("mkfifo").arg(path));
+}
+
+/// Ctrl-C, and what schedulers and closed terminals send: what was made goes, what was there stays.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_call_leaves_nothing() {
+    let place = Workplace::with_text();
+    let interrupted = |signal: &str, out: &str, sign: &str| {
+        let mut child = place.prepare("text/train", "text/valid", out).stderr(Stdio::piped()).spawn().unwrap();
+        let began = Instant::now();
+        while !place.path(sign).exists() {
+            assert!(began.elapsed() < Duration::from_secs(60) && child.try_wait().unwrap().is_none(), "no {sign}");
+            sleep(Duration::from_millis(5));
+        }
+        sleep(Duration::from_millis(200)); // it waits for text by now
+        succeed(Command::new("kill").args([signal, &child.id().to_string()]));
+        let output = child.wait_with_output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(130), "{signal}: {said}");
+        assert!(said.contains("interrupted; what was begun is removed"), "{said}");
+    };
+    // While it binarises: five files are complete, two begun.
+    nothing_comes(&place.path("text/valid.de"));
+    fs::create_dir_all(place.path("mine/old")).unwrap();
+    fs::write(place.path("mine/old/notes.md"), "kept").unwrap();
+    for (signal, out) in [("-INT", "mine/new/data"), ("-TERM", "mine/old")] {
+        interrupted(signal, out, &format!("{out}/valid.de-en.en.bin.tmp"));
+        assert_eq!(
+            (names(&place.path("mine")), names(&place.path("mine/old"))),
+            (vec!["old".into()], vec!["notes.md".into()])
+        );
+    }
+    // While it reads what the BPE is learnt from.
+    nothing_comes(&place.path("text/train.de"));
+    interrupted("-INT", "new", "new");
+    assert!(!place.path("new").exists());
+}
+
+/// It would have taken a time that grows with the square of its length, and filled the vocabulary.
+#[test]
+fn a_word_without_end_teaches_nothing() {
+    let place = Workplace::prepared();
+    let lines = fs::read_to_string(place.path("text/train.de")).unwrap().lines().count();
+    let letters = "einHudläftßgrobtV".chars().collect::<Vec<_>>();
+    let word: String = (0..50_000usize).map(|at| letters[at * at / 7 % letters.len()]).collect();
+    for (name, line) in [("train.de", word.as_str()), ("train.en", ".")] {
+        let path = place.path(&format!("text/{name}"));
+        fs::write(&path, fs::read_to_string(&path).unwrap() + line + "\n").unwrap();
+    }
+    let said = text(&succeed(&mut place.prepare("text/train", "text/valid", "new")).stderr);
+    let warned =
+        format!("train.de line {} has a word of {} bytes", lines + 1, omega::terminal::grouped(word.len() as u64));
+    assert!(said.contains(&warned) && said.contains("above 4,192 bytes, 1 in all; split such words"), "{said}");
+    assert!(said.contains("1 too short or too long"), "{said}");
+    for name in ["tokenizer.json", "dict.de.txt"] {
+        assert!(place.read(&format!("new/{name}")) == place.read(&format!("data/{name}")), "{name} differs");
+    }
+}
+
+#[test]
+fn a_vocabulary_that_the_text_does_not_fill_is_said() {
+    let place = Workplace::with_text();
+    let said = |size: &str| {
+        let mut command = place.prepare_with(&["--quiet", "--vocab-size", size], "text/train", "text/valid", "data");
+        text(&succeed(&mut command).stderr)
+    };
+    let warning = said("5000");
+    let got = text(&place.read("data/dict.de.txt")).lines().count() + 4;
+    assert!(warning.contains(&format!("warning: --vocab-size 5000: this text gives {got} symbols")), "{warning}");
+    assert_eq!([said(&got.to_string()), said("60")], ["", ""]);
+}
+
+#[test]
+fn text_that_is_mostly_unknown_is_said() {
+    let place = Workplace::with_text();
+    fs::write(place.path("text/valid.de"), "犬 が 走る\n".repeat(9)).unwrap();
+    let said = text(&succeed(&mut place.prepare("text/train", "text/valid", "data")).stderr);
+    // Of each line: three words of a start and what is unknown, and the end.
+    assert!(said.contains("valid.de: 42.86 % of 63 tokens are unknown: is it of the same language"), "{said}");
+    assert!(
+        said.contains("unknown (de 42.86 %, en 0.00 %)") && said.contains("unknown (de 0.00 %, en 0.00 %)"),
+        "{said}"
+    );
+    assert_eq!(said.matches("warning: ").count(), 1, "{said}");
 }
