@@ -43,7 +43,7 @@ fn run(body: &str, threads: u32, n: u32, level: Level, tools: &Tools) -> Result<
 /// The words, the same with gangs as without, at every level and for blocks that are no whole gangs too.
 fn same(body: &str, n: u32) -> Vec<u32> {
     let mut last = Vec::new();
-    for threads in [96, 128, 130, 160, 256, 300] {
+    for threads in [96, 100, 128, 130, 160, 256, 300] {
         let counted = Tools { counters: true, ..Tools::default() };
         let (alone, said) = run(body, threads, n, Level::Avx2, &counted).unwrap();
         for level in [Level::Baseline, Level::Avx2, Level::Avx512] {
@@ -71,6 +71,12 @@ fn rows_side_by_side_and_apart() {
     same(
         "mad.lo.u32 %r0, %w, 60, %t; mul.wide.u32 %d0, %r0, 4; add.u64 %d0, %d0, %p; ld.global.u32 %r1, [%d0];
          st.global.u32 [%y], %r1;",
+        0,
+    );
+    // The first two warps' rows side by side, the others' not.
+    same(
+        "mov.u32 %r0, %warpid; mul.lo.u32 %r1, %r0, %r0; sub.u32 %r1, %r1, %r0; mul.wide.s32 %d0, %r1, 128;
+         add.u64 %d0, %d0, %x; ld.global.u32 %r1, [%d0]; st.global.u32 [%y+8192], %r1;",
         0,
     );
     same("ld.global.u32 %r0, [%p+44]; add.u32 %r0, %r0, %t; st.global.u32 [%y], %r0; st.global.u32 [%p], %t;", 0);
@@ -209,6 +215,9 @@ fn the_warp_that_strays_is_the_one_that_is_named() {
         "mad.lo.s32 %r0, %w, 2000, %t; mul.wide.s32 %d0, %r0, 4; add.u64 %d1, %d0, %p; st.global.u32 [%d1], %t;",
     );
     both.iter().for_each(|stop| assert!(stop.contains("thread (96, 0, 0)"), "{stop}"));
+    // Rows side by side, of which the last lies past the words.
+    let both = stopped("add.u64 %d0, %x, 16000; ld.global.u32 %r0, [%d0]; st.global.u32 [%y], %r0;");
+    both.iter().for_each(|stop| assert!(stop.contains("thread (96, 0, 0)"), "{stop}"));
     let misaligned = stopped("add.u64 %d0, %x, 2; ld.global.u32 %r0, [%d0];");
     misaligned
         .iter()
@@ -241,4 +250,41 @@ fn a_gang_that_splits_under_a_guard() {
         0,
     );
     assert_eq!([words[512 + 96 + 1], words[1024 + 96 + 7]], [97, 103]);
+}
+
+/// Where a bound holds for some lanes only, though both sides have the same bounds, or one side's numbers wrap.
+#[test]
+fn bounds_that_show_nothing() {
+    for (compare, left, right) in [
+        ("eq.s32", "mov.u32 %r0, %t;", "sub.u32 %r1, 127, %t;"),
+        ("ne.s32", "mov.u32 %r0, %t;", "sub.u32 %r1, 127, %t;"),
+        ("eq.s32", "mov.u32 %r0, %t;", "sub.u32 %r1, 126, %t;"),
+        ("lt.u32", "sub.u32 %r0, %t, 5;", "mov.u32 %r1, 20;"),
+        ("ge.u32", "sub.u32 %r0, %t, 5;", "mov.u32 %r1, 20;"),
+        ("lt.s32", "add.u32 %r0, %t, 2147483600;", "mov.u32 %r1, 0;"),
+        ("gt.s32", "sub.u32 %r0, -2147483600, %t;", "mov.u32 %r1, 0;"),
+    ] {
+        same(&format!("{left} {right} setp.{compare} %q0, %r0, %r1; @%q0 bra $END; st.global.u32 [%y], %r0;"), 0);
+    }
+}
+
+/// What a gang has done before it splits is not done again.
+#[test]
+fn a_gang_that_splits_goes_on_from_there() {
+    let words = same(
+        "ld.global.u32 %r0, [%x]; add.u32 %r0, %r0, 5; st.global.u32 [%x], %r0; setp.gt.u32 %q0, %t, 40; @%q0 bra $END;
+         st.global.u32 [%y], %r0;",
+        0,
+    );
+    assert_eq!([words[7], words[1024 + 7], words[50]], [12, 12, 55]);
+}
+
+/// What comes after a guarded instruction runs for all lanes, also where a gang runs it warp by warp.
+#[test]
+fn lanes_are_whole_behind_a_guard() {
+    same(
+        "setp.lt.u32 %q0, %n, 5; @%q0 add.u32 %r0, %t, 1; @!%q0 add.u32 %r0, %t, 2;
+         lop3.b32 %r1, %t, %r0, 7, 0x96; st.global.u32 [%y], %r1;",
+        3,
+    );
 }
