@@ -40,10 +40,10 @@ pub enum Command {
     /// Train a model on a data-bin folder
     #[command(args_override_self = true)]
     Train(Box<TrainArgs>),
-    /// Translate stdin to stdout
+    /// Translate stdin to stdout, or a file to a file
     #[command(args_override_self = true)]
     Translate(TranslateArgs),
-    /// BLEU and chrF2 of the hypotheses on stdin, as sacreBLEU computes them
+    /// BLEU and chrF2 of translations, as sacreBLEU computes them
     Score(ScoreArgs),
     /// Run Admin's profiling pass and print ω per sublayer
     #[command(args_override_self = true)]
@@ -166,6 +166,12 @@ pub struct ProfileArgs {
 pub struct TranslateArgs {
     /// Run folder (its checkpoint_best, else checkpoint_last) or a checkpoint file
     pub model: PathBuf,
+    /// Text to translate, also packed as .gz [default: stdin]
+    #[arg(long, value_name = "FILE", conflicts_with = "interactive")]
+    pub input: Option<PathBuf>,
+    /// Write the translations to a file, which is there when all of them are [default: stdout]
+    #[arg(long, value_name = "FILE", conflicts_with = "interactive")]
+    pub output: Option<PathBuf>,
     /// Folder with tokenizer.json and dictionaries, if not the one trained on
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
@@ -278,6 +284,9 @@ pub struct ScoreArgs {
     /// Reference file; give several for several references
     #[arg(long, value_name = "FILE", required = true)]
     pub reference: Vec<PathBuf>,
+    /// Translations to score, line by line [default: stdin]
+    #[arg(long, value_name = "FILE")]
+    pub input: Option<PathBuf>,
     /// How BLEU splits lines into words: 13a, or none for text that is tokenised already
     #[arg(long, value_name = "NAME", default_value = "13a")]
     pub tokenize: BleuTokens,

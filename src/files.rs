@@ -24,6 +24,11 @@ impl Pending {
         if path.is_dir() {
             return Err(Error::io(path, "write", io::ErrorKind::IsADirectory.into()));
         }
+        // A device or a pipe would be replaced by a file.
+        if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(Error::data(format!("cannot write `{}`: it is there, and is no file", path.display()))
+                .hint("give the name of a file, new or to be replaced"));
+        }
         let mut name = path.as_os_str().to_owned();
         name.push(".tmp");
         let temporary = PathBuf::from(name);

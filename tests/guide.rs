@@ -27,5 +27,11 @@ fn the_guide_can_be_typed() {
         assert!(folder.path().join("guide").join(file).exists(), "{file}\n{errors}");
     }
     assert!(said.contains("BLEU = "), "{said}");
-    assert_eq!(fs::read_to_string(folder.path().join("guide/test.hyp")).unwrap().lines().count(), 3);
+    for (file, lines) in [("test.hyp", 3), ("test.nbest", 6)] {
+        assert_eq!(
+            fs::read_to_string(folder.path().join("guide").join(file)).unwrap().lines().count(),
+            lines,
+            "{file}"
+        );
+    }
 }

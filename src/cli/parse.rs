@@ -33,7 +33,7 @@ fn explain(mut error: clap::Error) -> clap::Error {
     let reads_stdin = ["omega translate", "omega score"].iter().any(|command| usage.contains(command));
     let tip = match error.kind() {
         ErrorKind::UnknownArgument if reads_stdin && !argument.starts_with('-') => {
-            format!("text comes from standard input: `< {argument}`")
+            format!("text comes from standard input: `< {argument}`, or `--input {argument}`")
         }
         ErrorKind::ValueValidation if error.source().is_some_and(|source| source.is::<ParseIntError>()) => {
             "a whole number is needed, 0 or more".to_owned()

@@ -1,4 +1,4 @@
-//! `omega score`: BLEU and chrF2 of stdin against reference files.
+//! `omega score`: BLEU and chrF2 of stdin, or a file, against reference files.
 
 use std::io::BufRead;
 
@@ -24,19 +24,22 @@ pub fn report(hypotheses: &[String], references: &[Vec<String>], tokens: BleuTok
     )
 }
 
-/// Runs the command on the lines of `input`.
-pub fn score(args: &ScoreArgs, input: impl BufRead) -> Result<()> {
+/// Runs the command, on the lines of `stdin` without `--input`.
+pub fn score(args: &ScoreArgs, stdin: impl BufRead) -> Result<()> {
     let references: Vec<Vec<String>> =
         args.reference.iter().map(|path| Lines::open(path)?.all()).collect::<Result<_>>()?;
-    let hypotheses: Vec<String> = lines_of(input, "stdin").collect::<Result<_>>()?;
+    let (name, hypotheses): (String, Vec<String>) = match &args.input {
+        Some(path) => (path.display().to_string(), Lines::open(path)?.all()?),
+        None => ("stdin".to_owned(), lines_of(stdin, "stdin").collect::<Result<_>>()?),
+    };
     for (path, lines) in args.reference.iter().zip(&references) {
         if lines.len() != hypotheses.len() {
-            let message = format!("stdin has {} lines, {} has {}", hypotheses.len(), path.display(), lines.len());
+            let message = format!("{name} has {} lines, {} has {}", hypotheses.len(), path.display(), lines.len());
             return Err(Error::data(message).hint("one hypothesis per reference line is needed"));
         }
     }
     if hypotheses.is_empty() {
-        return Err(Error::data("stdin is empty: there is nothing to score"));
+        return Err(Error::data(format!("{name} is empty: there is nothing to score")));
     }
     print(&(report(&hypotheses, &references, args.tokenize) + "\n")).map(drop)
 }

@@ -1,13 +1,14 @@
-//! `omega translate`: lines on stdin → batches → beam search → lines on stdout, in the order they came.
+//! `omega translate`: lines of stdin or a file → batches → beam search → lines of stdout or a file, in the order they came.
 
 pub mod attention;
 mod input;
 mod interactive;
+mod output;
 pub mod search;
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{BufReader, IsTerminal, Seek, SeekFrom};
+use std::fs;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -16,16 +17,16 @@ use crate::cli::{TooLong, TranslateArgs};
 use crate::config::dtype;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::files::{expect_picture, print, write_whole};
+use crate::files::{expect_picture, give_up_at_interrupt, write_whole};
 use crate::model::Model;
 use crate::ops::attention::MAX_BATCH;
 use crate::plot;
-use crate::terminal::{self, Progress, detail, say, warn};
+use crate::terminal::{Progress, detail, say, warn};
 use crate::text::batch::Limits;
-use crate::text::lines::lines_of;
 use crate::text::{Batches, Coder, Dictionary, EOS};
 
-use input::Input;
+use input::Source;
+use output::Output;
 use search::{Hypothesis, Search, search};
 
 /// A trained model with its text coder.
@@ -36,6 +37,8 @@ pub struct Translator {
     settings: Search,
     max_tokens: usize,
     too_long: TooLong,
+    /// What messages call the text.
+    text: String,
 }
 
 /// A translation of a line.
@@ -69,8 +72,8 @@ fn coder(data: Option<&Path>, path: &Path, checkpoint: &Checkpoint) -> Result<Co
 }
 
 impl Translator {
-    /// Loads what `args` names.
-    pub fn load(args: &TranslateArgs) -> Result<Translator> {
+    /// Loads what `args` names, for lines of what messages are to call `text`.
+    pub fn load(args: &TranslateArgs, text: String) -> Result<Translator> {
         let settings = settings(args)?;
         let path = Checkpoint::find(&args.model)?;
         let (checkpoint, began) = (Checkpoint::open(&path)?, Instant::now());
@@ -86,7 +89,8 @@ impl Translator {
         checkpoint.restore(&model, None)?;
         detail(format!("{}: {}", path.display(), model.config.describe()));
         detail(format!("on {}, ready in {:.1} s", dev.name(), began.elapsed().as_secs_f64()));
-        Ok(Translator { dev, model, coder, settings, max_tokens: args.max_tokens, too_long: args.too_long })
+        let (max_tokens, too_long) = (args.max_tokens, args.too_long);
+        Ok(Translator { dev, model, coder, settings, max_tokens, too_long, text })
     }
 
     /// Up to `beam` translations of each line, the best first. Errors name the line, counted from `first`.
@@ -100,7 +104,8 @@ impl Translator {
             let translation = |h: Hypothesis| {
                 Ok(Translation { text: self.coder.decode(&h.tokens)?, score: h.score, tokens: h.tokens })
             };
-            expect_scored(&hypotheses).map_err(|error| error.context(format!("stdin line {}", first + number)))?;
+            expect_scored(&hypotheses)
+                .map_err(|error| error.context(format!("{} line {}", self.text, first + number)))?;
             texts[number] = hypotheses.into_iter().map(translation).collect::<Result<_>>()?;
         }
         Ok(texts)
@@ -117,13 +122,13 @@ impl Translator {
         Ok((ids, all))
     }
 
-    /// The ids of stdin line `number`; of one that is too long what `--too-long` says.
+    /// The ids of line `number`; of one that is too long what `--too-long` says.
     fn encode(&self, line: &str, number: usize) -> Result<Vec<u32>> {
         let (ids, all) = self.cropped(line)?;
         if all == ids.len() {
             return Ok(ids);
         }
-        let what = format!("stdin line {number} has {} tokens, the model takes {}", all - 1, ids.len() - 1);
+        let what = format!("{} line {number} has {} tokens, the model takes {}", self.text, all - 1, ids.len() - 1);
         match self.too_long {
             TooLong::Error => Err(Error::data(what).hint(
                 "split it into sentences, or leave it out with `--too-long skip`, or its end with `--too-long crop`",
@@ -143,16 +148,6 @@ impl Translator {
     fn first_refused(&self, lines: &[String], first: usize) -> Option<(usize, Error)> {
         let refused = |(at, line): (usize, &String)| Some((at, self.encode(line, first + at).err()?));
         (self.too_long == TooLong::Error).then(|| lines.iter().enumerate().find_map(refused)).flatten()
-    }
-
-    /// An error for the first line of `file` that cannot be translated: hours of work must not end at the last one.
-    fn check(&self, file: &mut File) -> Result<()> {
-        let failed = |error| Error::io(Path::new("stdin"), "read", error);
-        let start = file.stream_position().map_err(failed)?;
-        for (number, line) in lines_of(BufReader::new(&*file), "stdin").enumerate() {
-            self.encode(&line?, number + 1)?;
-        }
-        file.seek(SeekFrom::Start(start)).map(drop).map_err(failed)
     }
 
     /// The picture of where decoder layer `layer` (from 1; the last without it) looked in `line` for `translation`.
@@ -240,27 +235,49 @@ fn settings(args: &TranslateArgs) -> Result<Search> {
     })
 }
 
-/// Runs the command from stdin to stdout.
+/// An error if `--output` would replace the text that is read.
+fn expect_apart(args: &TranslateArgs) -> Result<()> {
+    let (Some(input), Some(output)) = (&args.input, &args.output) else { return Ok(()) };
+    match (fs::canonicalize(input), fs::canonicalize(output)) {
+        (Ok(a), Ok(b)) if a == b => {
+            Err(Error::usage(format!("--output {} is the file of --input", output.display())).hint("give another name"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Runs the command.
 pub fn translate(args: &TranslateArgs) -> Result<()> {
+    expect_apart(args)?;
+    let mut source = Source::open(args.input.as_deref())?;
+    // Hours of work must not end at a folder that is not there.
     if let Some(path) = &args.attention {
-        // Hours of work must not end at a folder that is not there.
         expect_picture("attention", path)?;
     }
-    let translator = Translator::load(args)?;
+    if args.output.is_some() {
+        give_up_at_interrupt()?;
+    }
+    let mut output = Output::open(args.output.as_deref())?;
+    let translator = Translator::load(args, source.name())?;
     if args.interactive {
         return interactive::converse(&translator, args);
     }
-    let typed = std::io::stdin().is_terminal();
+    if args.too_long == TooLong::Error {
+        // Nor at the last line.
+        source.look_through(|number, line| translator.encode(line, number).map(drop))?;
+    }
+    translate_lines(args, &translator, source, &mut output)?;
+    output.finish()
+}
+
+/// Translates line by line, until there are no more or nobody reads on.
+fn translate_lines(args: &TranslateArgs, translator: &Translator, source: Source, output: &mut Output) -> Result<()> {
+    let typed = args.input.is_none() && std::io::stdin().is_terminal();
     if typed {
         say("each line is translated as it is typed; Ctrl-D ends; -i shows alternatives and scores");
     }
-    let mut file = input::file();
-    if let (Some(file), TooLong::Error) = (&mut file, args.too_long) {
-        translator.check(file)?;
-    }
-    let length = file.as_ref().and_then(|file| file.metadata().ok()).map(|metadata| metadata.len());
-    let mut progress = (!typed).then(|| Progress::new("translate", length));
-    let input = Input::open(args.buffer_size, file.is_some());
+    let mut progress = (!typed).then(|| Progress::new("translate", source.bytes()));
+    let input = source.read(args.buffer_size)?;
     let (mut done, mut bytes, mut drawn) = (0, 0, false);
     loop {
         let (mut lines, mut read) = input.next_lines();
@@ -279,10 +296,9 @@ pub fn translate(args: &TranslateArgs) -> Result<()> {
         let all = translator.translate(&lines, done + 1)?;
         for (number, (line, translations)) in lines.iter().zip(&all).enumerate() {
             let later = drawn.then_some(done + number + 1);
-            drawn |= draw(&translator, args, later, line, translations)?;
+            drawn |= draw(translator, args, later, line, translations)?;
         }
-        let text = printed(args, done, &all);
-        if !terminal::around_bar(|| print(&text))? {
+        if !output.write(&printed(args, done, &all))? {
             return Ok(());
         }
         read?;
@@ -294,7 +310,7 @@ pub fn translate(args: &TranslateArgs) -> Result<()> {
     }
 }
 
-/// The lines of stdout for the lines of stdin from number `first` on: `--nbest` for each, whatever was found.
+/// The lines of the output for the lines of the text from number `first` on: `--nbest` for each, whatever was found.
 fn printed(args: &TranslateArgs, first: usize, all: &[Vec<Translation>]) -> String {
     let mut text = String::new();
     for (number, translations) in all.iter().enumerate() {

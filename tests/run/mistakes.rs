@@ -42,7 +42,11 @@ fn a_negative_number_reaches_the_check_of_its_flag() {
 
 #[test]
 fn a_file_where_stdin_is_read_is_told_from_other_arguments() {
-    refuse(&mut omega(&["translate", "run", "test.de"]), 2, &["text comes from standard input: `< test.de`"]);
+    refuse(
+        &mut omega(&["translate", "run", "test.de"]),
+        2,
+        &["text comes from standard input: `< test.de`, or `--input test.de`"],
+    );
     refuse(&mut omega(&["score", "x.hyp", "--reference", "x.en"]), 2, &["standard input: `< x.hyp`"]);
     let other = text(&omega(&["train", "data", "more"]).output().unwrap().stderr);
     assert!(other.contains("unexpected argument 'more'") && !other.contains("standard input"), "{other}");

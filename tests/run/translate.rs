@@ -268,6 +268,71 @@ fn a_line_that_is_too_long_loses_no_other() {
 }
 
 #[test]
+fn a_file_is_translated_to_a_file() {
+    let place = Workplace::prepared();
+    let run = trained(&place);
+    let at = |name: &str| place.path(name).to_string_lossy().into_owned();
+    let lines = "ein Hund läuft .\n\ndie große Straße .\n";
+    fs::write(place.path("in.de"), lines).unwrap();
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(lines.as_bytes()).unwrap();
+    fs::write(place.path("in.de.gz"), packed.finish().unwrap()).unwrap();
+    fs::write(place.path("out.en"), "old").unwrap();
+    let translate =
+        |flags: &[&str]| omega(&[&["translate", &run, "--device", "soft", "--max-len-b", "9"], flags].concat());
+    let expected = text(&feed(&mut translate(&[]), lines.as_bytes()).stdout);
+    assert_eq!(expected.lines().count(), 3);
+    for name in ["in.de", "in.de.gz"] {
+        assert_eq!(text(&succeed(&mut translate(&["--input", &at(name)])).stdout), expected, "{name}");
+    }
+    let pipe = feed(&mut translate(&["--input", "/dev/stdin"]), lines.as_bytes());
+    assert_eq!(text(&pipe.stdout), expected, "a pipe is read once: {}", text(&pipe.stderr));
+    let output = succeed(&mut translate(&["--input", &at("in.de"), "--output", &at("out.en"), "--buffer-size", "1"]));
+    assert_eq!((text(&output.stdout), text(&place.read("out.en"))), (String::new(), expected.clone()));
+
+    // What cannot be read or written is named, and nothing half-written takes the place of what was there.
+    fs::write(place.path("latin.de"), b"ein Hund .\nschl\xe4cht\n").unwrap();
+    fs::write(place.path("long.de"), "ein Hund .\n".to_owned() + &"Hund ".repeat(1100) + "\n").unwrap();
+    let refuse = |input: &str, output: &str, flags: &[&str], code: i32, what: &[&str]| {
+        let mut command = translate(&["--input", &at(input), "--output", &at(output)]);
+        crate::bad_input::fail(command.args(flags), code, what);
+        assert_eq!(text(&place.read("out.en")), expected, "{what:?}");
+        assert!(!place.path("out.en.tmp").exists(), "{what:?}");
+    };
+    refuse("none.de", "out.en", &[], 1, &["cannot read `", "none.de"]);
+    refuse("text", "out.en", &[], 1, &["cannot read `", "text`: is a directory"]);
+    for flags in [&[][..], &["--too-long", "skip", "--buffer-size", "1"]] {
+        refuse("latin.de", "out.en", flags, 1, &["latin.de line 2: not UTF-8"]);
+    }
+    refuse("long.de", "out.en", &[], 1, &["long.de line 2 has ", "tokens, the model takes 1023"]);
+    refuse("in.de", "none/out.en", &[], 1, &["cannot create", "none/out.en"]);
+    refuse("in.de", "text", &[], 1, &["cannot write", "/text"]);
+    refuse("in.de", "in.de", &[], 2, &["--output ", "in.de is the file of --input"]);
+    refuse("in.de", "out.en", &["-i"], 2, &["--input", "--interactive"]);
+    #[cfg(unix)]
+    crate::bad_input::fail(
+        &mut translate(&["--input", &at("in.de"), "--output", "/dev/null"]),
+        1,
+        &["/dev/null", "is no file"],
+    );
+    assert_eq!(text(&place.read("in.de")), lines);
+}
+
+#[test]
+fn translations_in_a_file_are_scored() {
+    let place = Workplace::with_text();
+    let at = |name: &str| place.path(name).to_string_lossy().into_owned();
+    let (reference, hypotheses) = (at("text/valid.en"), at("text/valid.de"));
+    let score = |flags: &[&str]| omega(&[&["score", "--reference", &reference], flags].concat());
+    let expected = feed(&mut score(&[]), &place.read("text/valid.de"));
+    let output = succeed(&mut score(&["--input", &hypotheses]));
+    assert!(text(&output.stdout).starts_with("BLEU = ") && output.stdout == expected.stdout, "{output:?}");
+    crate::bad_input::fail(&mut score(&["--input", &at("none.en")]), 1, &["cannot read", "none.en"]);
+    let longer = at("text/train.en");
+    crate::bad_input::fail(&mut score(&["--input", &longer]), 1, &["train.en has 120 lines", "valid.en has 9"]);
+}
+
+#[test]
 fn attention_is_drawn_line_by_line() {
     let place = Workplace::prepared();
     let run = trained(&place);
