@@ -8,6 +8,9 @@ use tempfile::TempDir;
 
 use crate::{Place, program};
 
+/// What is done to a tokenizer.
+type Change<'a> = &'a dyn Fn(&mut Value);
+
 /// The dictionary's symbols, as fairseq would have found them in text: not all that a tokenizer can make.
 const SYMBOLS: [&str; 8] = ["t", "h", "e", "th", "a", "b", "x", "<url>"];
 
@@ -87,7 +90,7 @@ fn a_tokenizer_with_other_symbols_gives_omegas_ids_or_is_refused() {
     };
     let unknown = |tokenizer: &mut Value| drop(tokenizer["model"]["vocab"].as_object_mut().unwrap().remove("x"));
     let added = |tokenizer: &mut Value| tokenizer["added_tokens"][1]["content"] = json!("<mail>");
-    let cases: [(&dyn Fn(&mut Value), &str); 3] = [
+    let cases: [(Change, &str); 3] = [
         (&merged, "`ab`, which it merges further, is not in the dictionary"),
         (&unknown, "the dictionary has `x`, which this tokenizer does not know"),
         (&added, "its added token `<mail>` is not in the dictionary"),
