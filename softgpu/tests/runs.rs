@@ -65,7 +65,7 @@ impl Program {
         self.sums += factors.len();
         for (k, &(a, b)) in factors.iter().enumerate() {
             let c = if k == 0 { to } else { first + k - 1 };
-            self.steps.push(Fma { d: first + k, a, b, c, swapped: (a + b) % 2 == 0 });
+            self.steps.push(Fma { d: first + k, a, b, c, swapped: (a + b).is_multiple_of(2) });
         }
         self.steps.push(Move { d: to, a: first + factors.len() - 1 });
         if read < factors.len() {
@@ -219,7 +219,7 @@ fn dots_and_outer_products_of_every_length() {
             dot.dot(&factors, 3, read);
             dot.check(odd);
         }
-        let outer = |k: usize| Fma { d: 1 + k % 7, a: 0, b: k % CELLS, c: 1 + k % 7, swapped: k % 2 == 0 };
+        let outer = |k: usize| Fma { d: 1 + k % 7, a: 0, b: k % CELLS, c: 1 + k % 7, swapped: k.is_multiple_of(2) };
         Program { steps: (0..len).map(outer).collect(), sums: 0 }.check(odd);
         // One of them replaces what all multiply.
         let replacing = |k: usize| Fma { d: usize::from(k != len / 2), a: 0, b: 1, c: 2, swapped: false };
