@@ -17,6 +17,7 @@ use crate::blas::{
 };
 use crate::state::{Handle, Table, gpu};
 use crate::status::say;
+use crate::tools::lost;
 
 /// A descriptor of any kind: its attributes as the bytes that were set.
 #[derive(Default)]
@@ -213,7 +214,7 @@ fn operand(layout: Handle, at: *const c_void) -> Result<(usize, usize, Operand, 
     let all = descriptors();
     let of = all.get(layout).map_err(|_| INVALID_VALUE)?;
     if of.get(layout::ORDER) != 0 {
-        say("cublasLt: only column-major matrices (CUBLASLT_ORDER_COL)");
+        lost("cublasLt: only column-major matrices (CUBLASLT_ORDER_COL)");
         return Err(NOT_SUPPORTED);
     }
     let ty = type_of(of.get(layout::TYPE) as c_int)?;
@@ -249,7 +250,7 @@ unsafe fn matmul(
     check_compute(attribute[0] as c_int)?;
     let epilogue = attribute[6] & !1;
     if attribute[1] != 0 || attribute[2] > 1 || attribute[5] != 0 || !EPILOGUES.contains(&epilogue) {
-        say(format!(
+        lost(format!(
             "cublasLt: scale type {}, pointer mode {}, transposed C {} or epilogue {epilogue} is not supported",
             attribute[1], attribute[2], attribute[5]
         ));
@@ -269,7 +270,7 @@ unsafe fn matmul(
     let bias_type = if attribute[12] == u64::MAX { d.ty } else { type_of(attribute[12] as c_int)? };
     let needs_bias = epilogue & (BIAS | GRADIENT_BIAS | GRADIENT_A | GRADIENT_B) != 0;
     if needs_bias && bias_type != d.ty {
-        say(format!("cublasLt: a bias, or its gradient, of {bias_type:?} for a D of {:?}; they are of one type", d.ty));
+        lost(format!("cublasLt: a bias, or its gradient, of {bias_type:?} for a D of {:?}; they are of one type", d.ty));
         return Err(NOT_SUPPORTED);
     }
     let bias = Operand { at: attribute[7], ty: bias_type, ld: 0, batch_stride: attribute[8] as i64 };
@@ -366,7 +367,7 @@ impl Algorithm {
             }
         }
         if self.epilogue != product.epilogue {
-            say(format!("cublasLtMatmul: epilogue {}, but the algorithm is for {}", product.epilogue, self.epilogue));
+            lost(format!("cublasLtMatmul: epilogue {}, but the algorithm is for {}", product.epilogue, self.epilogue));
             return Err(NOT_SUPPORTED);
         }
         Ok(())

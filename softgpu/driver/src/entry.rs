@@ -5,7 +5,7 @@ use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
 
-use crate::status::{Result, Status, texts};
+use crate::status::{Result, Status, refuse, texts};
 
 /// An exported function, for `cuGetProcAddress`.
 pub struct Symbol {
@@ -89,7 +89,8 @@ pub fn enter(name: &str, body: impl FnOnce() -> Result<()>) -> c_int {
         // Host functions must not call the API; a real driver may deadlock.
         Err(Status::NOT_PERMITTED)
     } else {
-        catch_unwind(AssertUnwindSafe(body)).unwrap_or(Err(Status::UNKNOWN))
+        catch_unwind(AssertUnwindSafe(body))
+            .unwrap_or_else(|_| refuse(Status::UNKNOWN, format!("{name}: softgpu panicked, which is its own mistake")))
     };
     let code = result.map_or_else(|status| status.0, |()| 0);
     if *TRACE {

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
+use std::fmt::Display;
 use std::sync::LazyLock;
+
+use crate::tools::lost;
 
 /// A `CUresult` other than success.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -134,15 +137,30 @@ pub fn texts(code: i32) -> Option<(&'static CStr, &'static CStr)> {
     TEXTS.get(&code).map(|(name, text)| (name.as_c_str(), text.as_c_str()))
 }
 
+impl Status {
+    /// Whether the code tells the program that its call was wrong, or that a graph is another one: a GPU gives it too.
+    /// Any other that the driver gives a reason for is for what softgpu lacks.
+    fn blames_the_call(self) -> bool {
+        matches!(
+            self,
+            Status::INVALID_VALUE
+                | Status::INVALID_HANDLE
+                | Status::INVALID_IMAGE
+                | Status::FILE_NOT_FOUND
+                | Status::GRAPH_EXEC_UPDATE_FAILURE
+        )
+    }
+}
+
 /// Says on stderr why the driver refuses, and gives the code that the caller gets: a real driver's code alone does not
 /// say which argument was wrong.
-pub fn refuse<T>(status: Status, why: impl std::fmt::Display) -> Result<T> {
-    say(why);
+pub fn refuse<T>(status: Status, why: impl Display) -> Result<T> {
+    if status.blames_the_call() { say(why) } else { lost(why) }
     Err(status)
 }
 
 /// One line on stderr, unless `SOFTGPU_QUIET` is set.
-pub fn say(what: impl std::fmt::Display) {
+pub fn say(what: impl Display) {
     static QUIET: LazyLock<bool> = LazyLock::new(|| std::env::var_os("SOFTGPU_QUIET").is_some());
     if !*QUIET {
         eprintln!("softgpu: {what}");

@@ -1,8 +1,9 @@
 //! What `softgpu exec` asks for, through the environment: checkers (`SOFTGPU_CHECK`, a list), counters
 //! (`SOFTGPU_COUNTERS`, a file that gets a line of JSON for every launch), the order of blocks and warps
-//! (`SOFTGPU_SEED`), and a file that gets a byte for every finding (`SOFTGPU_REPORT`). The one place where the driver
-//! runs a kernel.
+//! (`SOFTGPU_SEED`), and a file that gets a byte for everything that its exit status must tell (`SOFTGPU_REPORT`). The
+//! one place where the driver runs a kernel.
 
+use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
@@ -39,12 +40,27 @@ fn append(file: &PathBuf, text: &str) {
     }
 }
 
-/// Notes that something was found, and says it.
-pub fn found(what: impl std::fmt::Display) {
-    say(what);
+/// Bytes of the report, which `softgpu exec` reads: a finding, and work that was refused or lost.
+const FOUND: &str = "f";
+const LOST: &str = "l";
+
+/// One byte for `softgpu exec`.
+fn note(kind: &str) {
     if let Some(report) = &SETTINGS.report {
-        append(report, "x");
+        append(report, kind);
     }
+}
+
+/// Notes that something was found, and says it.
+pub fn found(what: impl Display) {
+    say(what);
+    note(FOUND);
+}
+
+/// Notes that softgpu did not do what was asked for, and says it.
+pub fn lost(what: impl Display) {
+    say(what);
+    note(LOST);
 }
 
 /// Puts pending work in an order that the seed chooses; in the order of asking without one.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use super::{Exec, FOUND};
+use super::{Exec, FOUND, REFUSED};
 
 /// The driver's file, beside this program or in `deps` beneath, unless `SOFTGPU_DRIVER` names its folder.
 fn driver() -> Result<PathBuf, String> {
@@ -40,11 +40,21 @@ pub fn exec(exec: &Exec) -> Result<ExitCode, String> {
         command.env("SOFTGPU_COUNTERS", file);
     }
     let status = command.status().map_err(|error| format!("{}: {error}", program.to_string_lossy()))?;
-    // One byte for each finding of the driver, which has printed them.
-    let found = std::fs::metadata(&report).is_ok_and(|file| file.len() > 0);
+    let noted = std::fs::read(&report).unwrap_or_default();
     let _ = std::fs::remove_file(&report);
     let code = status.code().unwrap_or(128 + signal(&status));
-    Ok(ExitCode::from(if found && code == 0 { FOUND } else { code as u8 }))
+    Ok(ExitCode::from(if code == 0 { worst(&noted) } else { code as u8 }))
+}
+
+/// The exit status for what the driver has noted, and printed: a byte for each finding, or for what it did not do.
+fn worst(noted: &[u8]) -> u8 {
+    if noted.contains(&b'f') {
+        FOUND
+    } else if noted.is_empty() {
+        0
+    } else {
+        REFUSED
+    }
 }
 
 #[cfg(unix)]

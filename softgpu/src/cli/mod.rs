@@ -114,7 +114,14 @@ struct Run {
     args: Vec<String>,
 }
 
+const STATUS: &str = "\
+Exit status: the program's own if it is not 0, else
+  3  a kernel trapped, or a checker reports
+  2  softgpu lacks what the program called for, as stderr says
+  0  clean";
+
 #[derive(clap::Args)]
+#[command(after_help = STATUS)]
 struct Exec {
     #[command(flatten)]
     watch: Watch,

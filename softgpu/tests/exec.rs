@@ -1,0 +1,136 @@
+//! `softgpu exec`: what a program does on the software driver, and the exit status that tells of it. The program is this
+//! test itself, run again: it loads libcuda.so.1 as a program does, and plays the part that `SOFTGPU_CLIENT` names.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)] // a panic in a test is its report
+
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+/// `store` writes 4 bytes at `p`; `lacking` has an instruction that softgpu does not.
+const PTX: &str = ".version 8.0\n.target sm_80\n.address_size 64
+.visible .entry store(.param .u64 p) {
+    .reg .b32 %r; .reg .b64 %d;
+    ld.param.u64 %d, [p]; mov.u32 %r, 7; st.global.u32 [%d], %r; ret;
+}
+.visible .entry lacking() { wgmma.fence.sync.aligned; ret; }
+";
+
+const NOT_SUPPORTED: c_int = 801;
+
+unsafe extern "C" {
+    fn dlopen(name: *const c_char, flags: c_int) -> *mut c_void;
+    fn dlsym(library: *mut c_void, name: *const c_char) -> *mut c_void;
+}
+
+/// The driver that the loader finds, with a context.
+struct Driver(*mut c_void);
+
+impl Driver {
+    fn new() -> Driver {
+        const NOW: c_int = 2;
+        // SAFETY: a name that ends in a zero byte.
+        let driver = Driver(unsafe { dlopen(c"libcuda.so.1".as_ptr(), NOW) });
+        assert!(!driver.0.is_null(), "the loader finds no libcuda.so.1");
+        assert_eq!(driver.call("cuInit", &[0]), 0);
+        driver.out("cuCtxCreate_v2", &[0, 0]);
+        driver
+    }
+
+    /// Calls a function whose arguments are all integers or pointers.
+    fn call(&self, name: &str, args: &[usize]) -> c_int {
+        type Function = extern "C" fn(usize, usize, usize, usize, usize, usize, usize, usize, usize, usize, usize) -> c_int;
+        let text = CString::new(name).unwrap();
+        let mut a = [0; 11];
+        a[..args.len()].copy_from_slice(args);
+        // SAFETY: C leaves arguments alone that it does not know of; pointers are those of live values.
+        let function = unsafe {
+            let address = dlsym(self.0, text.as_ptr());
+            assert!(!address.is_null(), "{name}");
+            std::mem::transmute::<*mut c_void, Function>(address)
+        };
+        function(a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10])
+    }
+
+    /// Calls a function that gives something through its first argument.
+    fn out(&self, name: &str, args: &[usize]) -> usize {
+        let mut value = 0usize;
+        let args: Vec<usize> = [&raw mut value as usize].iter().chain(args).copied().collect();
+        assert_eq!(self.call(name, &args), 0, "{name}");
+        value
+    }
+
+    /// Launches a kernel of one block.
+    fn launch(&self, kernel: &str, threads: usize, pointer: usize) -> c_int {
+        let (text, name) = (CString::new(PTX).unwrap(), CString::new(kernel).unwrap());
+        let module = self.out("cuModuleLoadData", &[text.as_ptr() as usize]);
+        let function = self.out("cuModuleGetFunction", &[module, name.as_ptr() as usize]);
+        let params = [&raw const pointer as usize];
+        self.call("cuLaunchKernel", &[function, 1, 1, 1, threads, 1, 1, 0, 0, params.as_ptr() as usize, 0])
+    }
+
+    fn alloc(&self, bytes: usize) -> usize {
+        self.out("cuMemAlloc_v2", &[bytes])
+    }
+
+    fn wait(&self) -> c_int {
+        self.call("cuCtxSynchronize", &[])
+    }
+}
+
+/// The program: does nothing as a test.
+#[test]
+fn client() {
+    let Ok(part) = std::env::var("SOFTGPU_CLIENT") else { return };
+    let gpu = Driver::new();
+    match part.as_str() {
+        "well" => assert_eq!((gpu.launch("store", 1, gpu.alloc(4)), gpu.wait()), (0, 0)),
+        "stray" => assert_ne!((gpu.launch("store", 1, gpu.alloc(4) + 4), gpu.wait()), (0, 0)),
+        "lacking" => assert_eq!((gpu.launch("lacking", 1, 0), gpu.wait()), (NOT_SUPPORTED, 0)),
+        "runtime" => {
+            let (id, mut table) = ([0u8; 16], 0usize);
+            assert_ne!(gpu.call("cuGetExportTable", &[&raw mut table as usize, id.as_ptr() as usize]), 0);
+        }
+        other => panic!("no part `{other}`"),
+    }
+}
+
+/// The driver's folder in the build folder, which has the command too.
+fn driver() -> PathBuf {
+    let folder = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("softgpu-driver");
+    assert!(folder.join("libcuda.so.1").exists(), "no libcuda.so.1 in {}", folder.display());
+    folder
+}
+
+/// `softgpu exec` of this program in a part.
+fn command(options: &str, part: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_softgpu"));
+    command.arg("exec").args(options.split_whitespace()).arg("--").arg(std::env::current_exe().unwrap());
+    command.args(["--exact", "client", "--nocapture"]).env("SOFTGPU_CLIENT", part).env("SOFTGPU_DRIVER", driver());
+    command
+}
+
+/// Exit status and stderr.
+fn outcome(output: &Output) -> (i32, String) {
+    (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn exec(options: &str, part: &str) -> (i32, String) {
+    outcome(&command(options, part).output().unwrap())
+}
+
+#[test]
+fn a_program_may_be_clean_or_stray() {
+    assert_eq!(exec("--check all", "well"), (0, String::new()));
+    let (code, said) = exec("", "stray");
+    assert!(code == 3 && said.contains("4 bytes at +4"), "{code} {said}");
+}
+
+/// The program of the first ignores the code that it gets.
+#[test]
+fn what_softgpu_lacks_is_not_clean() {
+    let (code, said) = exec("--check all", "lacking");
+    assert!(code == 2 && said.starts_with("softgpu: cannot launch `lacking`"), "{code} {said}");
+    let (code, said) = exec("", "runtime");
+    assert!(code == 2 && said.starts_with("softgpu: cuGetExportTable: programs of the runtime API"), "{code} {said}");
+}
