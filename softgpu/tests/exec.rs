@@ -16,6 +16,7 @@ const PTX: &str = ".version 8.0\n.target sm_80\n.address_size 64
 .visible .entry lacking() { wgmma.fence.sync.aligned; ret; }
 ";
 
+const ILLEGAL_ADDRESS: c_int = 700;
 const NOT_SUPPORTED: c_int = 801;
 
 unsafe extern "C" {
@@ -85,7 +86,7 @@ fn client() {
     let gpu = Driver::new();
     match part.as_str() {
         "well" => assert_eq!((gpu.launch("store", 1, gpu.alloc(4)), gpu.wait()), (0, 0)),
-        "stray" => assert_ne!((gpu.launch("store", 1, gpu.alloc(4) + 4), gpu.wait()), (0, 0)),
+        "stray" => assert_eq!((gpu.launch("store", 1, gpu.alloc(4) + 4), gpu.wait()), (0, ILLEGAL_ADDRESS)),
         "lacking" => assert_eq!((gpu.launch("lacking", 1, 0), gpu.wait()), (NOT_SUPPORTED, 0)),
         "runtime" => {
             let (id, mut table) = ([0u8; 16], 0usize);
@@ -133,4 +134,11 @@ fn what_softgpu_lacks_is_not_clean() {
     assert!(code == 2 && said.starts_with("softgpu: cannot launch `lacking`"), "{code} {said}");
     let (code, said) = exec("", "runtime");
     assert!(code == 2 && said.starts_with("softgpu: cuGetExportTable: programs of the runtime API"), "{code} {said}");
+}
+
+#[test]
+fn a_finding_that_nobody_can_read_still_counts() {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = command("", "stray").stderr(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stdout));
 }

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::ffi::c_int;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
 
@@ -95,7 +96,7 @@ pub fn enter(name: &str, body: impl FnOnce() -> Result<()>) -> c_int {
     let code = result.map_or_else(|status| status.0, |()| 0);
     if *TRACE {
         let text = texts(code).map_or("?".into(), |(name, _)| name.to_string_lossy());
-        eprintln!("softgpu: {name}: {text}");
+        let _ = writeln!(std::io::stderr(), "softgpu: {name}: {text}");
     }
     code
 }

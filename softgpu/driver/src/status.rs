@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::fmt::Display;
+use std::io::Write;
 use std::sync::LazyLock;
 
 use crate::tools::lost;
@@ -159,10 +160,11 @@ pub fn refuse<T>(status: Status, why: impl Display) -> Result<T> {
     Err(status)
 }
 
-/// One line on stderr, unless `SOFTGPU_QUIET` is set.
+/// One line on stderr, unless `SOFTGPU_QUIET` is set. A stderr that is full or closed is no reason to stop: what was found is
+/// noted elsewhere too.
 pub fn say(what: impl Display) {
     static QUIET: LazyLock<bool> = LazyLock::new(|| std::env::var_os("SOFTGPU_QUIET").is_some());
     if !*QUIET {
-        eprintln!("softgpu: {what}");
+        let _ = writeln!(std::io::stderr(), "softgpu: {what}");
     }
 }

@@ -53,14 +53,14 @@ fn note(kind: &str) {
 
 /// Notes that something was found, and says it.
 pub fn found(what: impl Display) {
-    say(what);
     note(FOUND);
+    say(what);
 }
 
 /// Notes that softgpu did not do what was asked for, and says it.
 pub fn lost(what: impl Display) {
-    say(what);
     note(LOST);
+    say(what);
 }
 
 /// Puts pending work in an order that the seed chooses; in the order of asking without one.
