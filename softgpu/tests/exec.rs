@@ -87,6 +87,10 @@ fn client() {
     match part.as_str() {
         "well" => assert_eq!((gpu.launch("store", 1, gpu.alloc(4)), gpu.wait()), (0, 0)),
         "stray" => assert_eq!((gpu.launch("store", 1, gpu.alloc(4) + 4), gpu.wait()), (0, ILLEGAL_ADDRESS)),
+        "twice" => {
+            let at = gpu.alloc(4);
+            assert_eq!([gpu.launch("store", 1, at), gpu.launch("store", 1, at), gpu.wait()], [0; 3]);
+        }
         "lacking" => assert_eq!((gpu.launch("lacking", 1, 0), gpu.wait()), (NOT_SUPPORTED, 0)),
         "runtime" => {
             let (id, mut table) = ([0u8; 16], 0usize);
@@ -141,4 +145,12 @@ fn a_finding_that_nobody_can_read_still_counts() {
     let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
     let output = command("", "stray").stderr(full).output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn counters_that_cannot_be_written_are_not_clean() {
+    let (code, said) = exec("--counters /dev/full", "well");
+    assert!(code == 2 && said.starts_with("softgpu: cannot write /dev/full"), "{code} {said}");
+    let (code, said) = exec("--counters /no/such/folder/c.json", "well");
+    assert!(code == 2 && said.starts_with("error: cannot write /no/such/folder/c.json"), "{code} {said}");
 }

@@ -33,11 +33,11 @@ static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
     Settings { tools, counters, report: text("SOFTGPU_REPORT").map(PathBuf::from) }
 });
 
-fn append(file: &PathBuf, text: &str) {
+/// Error: one line with the file's name.
+fn append(file: &PathBuf, text: &str) -> Result<(), String> {
     let opened = OpenOptions::new().create(true).append(true).open(file);
-    if let Err(error) = opened.and_then(|mut file| file.write_all(text.as_bytes())) {
-        say(format!("{}: {error}", file.display()));
-    }
+    let written = opened.and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|error| format!("cannot write {}: {error}", file.display()))
 }
 
 /// Bytes of the report, which `softgpu exec` reads: a finding, and work that was refused or lost.
@@ -46,8 +46,10 @@ const LOST: &str = "l";
 
 /// One byte for `softgpu exec`.
 fn note(kind: &str) {
-    if let Some(report) = &SETTINGS.report {
-        append(report, kind);
+    if let Some(report) = &SETTINGS.report
+        && let Err(error) = append(report, kind)
+    {
+        say(error);
     }
 }
 
@@ -96,7 +98,9 @@ pub fn run(launch: &KernelLaunch, memory: &Memory) -> Result<(), Error> {
             let known = launch.kernel.resources.get(&arch)?;
             Some(Resources { shared_bytes: known.shared_bytes + shared_bytes, ..*known })
         };
-        append(file, &format!("{}\n", counters.json(&counters.occupancy(takes))));
+        if let Err(error) = append(file, &format!("{}\n", counters.json(&counters.occupancy(takes)))) {
+            lost(error);
+        }
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `softgpu exec`: a program finds the software driver before any other, and what its launches do is checked.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use super::{Exec, FOUND, REFUSED};
@@ -28,7 +29,7 @@ pub fn exec(exec: &Exec) -> Result<ExitCode, String> {
         path.push(":");
         path.push(before);
     }
-    let report = std::env::temp_dir().join(format!("softgpu-{}.report", std::process::id()));
+    let report = empty(&std::env::temp_dir().join(format!("softgpu-{}.report", std::process::id())))?;
     let [program, args @ ..] = exec.program.as_slice() else { return Err("a program is missing".into()) };
     let mut command = Command::new(program);
     command.args(args).env("LD_LIBRARY_PATH", path).env("SOFTGPU_REPORT", &report);
@@ -37,13 +38,22 @@ pub fn exec(exec: &Exec) -> Result<ExitCode, String> {
         command.env("SOFTGPU_CHECK", tools.list());
     }
     if let Some(file) = &exec.watch.counters {
-        command.env("SOFTGPU_COUNTERS", file);
+        command.env("SOFTGPU_COUNTERS", empty(file)?);
     }
     let status = command.status().map_err(|error| format!("{}: {error}", program.to_string_lossy()))?;
     let noted = std::fs::read(&report).unwrap_or_default();
     let _ = std::fs::remove_file(&report);
     let code = status.code().unwrap_or(128 + signal(&status));
     Ok(ExitCode::from(if code == 0 { worst(&noted) } else { code as u8 }))
+}
+
+/// An empty file that the driver adds to, by a name that holds wherever the program goes. Devices and pipes stay as they are.
+fn empty(path: &Path) -> Result<PathBuf, String> {
+    let failed = |error: std::io::Error| format!("cannot write {}: {error}", path.display());
+    if !path.exists() || path.is_file() {
+        File::create(path).map_err(failed)?;
+    }
+    std::path::absolute(path).map_err(failed)
 }
 
 /// The exit status for what the driver has noted, and printed: a byte for each finding, or for what it did not do.
