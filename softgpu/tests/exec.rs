@@ -154,3 +154,19 @@ fn counters_that_cannot_be_written_are_not_clean() {
     let (code, said) = exec("--counters /no/such/folder/c.json", "well");
     assert!(code == 2 && said.starts_with("error: cannot write /no/such/folder/c.json"), "{code} {said}");
 }
+
+/// As the help says: JSON Lines, and nothing between what the program itself prints.
+#[test]
+fn each_launch_is_a_line_of_counters() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.json");
+    std::fs::write(&file, "of an earlier run").unwrap();
+    let output = command(&format!("--counters {}", file.display()), "twice").output().unwrap();
+    assert_eq!(outcome(&output), (0, String::new()));
+    let text = std::fs::read_to_string(&file).unwrap();
+    let stores = |line| serde_json::from_str::<serde_json::Value>(line).unwrap()["total"]["global_stores"]["requests"].clone();
+    assert_eq!(text.lines().map(stores).collect::<Vec<_>>(), [1, 1]);
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("requests"), "a table");
+    let help = Command::new(env!("CARGO_BIN_EXE_softgpu")).args(["exec", "--help"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&help.stdout).contains("of `exec`, a line of JSON for each launch"));
+}

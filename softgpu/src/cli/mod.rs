@@ -54,7 +54,7 @@ struct Watch {
     /// Checkers: memcheck, initcheck, racecheck, synccheck (with commas between), or all
     #[arg(long, value_name = "LIST", value_parser = |list: &str| Tools::default().check(list))]
     check: Option<Tools>,
-    /// Count what the kernel does; JSON goes to the file, a table to stdout
+    /// Count what kernels do. Of `run`, JSON goes to the file, a table to stdout; of `exec`, a line of JSON for each launch
     #[arg(long, value_name = "FILE.json")]
     counters: Option<PathBuf>,
     /// Run blocks and warps in another order; 0 is that of their numbers
