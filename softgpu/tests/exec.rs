@@ -170,3 +170,15 @@ fn each_launch_is_a_line_of_counters() {
     let help = Command::new(env!("CARGO_BIN_EXE_softgpu")).args(["exec", "--help"]).output().unwrap();
     assert!(String::from_utf8_lossy(&help.stdout).contains("of `exec`, a line of JSON for each launch"));
 }
+
+#[test]
+fn a_folder_without_the_driver_is_named() {
+    for folder in ["/no/such/folder", "/"] {
+        let (code, said) = outcome(&command("", "well").env("SOFTGPU_DRIVER", folder).output().unwrap());
+        let first = format!("error: SOFTGPU_DRIVER: no libcuda.so.1 in {folder}");
+        assert!(code == 2 && said.starts_with(&first), "{code} {said}");
+    }
+    // Empty is as good as unset: the driver beside the command.
+    let output = command("", "well").env("SOFTGPU_DRIVER", "").output().unwrap();
+    assert_eq!(outcome(&output), (0, String::new()));
+}

@@ -6,20 +6,24 @@ use std::process::{Command, ExitCode};
 
 use super::{Exec, FOUND, REFUSED};
 
-/// The driver's file, beside this program or in `deps` beneath, unless `SOFTGPU_DRIVER` names its folder.
+const FILE: &str = "libcuda.so.1";
+
+/// The driver's folder: what `SOFTGPU_DRIVER` names, or else that of this program or `softgpu-driver` in it. The loader would
+/// pass over one without the driver, and a real one might be next.
 fn driver() -> Result<PathBuf, String> {
-    if let Some(folder) = std::env::var_os("SOFTGPU_DRIVER") {
-        return Ok(PathBuf::from(folder));
+    if let Some(folder) = std::env::var_os("SOFTGPU_DRIVER").filter(|folder| !folder.is_empty()) {
+        let folder = PathBuf::from(folder);
+        return match folder.join(FILE).exists() {
+            true => std::path::absolute(folder).map_err(|error| format!("SOFTGPU_DRIVER: {error}")),
+            false => Err(format!("SOFTGPU_DRIVER: no {FILE} in {}, which must be its folder", folder.display())),
+        };
     }
     let here = std::env::current_exe().map_err(|error| format!("where am I? {error}"))?;
     let folder = here.parent().map(PathBuf::from).unwrap_or_default();
-    [folder.join("softgpu-driver"), folder.clone()]
-        .into_iter()
-        .find(|folder| folder.join("libcuda.so.1").exists())
-        .ok_or_else(|| {
-            let folder = folder.display();
-            format!("no libcuda.so.1 beside {folder}: build the driver (`cargo build --release -p softgpu-driver`), or name its folder in SOFTGPU_DRIVER")
-        })
+    [folder.join("softgpu-driver"), folder.clone()].into_iter().find(|folder| folder.join(FILE).exists()).ok_or_else(|| {
+        let folder = folder.display();
+        format!("no {FILE} beside {folder}: build the driver (`cargo build --release -p softgpu-driver`), or name its folder in SOFTGPU_DRIVER")
+    })
 }
 
 pub fn exec(exec: &Exec) -> Result<ExitCode, String> {
