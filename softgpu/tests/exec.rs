@@ -61,11 +61,15 @@ impl Driver {
         value
     }
 
+    fn function(&self, name: &str) -> usize {
+        let (text, name) = (CString::new(PTX).unwrap(), CString::new(name).unwrap());
+        let module = self.out("cuModuleLoadData", &[text.as_ptr() as usize]);
+        self.out("cuModuleGetFunction", &[module, name.as_ptr() as usize])
+    }
+
     /// Launches a kernel of one block.
     fn launch(&self, kernel: &str, threads: usize, pointer: usize) -> c_int {
-        let (text, name) = (CString::new(PTX).unwrap(), CString::new(kernel).unwrap());
-        let module = self.out("cuModuleLoadData", &[text.as_ptr() as usize]);
-        let function = self.out("cuModuleGetFunction", &[module, name.as_ptr() as usize]);
+        let function = self.function(kernel);
         let params = [&raw const pointer as usize];
         self.call("cuLaunchKernel", &[function, 1, 1, 1, threads, 1, 1, 0, 0, params.as_ptr() as usize, 0])
     }
@@ -95,6 +99,14 @@ fn client() {
         "runtime" => {
             let (id, mut table) = ([0u8; 16], 0usize);
             assert_ne!(gpu.call("cuGetExportTable", &[&raw mut table as usize, id.as_ptr() as usize]), 0);
+        }
+        "cooperative" => {
+            const COOPERATIVE_LAUNCH: usize = 95;
+            assert_eq!(gpu.out("cuDeviceGetAttribute", &[COOPERATIVE_LAUNCH, 0]), 0);
+            let (pointer, function) = (gpu.alloc(4), gpu.function("store"));
+            let params = [&raw const pointer as usize];
+            let sizes = [function, 1, 1, 1, 1, 1, 1, 0, 0, params.as_ptr() as usize];
+            assert_eq!((gpu.call("cuLaunchCooperativeKernel", &sizes), gpu.wait()), (NOT_SUPPORTED, 0));
         }
         other => panic!("no part `{other}`"),
     }
@@ -136,6 +148,8 @@ fn a_program_may_be_clean_or_stray() {
 fn what_softgpu_lacks_is_not_clean() {
     let (code, said) = exec("--check all", "lacking");
     assert!(code == 2 && said.starts_with("softgpu: cannot launch `lacking`"), "{code} {said}");
+    let (code, said) = exec("", "cooperative");
+    assert!(code == 2 && said.starts_with("softgpu: no cooperative launches"), "{code} {said}");
     let (code, said) = exec("", "runtime");
     assert!(code == 2 && said.starts_with("softgpu: cuGetExportTable: programs of the runtime API"), "{code} {said}");
 }

@@ -5,10 +5,9 @@ use std::sync::Arc;
 
 use softgpu::{Error, Memory};
 
-use crate::device::{MAX_BLOCK, MAX_GRID, MAX_THREADS, MULTIPROCESSORS};
+use crate::device::{MAX_BLOCK, MAX_GRID, MAX_THREADS};
 use crate::entry::{api, get, list};
 use crate::image::Kernel;
-use crate::occupancy::blocks_per_multiprocessor;
 use crate::state::{Gpu, Handle};
 use crate::status::{Result, Status, refuse};
 use crate::stream::on_stream;
@@ -106,7 +105,7 @@ pub unsafe fn arguments(kernel: &Kernel, params: *const *const c_void, extra: *c
 
 impl Gpu {
     /// Refuses what a device of compute capability 8.0 refuses.
-    pub fn check_launch(&self, launch: &KernelLaunch, cooperative: bool) -> Result<()> {
+    pub fn check_launch(&self, launch: &KernelLaunch) -> Result<()> {
         let function = self.functions.get(launch.function)?;
         let (kernel, name) = (&launch.kernel, &launch.kernel.name);
         if let Some(why) = kernel.module.refusal(name) {
@@ -142,14 +141,6 @@ impl Gpu {
                 format!("`{name}`: {threads} threads, at most {most} are possible ({registers} registers a thread)"),
             );
         }
-        let resident =
-            u64::from(MULTIPROCESSORS * blocks_per_multiprocessor(kernel, threads as u32, *shared_bytes as usize));
-        let blocks: u64 = grid.iter().map(|n| u64::from(*n)).product();
-        if cooperative && blocks > resident {
-            let what =
-                format!("`{name}`: a cooperative launch of {blocks} blocks, {resident} fit on the device at once");
-            return refuse(Status::COOPERATIVE_LAUNCH_TOO_LARGE, what);
-        }
         Ok(())
     }
 }
@@ -169,13 +160,12 @@ pub unsafe fn prepare(
     function: Handle,
     Sizes { grid, block, shared_bytes }: Sizes,
     (params, extra): (*const *const c_void, *const usize),
-    cooperative: bool,
 ) -> Result<KernelLaunch> {
     let kernel = Arc::clone(&gpu.functions.get(function)?.kernel);
     // SAFETY: the caller's promise.
     let args = unsafe { arguments(&kernel, params, extra) }?;
     let launch = KernelLaunch { function, kernel, grid, block, shared_bytes, args };
-    gpu.check_launch(&launch, cooperative)?;
+    gpu.check_launch(&launch)?;
     Ok(launch)
 }
 
@@ -184,15 +174,20 @@ unsafe fn launch(
     sizes: Sizes,
     stream: Handle,
     arguments: (*const *const c_void, *const usize),
-    cooperative: bool,
 ) -> Result<()> {
     let (mut gpu, stream) = on_stream(stream)?;
     if gpu.functions.get(function)?.context.is_some_and(|c| gpu.streams.get(stream).map(|s| s.context) != Ok(c)) {
         return refuse(Status::INVALID_HANDLE, "a launch whose function and stream are of different contexts");
     }
     // SAFETY: the caller's promise.
-    let launch = unsafe { prepare(&gpu, function, sizes, arguments, cooperative) }?;
+    let launch = unsafe { prepare(&gpu, function, sizes, arguments) }?;
     gpu.submit(stream, Work::Launch(Arc::new(launch)))
+}
+
+/// A grid's barrier (`cooperative_groups::this_grid().sync()`) counts in memory whose address the driver gives through
+/// %envreg1 and %envreg2. These are 0 on softgpu, where such a kernel would trap.
+fn no_cooperation() -> Result<()> {
+    refuse(Status::NOT_SUPPORTED, "no cooperative launches: there is no workspace for a grid's barrier")
 }
 
 /// `CUlaunchAttributeID`.
@@ -205,27 +200,26 @@ api! {
         stream: Handle, params: *const *const c_void, extra: *const usize,
     ) {
         let sizes = Sizes { grid: [gx, gy, gz], block: [bx, by, bz], shared_bytes };
-        launch(function, sizes, stream, (params, extra), false)
+        launch(function, sizes, stream, (params, extra))
     }
 
+    /// As a device without `CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH` does.
     fn cuLaunchCooperativeKernel | cuLaunchCooperativeKernel_ptsz(
-        function: Handle, gx: c_uint, gy: c_uint, gz: c_uint, bx: c_uint, by: c_uint, bz: c_uint, shared_bytes: c_uint,
-        stream: Handle, params: *const *const c_void,
+        _function: Handle, _gx: c_uint, _gy: c_uint, _gz: c_uint, _bx: c_uint, _by: c_uint, _bz: c_uint,
+        _shared_bytes: c_uint, _stream: Handle, _params: *const *const c_void,
     ) {
-        let sizes = Sizes { grid: [gx, gy, gz], block: [bx, by, bz], shared_bytes };
-        launch(function, sizes, stream, (params, std::ptr::null()), true)
+        no_cooperation()
     }
 
-    /// Of the attributes, cooperation matters; clusters do not exist before compute capability 9.0.
+    /// Of the attributes, cooperation matters, and clusters, which do not exist before compute capability 9.0.
     fn cuLaunchKernelEx | cuLaunchKernelEx_ptsz(
         config: *const LaunchConfig, function: Handle, params: *const *const c_void, extra: *const usize,
     ) {
         let c = get(config)?;
-        let mut cooperative = false;
         for attribute in list(c.attributes, c.count as usize)? {
             let value = attribute.value;
             match attribute.id {
-                COOPERATIVE => cooperative = value[0] != 0,
+                COOPERATIVE if value[0] != 0 => return no_cooperation(),
                 CLUSTER if value[..3] != [1; 3] => {
                     return refuse(Status::INVALID_CLUSTER_SIZE, "compute capability 8.0 has no clusters");
                 }
@@ -233,6 +227,6 @@ api! {
             }
         }
         let sizes = Sizes { grid: c.grid, block: c.block, shared_bytes: c.shared_bytes };
-        launch(function, sizes, c.stream, (params, extra), cooperative)
+        launch(function, sizes, c.stream, (params, extra))
     }
 }
