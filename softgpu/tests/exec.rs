@@ -83,6 +83,11 @@ impl Driver {
     }
 }
 
+/// A host function that does not return while anybody waits.
+extern "C" fn sleep(_: usize) {
+    std::thread::sleep(std::time::Duration::from_secs(3600));
+}
+
 /// The program: does nothing as a test.
 #[test]
 fn client() {
@@ -94,6 +99,12 @@ fn client() {
         "twice" => {
             let at = gpu.alloc(4);
             assert_eq!([gpu.launch("store", 1, at), gpu.launch("store", 1, at), gpu.wait()], [0; 3]);
+        }
+        "queued" => assert_eq!(gpu.launch("store", 1, gpu.alloc(4) + 4), 0),
+        "endless" => {
+            let function = sleep as extern "C" fn(usize) as usize;
+            assert_eq!(gpu.call("cuLaunchHostFunc", &[0, function, 0]), 0);
+            assert_eq!(gpu.launch("store", 1, gpu.alloc(4) + 4), 0);
         }
         "lacking" => assert_eq!((gpu.launch("lacking", 1, 0), gpu.wait()), (NOT_SUPPORTED, 0)),
         "runtime" => {
@@ -195,4 +206,13 @@ fn a_folder_without_the_driver_is_named() {
     // Empty is as good as unset: the driver beside the command.
     let output = command("", "well").env("SOFTGPU_DRIVER", "").output().unwrap();
     assert_eq!(outcome(&output), (0, String::new()));
+}
+
+/// The program returns at once, and the kernel that nobody waited for is run then.
+#[test]
+fn what_is_pending_at_the_end_is_run() {
+    let (code, said) = exec("", "queued");
+    assert!(code == 3 && said.contains("4 bytes at +4"), "{code} {said}");
+    let (code, said) = exec("", "endless");
+    assert!(code == 2 && said.contains("the program ended, and with it 2 pieces of work"), "{code} {said}");
 }

@@ -117,7 +117,8 @@ struct Run {
 const STATUS: &str = "\
 Exit status: the program's own if it is not 0, else
   3  a kernel trapped, or a checker reports
-  2  softgpu lacks what the program called for, or could not write the counters, as stderr says
+  2  softgpu lacks what the program called for, lost work as the program ended, or could not write the counters;
+     stderr says what
   0  clean";
 
 #[derive(clap::Args)]
