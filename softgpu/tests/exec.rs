@@ -16,6 +16,8 @@ const PTX: &str = ".version 8.0\n.target sm_80\n.address_size 64
 .visible .entry lacking() { wgmma.fence.sync.aligned; ret; }
 ";
 
+const INVALID_VALUE: c_int = 1;
+const INVALID_HANDLE: c_int = 400;
 const ILLEGAL_ADDRESS: c_int = 700;
 const NOT_SUPPORTED: c_int = 801;
 
@@ -99,6 +101,25 @@ fn client() {
         "twice" => {
             let at = gpu.alloc(4);
             assert_eq!([gpu.launch("store", 1, at), gpu.launch("store", 1, at), gpu.wait()], [0; 3]);
+        }
+        "large" => {
+            assert_eq!((gpu.launch("store", 2000, gpu.alloc(4)), gpu.wait()), (INVALID_VALUE, 0));
+        }
+        "nowhere" => {
+            let function = gpu.function("store");
+            assert_eq!(gpu.call("cuLaunchKernel", &[function, 1, 1, 1, 1, 1, 1, 0, 0x77, 0, 0]), INVALID_HANDLE);
+        }
+        "free" => {
+            let at = gpu.alloc(4);
+            assert_eq!([gpu.call("cuMemFree_v2", &[at]), gpu.call("cuMemFree_v2", &[at])], [0, INVALID_VALUE]);
+        }
+        "fill" => assert_eq!(gpu.call("cuMemsetD8_v2", &[gpu.alloc(4), 0, 5]), INVALID_VALUE),
+        "stream" => assert_eq!(gpu.call("cuStreamSynchronize", &[0x77]), INVALID_HANDLE),
+        // Whether a pointer is the device's: no is an answer.
+        "question" => {
+            let (mut answer, no) = (0usize, 0usize);
+            let args = [&raw mut answer as usize, 2, &raw const no as usize];
+            assert_eq!(gpu.call("cuPointerGetAttribute", &args), INVALID_VALUE);
         }
         "queued" => assert_eq!(gpu.launch("store", 1, gpu.alloc(4) + 4), 0),
         "endless" => {
@@ -215,4 +236,25 @@ fn what_is_pending_at_the_end_is_run() {
     assert!(code == 3 && said.contains("4 bytes at +4"), "{code} {said}");
     let (code, said) = exec("", "endless");
     assert!(code == 2 && said.contains("the program ended, and with it 2 pieces of work"), "{code} {said}");
+}
+
+/// A launch that was refused is missing whatever the program does; another wrong call is a finding of memcheck only.
+#[test]
+fn wrong_calls_count() {
+    for (part, text) in [("large", "at most [1024, 1024, 64]"), ("nowhere", "cuLaunchKernel: CUDA_ERROR_INVALID_HANDLE")] {
+        for (options, status) in [("", 2), ("--check racecheck", 2), ("--check memcheck", 3)] {
+            let (code, said) = exec(options, part);
+            assert!(code == status && said.contains(text), "{part} {options}: {code} {said}");
+        }
+    }
+    for (part, text) in [
+        ("free", "does not start a live allocation"),
+        ("fill", "5 bytes at"),
+        ("stream", "cuStreamSynchronize: CUDA_ERROR_INVALID_HANDLE"),
+    ] {
+        assert_eq!(exec("", part).0, 0, "{part}");
+        let (code, said) = exec("--check memcheck", part);
+        assert!(code == 3 && said.contains(text), "{part}: {code} {said}");
+    }
+    assert_eq!(exec("--check all", "question"), (0, String::new()));
 }

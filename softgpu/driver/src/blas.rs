@@ -10,8 +10,8 @@ use softgpu::Memory;
 use softgpu_blas::{Matrix, Type};
 
 use crate::state::{Handle, Table, current};
-use crate::status::{Status, say};
-use crate::tools::lost;
+use crate::status::Status;
+use crate::tools::{lost, misused};
 use crate::stream::on_stream;
 use crate::work::{LibraryCall, Work};
 
@@ -225,7 +225,7 @@ impl Product {
         let short = |operand: &Operand, rows: usize| operand.ld < rows.max(1);
         if short(&self.a, a_rows) || short(&self.b, b_rows) || short(&self.c, self.m) {
             let (Product { m, n, k, .. }, lds) = (self, [self.a.ld, self.b.ld, self.c.ld]);
-            say(format!("cuBLAS: leading dimensions {lds:?} are too small for m {m}, n {n}, k {k}"));
+            misused(format!("cuBLAS: leading dimensions {lds:?} are too small for m {m}, n {n}, k {k}"));
             return Err(INVALID_VALUE);
         }
         Ok(())

@@ -16,8 +16,7 @@ use crate::blas::{
     check_compute, give, of_driver, size, submit, transposed, type_of,
 };
 use crate::state::{Handle, Table, gpu};
-use crate::status::say;
-use crate::tools::lost;
+use crate::tools::{lost, misused};
 
 /// A descriptor of any kind: its attributes as the bytes that were set.
 #[derive(Default)]
@@ -264,7 +263,7 @@ unsafe fn matmul(
         && (if tb { [n, k] } else { [k, n] }) == [b_rows, b_cols]
         && [c_rows, c_cols] == [m, n];
     if !fits {
-        say(format!("cublasLt: A {a_rows}×{a_cols}, B {b_rows}×{b_cols}, C {c_rows}×{c_cols}, D {m}×{n} do not fit"));
+        misused(format!("cublasLt: A {a_rows}×{a_cols}, B {b_rows}×{b_cols}, C {c_rows}×{c_cols}, D {m}×{n} do not fit"));
         return Err(INVALID_VALUE);
     }
     let bias_type = if attribute[12] == u64::MAX { d.ty } else { type_of(attribute[12] as c_int)? };
@@ -277,7 +276,7 @@ unsafe fn matmul(
     let aux =
         Operand { at: attribute[9], ty: Type::F32, ld: attribute[10] as usize, batch_stride: attribute[11] as i64 };
     if needs_bias && bias.at == 0 || epilogue & AUX != 0 && (aux.at == 0 || aux.ld < m || !aux.ld.is_multiple_of(128)) {
-        say("cublasLt: the epilogue needs a bias pointer, or a mask whose leading dimension is a multiple of 128");
+        misused("cublasLt: the epilogue needs a bias pointer, or a mask whose leading dimension is a multiple of 128");
         return Err(INVALID_VALUE);
     }
     let on_device = attribute[2] == 1;
@@ -360,7 +359,7 @@ impl Algorithm {
         let operands = [a.at, b.at, c.at, product.d.at, product.bias.at, product.aux.at];
         for ((name, at), due) in ["A", "B", "C", "D", "bias", "mask"].iter().zip(operands).zip(self.alignments) {
             if alignment(at) < due {
-                say(format!(
+                misused(format!(
                     "cublasLtMatmul: {name} at {at:#x}, but the algorithm was chosen for {due}-byte alignment"
                 ));
                 return Err(INVALID_VALUE);

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
 
-use crate::status::{Result, Status, refuse, texts};
+use crate::status::{Result, SAID, Status, blame, refuse, texts};
 
 /// An exported function, for `cuGetProcAddress`.
 pub struct Symbol {
@@ -86,6 +86,7 @@ pub fn own_stream() -> bool {
 static TRACE: LazyLock<bool> = LazyLock::new(|| std::env::var_os("SOFTGPU_TRACE").is_some());
 
 pub fn enter(name: &str, body: impl FnOnce() -> Result<()>) -> c_int {
+    SAID.set(false);
     let result = if IN_CALLBACK.get() {
         // Host functions must not call the API; a real driver may deadlock.
         Err(Status::NOT_PERMITTED)
@@ -93,6 +94,11 @@ pub fn enter(name: &str, body: impl FnOnce() -> Result<()>) -> c_int {
         catch_unwind(AssertUnwindSafe(body))
             .unwrap_or_else(|_| refuse(Status::UNKNOWN, format!("{name}: softgpu panicked, which is its own mistake")))
     };
+    if let Err(status) = result
+        && !SAID.get()
+    {
+        blame(name, status);
+    }
     let code = result.map_or_else(|status| status.0, |()| 0);
     if *TRACE {
         let text = texts(code).map_or("?".into(), |(name, _)| name.to_string_lossy());

@@ -9,7 +9,7 @@ use crate::device::{MAX_BLOCK, MAX_GRID, MAX_THREADS};
 use crate::entry::{api, get, list};
 use crate::image::Kernel;
 use crate::state::{Gpu, Handle};
-use crate::status::{Result, Status, refuse};
+use crate::status::{Result, Status, refuse_launch};
 use crate::stream::on_stream;
 use crate::types::LaunchConfig;
 use crate::work::{Failure, Work};
@@ -59,7 +59,7 @@ const EXTRA_BYTES: usize = 2;
 pub unsafe fn arguments(kernel: &Kernel, params: *const *const c_void, extra: *const usize) -> Result<Vec<Vec<u8>>> {
     let (name, parameters) = (&kernel.name, &kernel.signature.parameters);
     if !params.is_null() && !extra.is_null() {
-        return refuse(Status::INVALID_VALUE, format!("`{name}`: both kernelParams and extra are given"));
+        return refuse_launch(Status::INVALID_VALUE, format!("`{name}`: both kernelParams and extra are given"));
     }
     if !params.is_null() {
         // SAFETY: the caller's promise: one pointer for each parameter.
@@ -68,7 +68,7 @@ pub unsafe fn arguments(kernel: &Kernel, params: *const *const c_void, extra: *c
             .zip(parameters)
             .enumerate()
             .map(|(index, (from, (_, bytes)))| match from.is_null() {
-                true => refuse(Status::INVALID_VALUE, format!("`{name}`: kernelParams[{index}] is null")),
+                true => refuse_launch(Status::INVALID_VALUE, format!("`{name}`: kernelParams[{index}] is null")),
                 // SAFETY: it points to a value of the parameter's size.
                 false => Ok(unsafe { std::slice::from_raw_parts(from as *const u8, *bytes) }.to_vec()),
             })
@@ -78,7 +78,7 @@ pub unsafe fn arguments(kernel: &Kernel, params: *const *const c_void, extra: *c
         let count = parameters.len();
         return match count {
             0 => Ok(Vec::new()),
-            _ => refuse(Status::INVALID_VALUE, format!("`{name}`: no arguments are given, it takes {count}")),
+            _ => refuse_launch(Status::INVALID_VALUE, format!("`{name}`: no arguments are given, it takes {count}")),
         };
     }
     let (mut buffer, mut bytes, mut at) = (0, 0, extra);
@@ -96,7 +96,7 @@ pub unsafe fn arguments(kernel: &Kernel, params: *const *const c_void, extra: *c
     let needed = parameters.last().map_or(0, |(offset, bytes)| offset + bytes);
     if bytes < needed || bytes > needed.next_multiple_of(16) || buffer == 0 && needed > 0 {
         let what = format!("`{name}`: the buffer in extra has {bytes} bytes, the parameters take {needed}");
-        return refuse(Status::INVALID_VALUE, what);
+        return refuse_launch(Status::INVALID_VALUE, what);
     }
     // SAFETY: the caller's promise: the buffer has `bytes` bytes.
     let all = unsafe { std::slice::from_raw_parts(buffer as *const u8, bytes) };
@@ -109,11 +109,11 @@ impl Gpu {
         let function = self.functions.get(launch.function)?;
         let (kernel, name) = (&launch.kernel, &launch.kernel.name);
         if let Some(why) = kernel.module.refusal(name) {
-            return refuse(Status::NOT_SUPPORTED, format!("cannot launch `{name}`: {why}"));
+            return refuse_launch(Status::NOT_SUPPORTED, format!("cannot launch `{name}`: {why}"));
         }
         let KernelLaunch { grid, block, shared_bytes, .. } = launch;
         let beyond = |sizes: &[u32; 3], most: &[u32; 3]| sizes.iter().zip(most).any(|(n, most)| n == &0 || n > most);
-        let invalid = |what: String| refuse(Status::INVALID_VALUE, format!("`{name}`: {what}"));
+        let invalid = |what: String| refuse_launch(Status::INVALID_VALUE, format!("`{name}`: {what}"));
         if beyond(grid, &MAX_GRID) {
             return invalid(format!("grid {grid:?}: 1 to {MAX_GRID:?} blocks are possible"));
         }
@@ -136,7 +136,7 @@ impl Gpu {
         }
         if threads > u64::from(kernel.max_threads) {
             let (most, registers) = (kernel.max_threads, kernel.registers);
-            return refuse(
+            return refuse_launch(
                 Status::LAUNCH_OUT_OF_RESOURCES,
                 format!("`{name}`: {threads} threads, at most {most} are possible ({registers} registers a thread)"),
             );
@@ -177,7 +177,7 @@ unsafe fn launch(
 ) -> Result<()> {
     let (mut gpu, stream) = on_stream(stream)?;
     if gpu.functions.get(function)?.context.is_some_and(|c| gpu.streams.get(stream).map(|s| s.context) != Ok(c)) {
-        return refuse(Status::INVALID_HANDLE, "a launch whose function and stream are of different contexts");
+        return refuse_launch(Status::INVALID_HANDLE, "a launch whose function and stream are of different contexts");
     }
     // SAFETY: the caller's promise.
     let launch = unsafe { prepare(&gpu, function, sizes, arguments) }?;
@@ -187,7 +187,7 @@ unsafe fn launch(
 /// A grid's barrier (`cooperative_groups::this_grid().sync()`) counts in memory whose address the driver gives through
 /// %envreg1 and %envreg2. These are 0 on softgpu, where such a kernel would trap.
 fn no_cooperation() -> Result<()> {
-    refuse(Status::NOT_SUPPORTED, "no cooperative launches: there is no workspace for a grid's barrier")
+    refuse_launch(Status::NOT_SUPPORTED, "no cooperative launches: there is no workspace for a grid's barrier")
 }
 
 /// `CUlaunchAttributeID`.
@@ -221,7 +221,7 @@ api! {
             match attribute.id {
                 COOPERATIVE if value[0] != 0 => return no_cooperation(),
                 CLUSTER if value[..3] != [1; 3] => {
-                    return refuse(Status::INVALID_CLUSTER_SIZE, "compute capability 8.0 has no clusters");
+                    return refuse_launch(Status::INVALID_CLUSTER_SIZE, "compute capability 8.0 has no clusters");
                 }
                 _ => {}
             }

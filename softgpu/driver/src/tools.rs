@@ -65,6 +65,22 @@ pub fn lost(what: impl Display) {
     say(what);
 }
 
+/// Notes a call that the program got wrong, and says it: a finding of memcheck, as compute-sanitizer counts it; without the
+/// checker the program has the code, as on a GPU.
+pub fn misused(what: impl Display) {
+    if SETTINGS.tools.memcheck { found(what) } else { say(what) }
+}
+
+/// The same of a launch, whose results are missing whether a checker is on or not.
+pub fn not_launched(what: impl Display) {
+    if SETTINGS.tools.memcheck { found(what) } else { lost(what) }
+}
+
+/// Whether wrong calls count.
+pub fn counts_calls() -> bool {
+    SETTINGS.tools.memcheck
+}
+
 /// Puts pending work in an order that the seed chooses; in the order of asking without one.
 pub fn shuffle(ops: &mut [u64]) {
     let seed = SETTINGS.tools.seed;

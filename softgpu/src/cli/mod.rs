@@ -116,10 +116,11 @@ struct Run {
 
 const STATUS: &str = "\
 Exit status: the program's own if it is not 0, else
-  3  a kernel trapped, or a checker reports
-  2  softgpu lacks what the program called for, lost work as the program ended, or could not write the counters;
-     stderr says what
-  0  clean";
+  3  a kernel trapped, a checker reports, or, under memcheck, a call was wrong
+  2  a launch was refused, softgpu lacks what was called for, work was lost as the program ended, or the counters cannot
+     be written; stderr says what
+  0  clean
+A call is wrong that gets an error for its arguments or for where it stands, unless it only asks (cu...Get...).";
 
 #[derive(clap::Args)]
 #[command(after_help = STATUS)]
