@@ -11,8 +11,8 @@ use softgpu_blas::{Matrix, Type};
 
 use crate::state::{Handle, Table, current};
 use crate::status::Status;
-use crate::tools::{lost, misused};
 use crate::stream::on_stream;
+use crate::tools::{lost, misused};
 use crate::work::{LibraryCall, Work};
 
 /// `cublasStatus_t`.

@@ -263,13 +263,18 @@ unsafe fn matmul(
         && (if tb { [n, k] } else { [k, n] }) == [b_rows, b_cols]
         && [c_rows, c_cols] == [m, n];
     if !fits {
-        misused(format!("cublasLt: A {a_rows}×{a_cols}, B {b_rows}×{b_cols}, C {c_rows}×{c_cols}, D {m}×{n} do not fit"));
+        misused(format!(
+            "cublasLt: A {a_rows}×{a_cols}, B {b_rows}×{b_cols}, C {c_rows}×{c_cols}, D {m}×{n} do not fit"
+        ));
         return Err(INVALID_VALUE);
     }
     let bias_type = if attribute[12] == u64::MAX { d.ty } else { type_of(attribute[12] as c_int)? };
     let needs_bias = epilogue & (BIAS | GRADIENT_BIAS | GRADIENT_A | GRADIENT_B) != 0;
     if needs_bias && bias_type != d.ty {
-        lost(format!("cublasLt: a bias, or its gradient, of {bias_type:?} for a D of {:?}; they are of one type", d.ty));
+        lost(format!(
+            "cublasLt: a bias, or its gradient, of {bias_type:?} for a D of {:?}; they are of one type",
+            d.ty
+        ));
         return Err(NOT_SUPPORTED);
     }
     let bias = Operand { at: attribute[7], ty: bias_type, ld: 0, batch_stride: attribute[8] as i64 };

@@ -160,13 +160,21 @@ impl Status {
 /// Says on stderr why the driver refuses, and gives the code that the caller gets: a real driver's code alone does not
 /// say which argument was wrong.
 pub fn refuse<T>(status: Status, why: impl Display) -> Result<T> {
-    if status.blames_the_call() { misused(why) } else { lost(why) }
+    if status.blames_the_call() {
+        misused(why)
+    } else {
+        lost(why)
+    }
     Err(status)
 }
 
 /// The same for a launch, without which the program's results are not what they seem.
 pub fn refuse_launch<T>(status: Status, why: impl Display) -> Result<T> {
-    if status.blames_the_call() { not_launched(why) } else { lost(why) }
+    if status.blames_the_call() {
+        not_launched(why)
+    } else {
+        lost(why)
+    }
     Err(status)
 }
 
