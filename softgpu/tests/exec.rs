@@ -4,8 +4,9 @@
 #![allow(clippy::unwrap_used)] // a panic in a test is its report
 
 use std::ffi::{CString, c_char, c_int, c_void};
+use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// `store` writes 4 bytes at `p`; `lacking` has an instruction that softgpu does not.
 const PTX: &str = ".version 8.0\n.target sm_80\n.address_size 64
@@ -42,7 +43,8 @@ impl Driver {
 
     /// Calls a function whose arguments are all integers or pointers.
     fn call(&self, name: &str, args: &[usize]) -> c_int {
-        type Function = extern "C" fn(usize, usize, usize, usize, usize, usize, usize, usize, usize, usize, usize) -> c_int;
+        type Function =
+            extern "C" fn(usize, usize, usize, usize, usize, usize, usize, usize, usize, usize, usize) -> c_int;
         let text = CString::new(name).unwrap();
         let mut a = [0; 11];
         a[..args.len()].copy_from_slice(args);
@@ -172,7 +174,7 @@ fn exec(options: &str, part: &str) -> (i32, String) {
 fn a_program_may_be_clean_or_stray() {
     assert_eq!(exec("--check all", "well"), (0, String::new()));
     let (code, said) = exec("", "stray");
-    assert!(code == 3 && said.contains("4 bytes at +4"), "{code} {said}");
+    assert!(code == 3 && said.contains("access past an allocation: 4 bytes"), "{code} {said}");
 }
 
 /// The program of the first ignores the code that it gets.
@@ -210,7 +212,8 @@ fn each_launch_is_a_line_of_counters() {
     let output = command(&format!("--counters {}", file.display()), "twice").output().unwrap();
     assert_eq!(outcome(&output), (0, String::new()));
     let text = std::fs::read_to_string(&file).unwrap();
-    let stores = |line| serde_json::from_str::<serde_json::Value>(line).unwrap()["total"]["global_stores"]["requests"].clone();
+    let stores =
+        |line| serde_json::from_str::<serde_json::Value>(line).unwrap()["total"]["global_stores"]["requests"].clone();
     assert_eq!(text.lines().map(stores).collect::<Vec<_>>(), [1, 1]);
     assert!(!String::from_utf8_lossy(&output.stdout).contains("requests"), "a table");
     let help = Command::new(env!("CARGO_BIN_EXE_softgpu")).args(["exec", "--help"]).output().unwrap();
@@ -233,7 +236,7 @@ fn a_folder_without_the_driver_is_named() {
 #[test]
 fn what_is_pending_at_the_end_is_run() {
     let (code, said) = exec("", "queued");
-    assert!(code == 3 && said.contains("4 bytes at +4"), "{code} {said}");
+    assert!(code == 3 && said.contains("access past an allocation: 4 bytes"), "{code} {said}");
     let (code, said) = exec("", "endless");
     assert!(code == 2 && said.contains("the program ended, and with it 2 pieces of work"), "{code} {said}");
 }
@@ -241,7 +244,9 @@ fn what_is_pending_at_the_end_is_run() {
 /// A launch that was refused is missing whatever the program does; another wrong call is a finding of memcheck only.
 #[test]
 fn wrong_calls_count() {
-    for (part, text) in [("large", "at most [1024, 1024, 64]"), ("nowhere", "cuLaunchKernel: CUDA_ERROR_INVALID_HANDLE")] {
+    for (part, text) in
+        [("large", "at most [1024, 1024, 64]"), ("nowhere", "cuLaunchKernel: CUDA_ERROR_INVALID_HANDLE")]
+    {
         for (options, status) in [("", 2), ("--check racecheck", 2), ("--check memcheck", 3)] {
             let (code, said) = exec(options, part);
             assert!(code == status && said.contains(text), "{part} {options}: {code} {said}");
@@ -257,4 +262,20 @@ fn wrong_calls_count() {
         assert!(code == 3 && said.contains(text), "{part}: {code} {said}");
     }
     assert_eq!(exec("--check all", "question"), (0, String::new()));
+}
+
+/// Sent to the command alone, as a scheduler does; from a terminal both get it.
+#[test]
+fn signals_reach_the_program() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_softgpu"));
+    command.args(["exec", "--", "sh", "-c", "echo $$; exec sleep 60"]).env("SOFTGPU_DRIVER", driver());
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut program = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut program).unwrap();
+    // Not SIGINT, which whoever runs the tests in the background may ignore.
+    let kill = |signal: &str, process: &str| Command::new("kill").args([signal, process]).output().unwrap();
+    kill("-TERM", &child.id().to_string());
+    let status = child.wait().unwrap();
+    let left = kill("-KILL", program.trim()).status.success();
+    assert_eq!((status.code(), left), (Some(128 + 15), false), "{status}, and the program is left");
 }

@@ -4,6 +4,14 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
+#[cfg(target_os = "linux")]
+use nix::sys::{
+    signal::{SigSet, Signal, kill},
+    signalfd::SignalFd,
+};
+#[cfg(target_os = "linux")]
+use nix::unistd::Pid;
+
 use super::{Exec, FOUND, REFUSED};
 
 const FILE: &str = "libcuda.so.1";
@@ -33,20 +41,24 @@ pub fn exec(exec: &Exec) -> Result<ExitCode, String> {
         path.push(":");
         path.push(before);
     }
-    let report = empty(&std::env::temp_dir().join(format!("softgpu-{}.report", std::process::id())))?;
     let [program, args @ ..] = exec.program.as_slice() else { return Err("a program is missing".into()) };
     let mut command = Command::new(program);
-    command.args(args).env("LD_LIBRARY_PATH", path).env("SOFTGPU_REPORT", &report);
-    command.env("SOFTGPU_SEED", exec.watch.seed.to_string());
+    command.args(args).env("LD_LIBRARY_PATH", path).env("SOFTGPU_SEED", exec.watch.seed.to_string());
     if let Some(tools) = exec.watch.check {
         command.env("SOFTGPU_CHECK", tools.list());
     }
     if let Some(file) = &exec.watch.counters {
         command.env("SOFTGPU_COUNTERS", empty(file)?);
     }
-    let status = command.status().map_err(|error| format!("{}: {error}", program.to_string_lossy()))?;
+    let report = empty(&std::env::temp_dir().join(format!("softgpu-{}.report", std::process::id())))?;
+    command.env("SOFTGPU_REPORT", &report);
+    let status = command.spawn().and_then(|mut child| {
+        pass_signals_on(child.id());
+        child.wait()
+    });
     let noted = std::fs::read(&report).unwrap_or_default();
     let _ = std::fs::remove_file(&report);
+    let status = status.map_err(|error| format!("{}: {error}", program.to_string_lossy()))?;
     let code = status.code().unwrap_or(128 + signal(&status));
     Ok(ExitCode::from(if code == 0 { worst(&noted) } else { code as u8 }))
 }
@@ -70,6 +82,27 @@ fn worst(noted: &[u8]) -> u8 {
         REFUSED
     }
 }
+
+/// Passes on what others send to this program and mean for the one that it runs; what comes of a terminal goes to both anyway.
+/// Signals are held when the program is there, which would inherit that.
+#[cfg(target_os = "linux")]
+fn pass_signals_on(program: u32) {
+    let held: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
+    // Without it a signal ends this program alone.
+    let Ok(signals) = SignalFd::new(&held).and_then(|signals| held.thread_block().map(|()| signals)) else { return };
+    std::thread::spawn(move || {
+        while let Ok(Some(signal)) = signals.read_signal() {
+            // Positive codes are the kernel's: a key of the terminal, or its end.
+            if let (..=0, Ok(signal)) = (signal.ssi_code, Signal::try_from(signal.ssi_signo as i32)) {
+                // The program may have ended by now.
+                let _ = kill(Pid::from_raw(program as i32), signal);
+            }
+        }
+    });
+}
+
+#[cfg(not(target_os = "linux"))]
+fn pass_signals_on(_: u32) {}
 
 #[cfg(unix)]
 fn signal(status: &std::process::ExitStatus) -> i32 {
