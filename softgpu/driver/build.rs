@@ -20,6 +20,8 @@ const NAMES: [&str; 8] = [
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libcuda.so");
+    // Its threads, and what it does at the end of the process, outlive a dlclose.
+    println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
     // OUT_DIR is target/<profile>/build/<package>/out.
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let profile = out.ancestors().nth(3).ok_or("OUT_DIR is not where cargo puts it")?;

@@ -10,8 +10,9 @@ use softgpu::Memory;
 use softgpu_blas::{Matrix, Type};
 
 use crate::state::{Handle, Table, current};
-use crate::status::{Status, say};
+use crate::status::Status;
 use crate::stream::on_stream;
+use crate::tools::{lost, misused};
 use crate::work::{LibraryCall, Work};
 
 /// `cublasStatus_t`.
@@ -110,7 +111,7 @@ pub fn type_of(number: c_int) -> Result<Type, c_int> {
         2 => Ok(Type::F16),
         14 => Ok(Type::Bf16),
         _ => {
-            say(format!("cuBLAS: no matrices of cudaDataType {number}, only f32 (0), f16 (2) and bf16 (14)"));
+            lost(format!("cuBLAS: no matrices of cudaDataType {number}, only f32 (0), f16 (2) and bf16 (14)"));
             Err(NOT_SUPPORTED)
         }
     }
@@ -121,7 +122,7 @@ pub fn check_compute(number: c_int) -> Answer {
     match number {
         68 | 69 | 74 | 75 | 77 => Ok(()),
         _ => {
-            say(format!("cuBLAS: no cublasComputeType_t {number}, only those with f32 sums (CUBLAS_COMPUTE_32F…)"));
+            lost(format!("cuBLAS: no cublasComputeType_t {number}, only those with f32 sums (CUBLAS_COMPUTE_32F…)"));
             Err(NOT_SUPPORTED)
         }
     }
@@ -224,7 +225,7 @@ impl Product {
         let short = |operand: &Operand, rows: usize| operand.ld < rows.max(1);
         if short(&self.a, a_rows) || short(&self.b, b_rows) || short(&self.c, self.m) {
             let (Product { m, n, k, .. }, lds) = (self, [self.a.ld, self.b.ld, self.c.ld]);
-            say(format!("cuBLAS: leading dimensions {lds:?} are too small for m {m}, n {n}, k {k}"));
+            misused(format!("cuBLAS: leading dimensions {lds:?} are too small for m {m}, n {n}, k {k}"));
             return Err(INVALID_VALUE);
         }
         Ok(())
@@ -422,11 +423,11 @@ blas_api! {
     ) {
         let (stream, on_device) = with(handle, |blas| (blas.stream, blas.device_pointers))?;
         if alpha_type != F32 || execution_type != F32 || x_type != y_type {
-            say("cublasAxpyEx: alpha and sums are f32 here, and x and y of one type");
+            lost("cublasAxpyEx: alpha and sums are f32 here, and x and y of one type");
             return Err(NOT_SUPPORTED);
         }
         if step_x < 1 || step_y < 1 {
-            say("cublasAxpyEx: steps below 1 are not supported");
+            lost("cublasAxpyEx: steps below 1 are not supported");
             return Err(NOT_SUPPORTED);
         }
         let operand = |at: *const c_void, ty: c_int, step: c_int| -> Result<Operand, c_int> {

@@ -16,7 +16,7 @@ use crate::blas::{
     check_compute, give, of_driver, size, submit, transposed, type_of,
 };
 use crate::state::{Handle, Table, gpu};
-use crate::status::say;
+use crate::tools::{lost, misused};
 
 /// A descriptor of any kind: its attributes as the bytes that were set.
 #[derive(Default)]
@@ -213,7 +213,7 @@ fn operand(layout: Handle, at: *const c_void) -> Result<(usize, usize, Operand, 
     let all = descriptors();
     let of = all.get(layout).map_err(|_| INVALID_VALUE)?;
     if of.get(layout::ORDER) != 0 {
-        say("cublasLt: only column-major matrices (CUBLASLT_ORDER_COL)");
+        lost("cublasLt: only column-major matrices (CUBLASLT_ORDER_COL)");
         return Err(NOT_SUPPORTED);
     }
     let ty = type_of(of.get(layout::TYPE) as c_int)?;
@@ -249,7 +249,7 @@ unsafe fn matmul(
     check_compute(attribute[0] as c_int)?;
     let epilogue = attribute[6] & !1;
     if attribute[1] != 0 || attribute[2] > 1 || attribute[5] != 0 || !EPILOGUES.contains(&epilogue) {
-        say(format!(
+        lost(format!(
             "cublasLt: scale type {}, pointer mode {}, transposed C {} or epilogue {epilogue} is not supported",
             attribute[1], attribute[2], attribute[5]
         ));
@@ -263,20 +263,25 @@ unsafe fn matmul(
         && (if tb { [n, k] } else { [k, n] }) == [b_rows, b_cols]
         && [c_rows, c_cols] == [m, n];
     if !fits {
-        say(format!("cublasLt: A {a_rows}×{a_cols}, B {b_rows}×{b_cols}, C {c_rows}×{c_cols}, D {m}×{n} do not fit"));
+        misused(format!(
+            "cublasLt: A {a_rows}×{a_cols}, B {b_rows}×{b_cols}, C {c_rows}×{c_cols}, D {m}×{n} do not fit"
+        ));
         return Err(INVALID_VALUE);
     }
     let bias_type = if attribute[12] == u64::MAX { d.ty } else { type_of(attribute[12] as c_int)? };
     let needs_bias = epilogue & (BIAS | GRADIENT_BIAS | GRADIENT_A | GRADIENT_B) != 0;
     if needs_bias && bias_type != d.ty {
-        say(format!("cublasLt: a bias, or its gradient, of {bias_type:?} for a D of {:?}; they are of one type", d.ty));
+        lost(format!(
+            "cublasLt: a bias, or its gradient, of {bias_type:?} for a D of {:?}; they are of one type",
+            d.ty
+        ));
         return Err(NOT_SUPPORTED);
     }
     let bias = Operand { at: attribute[7], ty: bias_type, ld: 0, batch_stride: attribute[8] as i64 };
     let aux =
         Operand { at: attribute[9], ty: Type::F32, ld: attribute[10] as usize, batch_stride: attribute[11] as i64 };
     if needs_bias && bias.at == 0 || epilogue & AUX != 0 && (aux.at == 0 || aux.ld < m || !aux.ld.is_multiple_of(128)) {
-        say("cublasLt: the epilogue needs a bias pointer, or a mask whose leading dimension is a multiple of 128");
+        misused("cublasLt: the epilogue needs a bias pointer, or a mask whose leading dimension is a multiple of 128");
         return Err(INVALID_VALUE);
     }
     let on_device = attribute[2] == 1;
@@ -359,14 +364,14 @@ impl Algorithm {
         let operands = [a.at, b.at, c.at, product.d.at, product.bias.at, product.aux.at];
         for ((name, at), due) in ["A", "B", "C", "D", "bias", "mask"].iter().zip(operands).zip(self.alignments) {
             if alignment(at) < due {
-                say(format!(
+                misused(format!(
                     "cublasLtMatmul: {name} at {at:#x}, but the algorithm was chosen for {due}-byte alignment"
                 ));
                 return Err(INVALID_VALUE);
             }
         }
         if self.epilogue != product.epilogue {
-            say(format!("cublasLtMatmul: epilogue {}, but the algorithm is for {}", product.epilogue, self.epilogue));
+            lost(format!("cublasLtMatmul: epilogue {}, but the algorithm is for {}", product.epilogue, self.epilogue));
             return Err(NOT_SUPPORTED);
         }
         Ok(())

@@ -22,6 +22,7 @@ impl Gpu {
             self.memory = Arc::new(crate::tools::memory());
             self.default_pool = self.pools.add(crate::pool::Pool::default());
             self.current_pool = self.default_pool;
+            crate::exit::finish_at_exit();
         }
     }
 

@@ -2,10 +2,11 @@
 
 use std::cell::Cell;
 use std::ffi::c_int;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::LazyLock;
 
-use crate::status::{Result, Status, texts};
+use crate::status::{Result, SAID, Status, blame, refuse, texts};
 
 /// An exported function, for `cuGetProcAddress`.
 pub struct Symbol {
@@ -85,16 +86,23 @@ pub fn own_stream() -> bool {
 static TRACE: LazyLock<bool> = LazyLock::new(|| std::env::var_os("SOFTGPU_TRACE").is_some());
 
 pub fn enter(name: &str, body: impl FnOnce() -> Result<()>) -> c_int {
+    SAID.set(false);
     let result = if IN_CALLBACK.get() {
         // Host functions must not call the API; a real driver may deadlock.
         Err(Status::NOT_PERMITTED)
     } else {
-        catch_unwind(AssertUnwindSafe(body)).unwrap_or(Err(Status::UNKNOWN))
+        catch_unwind(AssertUnwindSafe(body))
+            .unwrap_or_else(|_| refuse(Status::UNKNOWN, format!("{name}: softgpu panicked, which is its own mistake")))
     };
+    if let Err(status) = result
+        && !SAID.get()
+    {
+        blame(name, status);
+    }
     let code = result.map_or_else(|status| status.0, |()| 0);
     if *TRACE {
         let text = texts(code).map_or("?".into(), |(name, _)| name.to_string_lossy());
-        eprintln!("softgpu: {name}: {text}");
+        let _ = writeln!(std::io::stderr(), "softgpu: {name}: {text}");
     }
     code
 }

@@ -6,7 +6,7 @@ use std::ffi::{c_char, c_int, c_uint, c_ulonglong, c_void};
 use crate::entry::{api, list, put, put_if};
 use crate::queue::OpId;
 use crate::state::{Gpu, Handle, current, gpu, new_handle};
-use crate::status::{Result, Status, refuse};
+use crate::status::{Result, Status, say};
 use crate::stream::on_stream;
 use crate::work::Work;
 
@@ -434,7 +434,9 @@ api! {
             (info as *mut u64).add(2).write(0);
         }
         if !same {
-            return refuse(Status::GRAPH_EXEC_UPDATE_FAILURE, "cuGraphExecUpdate: the graphs differ in form");
+            // An answer, after which programs instantiate anew.
+            say("cuGraphExecUpdate: the graphs differ in form");
+            return Err(Status::GRAPH_EXEC_UPDATE_FAILURE);
         }
         for ((_, old), (_, new)) in old.iter_mut().zip(new) {
             old.work = new.work;

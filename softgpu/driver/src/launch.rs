@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use softgpu::{Error, Memory};
 
-use crate::device::{MAX_BLOCK, MAX_GRID, MAX_THREADS, MULTIPROCESSORS};
+use crate::device::{MAX_BLOCK, MAX_GRID, MAX_THREADS};
 use crate::entry::{api, get, list};
 use crate::image::Kernel;
-use crate::occupancy::blocks_per_multiprocessor;
 use crate::state::{Gpu, Handle};
-use crate::status::{Result, Status, refuse};
+use crate::status::{Result, Status, refuse_launch};
 use crate::stream::on_stream;
 use crate::types::LaunchConfig;
 use crate::work::{Failure, Work};
@@ -60,7 +59,7 @@ const EXTRA_BYTES: usize = 2;
 pub unsafe fn arguments(kernel: &Kernel, params: *const *const c_void, extra: *const usize) -> Result<Vec<Vec<u8>>> {
     let (name, parameters) = (&kernel.name, &kernel.signature.parameters);
     if !params.is_null() && !extra.is_null() {
-        return refuse(Status::INVALID_VALUE, format!("`{name}`: both kernelParams and extra are given"));
+        return refuse_launch(Status::INVALID_VALUE, format!("`{name}`: both kernelParams and extra are given"));
     }
     if !params.is_null() {
         // SAFETY: the caller's promise: one pointer for each parameter.
@@ -69,7 +68,7 @@ pub unsafe fn arguments(kernel: &Kernel, params: *const *const c_void, extra: *c
             .zip(parameters)
             .enumerate()
             .map(|(index, (from, (_, bytes)))| match from.is_null() {
-                true => refuse(Status::INVALID_VALUE, format!("`{name}`: kernelParams[{index}] is null")),
+                true => refuse_launch(Status::INVALID_VALUE, format!("`{name}`: kernelParams[{index}] is null")),
                 // SAFETY: it points to a value of the parameter's size.
                 false => Ok(unsafe { std::slice::from_raw_parts(from as *const u8, *bytes) }.to_vec()),
             })
@@ -79,7 +78,7 @@ pub unsafe fn arguments(kernel: &Kernel, params: *const *const c_void, extra: *c
         let count = parameters.len();
         return match count {
             0 => Ok(Vec::new()),
-            _ => refuse(Status::INVALID_VALUE, format!("`{name}`: no arguments are given, it takes {count}")),
+            _ => refuse_launch(Status::INVALID_VALUE, format!("`{name}`: no arguments are given, it takes {count}")),
         };
     }
     let (mut buffer, mut bytes, mut at) = (0, 0, extra);
@@ -97,7 +96,7 @@ pub unsafe fn arguments(kernel: &Kernel, params: *const *const c_void, extra: *c
     let needed = parameters.last().map_or(0, |(offset, bytes)| offset + bytes);
     if bytes < needed || bytes > needed.next_multiple_of(16) || buffer == 0 && needed > 0 {
         let what = format!("`{name}`: the buffer in extra has {bytes} bytes, the parameters take {needed}");
-        return refuse(Status::INVALID_VALUE, what);
+        return refuse_launch(Status::INVALID_VALUE, what);
     }
     // SAFETY: the caller's promise: the buffer has `bytes` bytes.
     let all = unsafe { std::slice::from_raw_parts(buffer as *const u8, bytes) };
@@ -106,15 +105,15 @@ pub unsafe fn arguments(kernel: &Kernel, params: *const *const c_void, extra: *c
 
 impl Gpu {
     /// Refuses what a device of compute capability 8.0 refuses.
-    pub fn check_launch(&self, launch: &KernelLaunch, cooperative: bool) -> Result<()> {
+    pub fn check_launch(&self, launch: &KernelLaunch) -> Result<()> {
         let function = self.functions.get(launch.function)?;
         let (kernel, name) = (&launch.kernel, &launch.kernel.name);
         if let Some(why) = kernel.module.refusal(name) {
-            return refuse(Status::NOT_SUPPORTED, format!("cannot launch `{name}`: {why}"));
+            return refuse_launch(Status::NOT_SUPPORTED, format!("cannot launch `{name}`: {why}"));
         }
         let KernelLaunch { grid, block, shared_bytes, .. } = launch;
         let beyond = |sizes: &[u32; 3], most: &[u32; 3]| sizes.iter().zip(most).any(|(n, most)| n == &0 || n > most);
-        let invalid = |what: String| refuse(Status::INVALID_VALUE, format!("`{name}`: {what}"));
+        let invalid = |what: String| refuse_launch(Status::INVALID_VALUE, format!("`{name}`: {what}"));
         if beyond(grid, &MAX_GRID) {
             return invalid(format!("grid {grid:?}: 1 to {MAX_GRID:?} blocks are possible"));
         }
@@ -137,18 +136,10 @@ impl Gpu {
         }
         if threads > u64::from(kernel.max_threads) {
             let (most, registers) = (kernel.max_threads, kernel.registers);
-            return refuse(
+            return refuse_launch(
                 Status::LAUNCH_OUT_OF_RESOURCES,
                 format!("`{name}`: {threads} threads, at most {most} are possible ({registers} registers a thread)"),
             );
-        }
-        let resident =
-            u64::from(MULTIPROCESSORS * blocks_per_multiprocessor(kernel, threads as u32, *shared_bytes as usize));
-        let blocks: u64 = grid.iter().map(|n| u64::from(*n)).product();
-        if cooperative && blocks > resident {
-            let what =
-                format!("`{name}`: a cooperative launch of {blocks} blocks, {resident} fit on the device at once");
-            return refuse(Status::COOPERATIVE_LAUNCH_TOO_LARGE, what);
         }
         Ok(())
     }
@@ -169,13 +160,12 @@ pub unsafe fn prepare(
     function: Handle,
     Sizes { grid, block, shared_bytes }: Sizes,
     (params, extra): (*const *const c_void, *const usize),
-    cooperative: bool,
 ) -> Result<KernelLaunch> {
     let kernel = Arc::clone(&gpu.functions.get(function)?.kernel);
     // SAFETY: the caller's promise.
     let args = unsafe { arguments(&kernel, params, extra) }?;
     let launch = KernelLaunch { function, kernel, grid, block, shared_bytes, args };
-    gpu.check_launch(&launch, cooperative)?;
+    gpu.check_launch(&launch)?;
     Ok(launch)
 }
 
@@ -184,15 +174,20 @@ unsafe fn launch(
     sizes: Sizes,
     stream: Handle,
     arguments: (*const *const c_void, *const usize),
-    cooperative: bool,
 ) -> Result<()> {
     let (mut gpu, stream) = on_stream(stream)?;
     if gpu.functions.get(function)?.context.is_some_and(|c| gpu.streams.get(stream).map(|s| s.context) != Ok(c)) {
-        return refuse(Status::INVALID_HANDLE, "a launch whose function and stream are of different contexts");
+        return refuse_launch(Status::INVALID_HANDLE, "a launch whose function and stream are of different contexts");
     }
     // SAFETY: the caller's promise.
-    let launch = unsafe { prepare(&gpu, function, sizes, arguments, cooperative) }?;
+    let launch = unsafe { prepare(&gpu, function, sizes, arguments) }?;
     gpu.submit(stream, Work::Launch(Arc::new(launch)))
+}
+
+/// A grid's barrier (`cooperative_groups::this_grid().sync()`) counts in memory whose address the driver gives through
+/// %envreg1 and %envreg2. These are 0 on softgpu, where such a kernel would trap.
+fn no_cooperation() -> Result<()> {
+    refuse_launch(Status::NOT_SUPPORTED, "no cooperative launches: there is no workspace for a grid's barrier")
 }
 
 /// `CUlaunchAttributeID`.
@@ -205,34 +200,33 @@ api! {
         stream: Handle, params: *const *const c_void, extra: *const usize,
     ) {
         let sizes = Sizes { grid: [gx, gy, gz], block: [bx, by, bz], shared_bytes };
-        launch(function, sizes, stream, (params, extra), false)
+        launch(function, sizes, stream, (params, extra))
     }
 
+    /// As a device without `CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH` does.
     fn cuLaunchCooperativeKernel | cuLaunchCooperativeKernel_ptsz(
-        function: Handle, gx: c_uint, gy: c_uint, gz: c_uint, bx: c_uint, by: c_uint, bz: c_uint, shared_bytes: c_uint,
-        stream: Handle, params: *const *const c_void,
+        _function: Handle, _gx: c_uint, _gy: c_uint, _gz: c_uint, _bx: c_uint, _by: c_uint, _bz: c_uint,
+        _shared_bytes: c_uint, _stream: Handle, _params: *const *const c_void,
     ) {
-        let sizes = Sizes { grid: [gx, gy, gz], block: [bx, by, bz], shared_bytes };
-        launch(function, sizes, stream, (params, std::ptr::null()), true)
+        no_cooperation()
     }
 
-    /// Of the attributes, cooperation matters; clusters do not exist before compute capability 9.0.
+    /// Of the attributes, cooperation matters, and clusters, which do not exist before compute capability 9.0.
     fn cuLaunchKernelEx | cuLaunchKernelEx_ptsz(
         config: *const LaunchConfig, function: Handle, params: *const *const c_void, extra: *const usize,
     ) {
         let c = get(config)?;
-        let mut cooperative = false;
         for attribute in list(c.attributes, c.count as usize)? {
             let value = attribute.value;
             match attribute.id {
-                COOPERATIVE => cooperative = value[0] != 0,
+                COOPERATIVE if value[0] != 0 => return no_cooperation(),
                 CLUSTER if value[..3] != [1; 3] => {
-                    return refuse(Status::INVALID_CLUSTER_SIZE, "compute capability 8.0 has no clusters");
+                    return refuse_launch(Status::INVALID_CLUSTER_SIZE, "compute capability 8.0 has no clusters");
                 }
                 _ => {}
             }
         }
         let sizes = Sizes { grid: c.grid, block: c.block, shared_bytes: c.shared_bytes };
-        launch(function, sizes, c.stream, (params, extra), cooperative)
+        launch(function, sizes, c.stream, (params, extra))
     }
 }

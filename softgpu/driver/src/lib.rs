@@ -6,7 +6,8 @@
 //! cublas*    blas, blas_lt ─────────────────────────────┘                                          └─→ softgpu-blas
 //! ```
 //! Work waits in its stream until something waits for it, and then only that and what it depends on is run. So a
-//! missing synchronisation, or a missing event between two streams, shows as old or poisoned data, every time.
+//! missing synchronisation, or a missing event between two streams, shows as old or poisoned data, every time. What is
+//! left when the process ends is run then.
 //!
 //! One function is one row of [`entry::api`]; `SOFTGPU_TRACE=1` prints every call and its result.
 
@@ -18,6 +19,7 @@ mod copy;
 mod device;
 mod entry;
 mod event;
+mod exit;
 mod fill;
 mod graph;
 mod graph_nodes;

@@ -8,7 +8,8 @@ use crate::device::{SHARED_BYTES, SHARED_OPTIN_BYTES};
 use crate::entry::{api, list, put, put_if, put_text, string};
 use crate::image::{self, Image, Kernel};
 use crate::state::{Gpu, Handle, current};
-use crate::status::{Result, Status, refuse, say};
+use crate::status::{Result, Status, refuse};
+use crate::tools::lost;
 
 pub struct LoadedModule {
     pub context: Handle,
@@ -92,7 +93,7 @@ pub unsafe fn load(
 ) -> Result<Arc<Image>> {
     let (text, cubins) = image?;
     image::load(&text, &cubins).map(Arc::new).or_else(|(status, what)| {
-        say(format!("cannot load the module: {what}"));
+        lost(format!("cannot load the module: {what}"));
         // SAFETY: the caller's promise.
         unsafe {
             let options = list(options, count as usize)?;

@@ -1,14 +1,14 @@
 //! Pending work: what was asked for, what it waits for, and running it once somebody waits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::entry::IN_CALLBACK;
 use crate::state::{Gpu, Handle, Session, anyway};
 use crate::status::{Result, Status};
 use crate::stream::Kind;
-use crate::tools::found;
-use crate::work::{Failure, Work};
+use crate::tools::{found, lost};
+use crate::work::{At, Failure, Work};
 
 /// Number of a piece of work; later work has a larger one.
 pub type OpId = u64;
@@ -103,6 +103,23 @@ impl Gpu {
     }
 }
 
+impl Gpu {
+    /// Work as it can be done while the program ends: none of what needs it, nothing for what only it would see.
+    fn without_the_program(&self, work: &Work) -> Option<Work> {
+        let foreign = |at: &At| match at {
+            At::Host(address) => self.pinned_at(*address).is_none_or(|(_, range)| range.device.is_none()),
+            At::Device(_) | At::Staged(_) => false,
+        };
+        match work {
+            Work::Host { .. } | Work::Callback { .. } => None,
+            Work::Copy(copy) if foreign(&copy.to.at) => Some(Work::Nothing),
+            Work::Copy(copy) if foreign(&copy.from.at) => None,
+            Work::Fill(fill) if foreign(&fill.at) => Some(Work::Nothing),
+            other => Some(other.clone()),
+        }
+    }
+}
+
 impl Session {
     /// Runs `op` and all that it waits for; does nothing if it has been run.
     pub fn finish(&mut self, op: OpId) {
@@ -163,6 +180,33 @@ impl Session {
         crate::tools::shuffle(&mut ops);
         ops.into_iter().for_each(|op| self.finish(op));
         self.healthy(context)
+    }
+
+    /// Runs everything, as the process ends: but no function of the program, and nothing in memory of its own, which may be
+    /// gone. What waits for such work is lost with it.
+    pub fn finish_all(&mut self) {
+        let all: Vec<OpId> = self.queue.pending.keys().copied().collect();
+        let mut gone = BTreeSet::new();
+        for op in &all {
+            let Some(pending) = self.queue.pending.get(op) else { continue };
+            let work = self.without_the_program(&pending.work).filter(|_| !pending.running);
+            let waits = pending.waits_for.iter().any(|op| gone.contains(op));
+            match (work, self.queue.pending.get_mut(op)) {
+                (Some(work), Some(pending)) if !waits => pending.work = work,
+                _ => _ = gone.insert(*op),
+            }
+        }
+        self.queue.pending.retain(|op, pending| pending.running || !gone.contains(op));
+        let mut rest: Vec<OpId> = all.into_iter().filter(|op| !gone.contains(op)).collect();
+        crate::tools::shuffle(&mut rest);
+        rest.into_iter().for_each(|op| self.finish(op));
+        if !gone.is_empty() {
+            lost(format!(
+                "the program ended, and with it {} pieces of work that were pending: host functions, copies from its \
+                 memory, and what waits for them\n  help: wait for the streams before the program ends",
+                gone.len()
+            ));
+        }
     }
 
     /// Runs one piece of the work that a stream waits for: polling must get somewhere.

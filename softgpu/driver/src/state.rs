@@ -1,6 +1,6 @@
 //! Everything that the driver knows, behind one lock: contexts, handles, allocations, pending work.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -134,11 +134,18 @@ impl DerefMut for Session {
 }
 
 impl Session {
+    fn lock() -> Session {
+        let guard = GPU.lock().unwrap_or_else(PoisonError::into_inner);
+        HOLDS.set(true);
+        Session(Some(guard))
+    }
+
     /// Runs `work` without the lock.
     pub fn unlocked(&mut self, work: impl FnOnce()) {
+        HOLDS.set(false);
         self.0 = None;
         work();
-        self.0 = Some(GPU.lock().unwrap_or_else(PoisonError::into_inner));
+        *self = Session::lock();
         CHANGED.notify_all();
     }
 
@@ -150,9 +157,26 @@ impl Session {
     }
 }
 
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.0.is_some() {
+            HOLDS.set(false);
+        }
+    }
+}
+
+thread_local! {
+    static HOLDS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread has a session, and would wait for itself if it asked for another.
+pub fn holds_the_lock() -> bool {
+    HOLDS.get()
+}
+
 /// The state, whether `cuInit` was called or not.
 pub fn anyway() -> Session {
-    Session(Some(GPU.lock().unwrap_or_else(PoisonError::into_inner)))
+    Session::lock()
 }
 
 /// The state after `cuInit`.

@@ -1,8 +1,13 @@
 //! The driver's result codes, with their names and texts.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
+use std::fmt::Display;
+use std::io::Write;
 use std::sync::LazyLock;
+
+use crate::tools::{counts_calls, lost, misused, not_launched};
 
 /// A `CUresult` other than success.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -134,17 +139,68 @@ pub fn texts(code: i32) -> Option<(&'static CStr, &'static CStr)> {
     TEXTS.get(&code).map(|(name, text)| (name.as_c_str(), text.as_c_str()))
 }
 
+impl Status {
+    /// Whether the code tells the program that its call was wrong, as a GPU does. Any other that the driver gives a reason
+    /// for is for what softgpu lacks.
+    fn blames_the_call(self) -> bool {
+        matches!(
+            self,
+            Status::INVALID_VALUE
+                | Status::INVALID_HANDLE
+                | Status::INVALID_CONTEXT
+                | Status::CONTEXT_IS_DESTROYED
+                | Status::INVALID_IMAGE
+                | Status::FILE_NOT_FOUND
+                | Status::LAUNCH_OUT_OF_RESOURCES
+                | Status::NOT_PERMITTED
+        )
+    }
+}
+
 /// Says on stderr why the driver refuses, and gives the code that the caller gets: a real driver's code alone does not
 /// say which argument was wrong.
-pub fn refuse<T>(status: Status, why: impl std::fmt::Display) -> Result<T> {
-    say(why);
+pub fn refuse<T>(status: Status, why: impl Display) -> Result<T> {
+    if status.blames_the_call() {
+        misused(why)
+    } else {
+        lost(why)
+    }
     Err(status)
 }
 
-/// One line on stderr, unless `SOFTGPU_QUIET` is set.
-pub fn say(what: impl std::fmt::Display) {
+/// The same for a launch, without which the program's results are not what they seem.
+pub fn refuse_launch<T>(status: Status, why: impl Display) -> Result<T> {
+    if status.blames_the_call() {
+        not_launched(why)
+    } else {
+        lost(why)
+    }
+    Err(status)
+}
+
+thread_local! {
+    /// Whether anything was said during this call.
+    pub static SAID: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Says which call gave a code that blames it, where nothing more is known, if it counts. What a program asks (`…Get…`) may
+/// well be what it wants to find out, such as whether a pointer is one.
+pub fn blame(call: &str, status: Status) {
+    let launch = call.starts_with("cuLaunch") || call.starts_with("cuGraphLaunch");
+    if !status.blames_the_call() || call.contains("Get") || !launch && !counts_calls() {
+        return;
+    }
+    let text = texts(status.0).map_or("?".into(), |(name, _)| name.to_string_lossy());
+    let what = format!("{call}: {text}");
+    if launch { not_launched(what) } else { misused(what) }
+}
+
+/// One line on stderr, unless `SOFTGPU_QUIET` is set. A stderr that is full or closed is no reason to stop: what was found is
+/// noted elsewhere too.
+pub fn say(what: impl Display) {
+    SAID.set(true);
     static QUIET: LazyLock<bool> = LazyLock::new(|| std::env::var_os("SOFTGPU_QUIET").is_some());
     if !*QUIET {
-        eprintln!("softgpu: {what}");
+        let _ = writeln!(std::io::stderr(), "softgpu: {what}");
     }
 }

@@ -1,8 +1,9 @@
 //! What `softgpu exec` asks for, through the environment: checkers (`SOFTGPU_CHECK`, a list), counters
 //! (`SOFTGPU_COUNTERS`, a file that gets a line of JSON for every launch), the order of blocks and warps
-//! (`SOFTGPU_SEED`), and a file that gets a byte for every finding (`SOFTGPU_REPORT`). The one place where the driver
-//! runs a kernel.
+//! (`SOFTGPU_SEED`), and a file that gets a byte for everything that its exit status must tell (`SOFTGPU_REPORT`). The
+//! one place where the driver runs a kernel.
 
+use std::fmt::Display;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::PathBuf;
@@ -32,19 +33,52 @@ static SETTINGS: LazyLock<Settings> = LazyLock::new(|| {
     Settings { tools, counters, report: text("SOFTGPU_REPORT").map(PathBuf::from) }
 });
 
-fn append(file: &PathBuf, text: &str) {
+/// Error: one line with the file's name.
+fn append(file: &PathBuf, text: &str) -> Result<(), String> {
     let opened = OpenOptions::new().create(true).append(true).open(file);
-    if let Err(error) = opened.and_then(|mut file| file.write_all(text.as_bytes())) {
-        say(format!("{}: {error}", file.display()));
+    let written = opened.and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|error| format!("cannot write {}: {error}", file.display()))
+}
+
+/// Bytes of the report, which `softgpu exec` reads: a finding, and work that was refused or lost.
+const FOUND: &str = "f";
+const LOST: &str = "l";
+
+/// One byte for `softgpu exec`.
+fn note(kind: &str) {
+    if let Some(report) = &SETTINGS.report
+        && let Err(error) = append(report, kind)
+    {
+        say(error);
     }
 }
 
 /// Notes that something was found, and says it.
-pub fn found(what: impl std::fmt::Display) {
+pub fn found(what: impl Display) {
+    note(FOUND);
     say(what);
-    if let Some(report) = &SETTINGS.report {
-        append(report, "x");
-    }
+}
+
+/// Notes that softgpu did not do what was asked for, and says it.
+pub fn lost(what: impl Display) {
+    note(LOST);
+    say(what);
+}
+
+/// Notes a call that the program got wrong, and says it: a finding of memcheck, as compute-sanitizer counts it; without the
+/// checker the program has the code, as on a GPU.
+pub fn misused(what: impl Display) {
+    if SETTINGS.tools.memcheck { found(what) } else { say(what) }
+}
+
+/// The same of a launch, whose results are missing whether a checker is on or not.
+pub fn not_launched(what: impl Display) {
+    if SETTINGS.tools.memcheck { found(what) } else { lost(what) }
+}
+
+/// Whether wrong calls count.
+pub fn counts_calls() -> bool {
+    SETTINGS.tools.memcheck
 }
 
 /// Puts pending work in an order that the seed chooses; in the order of asking without one.
@@ -80,7 +114,9 @@ pub fn run(launch: &KernelLaunch, memory: &Memory) -> Result<(), Error> {
             let known = launch.kernel.resources.get(&arch)?;
             Some(Resources { shared_bytes: known.shared_bytes + shared_bytes, ..*known })
         };
-        append(file, &format!("{}\n", counters.json(&counters.occupancy(takes))));
+        if let Err(error) = append(file, &format!("{}\n", counters.json(&counters.occupancy(takes)))) {
+            lost(error);
+        }
     }
     Ok(())
 }

@@ -1,24 +1,37 @@
 //! `softgpu exec`: a program finds the software driver before any other, and what its launches do is checked.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use super::{Exec, FOUND};
+#[cfg(target_os = "linux")]
+use nix::sys::{
+    signal::{SigSet, Signal, kill},
+    signalfd::SignalFd,
+};
+#[cfg(target_os = "linux")]
+use nix::unistd::Pid;
 
-/// The driver's file, beside this program or in `deps` beneath, unless `SOFTGPU_DRIVER` names its folder.
+use super::{Exec, FOUND, REFUSED};
+
+const FILE: &str = "libcuda.so.1";
+
+/// The driver's folder: what `SOFTGPU_DRIVER` names, or else that of this program or `softgpu-driver` in it. The loader would
+/// pass over one without the driver, and a real one might be next.
 fn driver() -> Result<PathBuf, String> {
-    if let Some(folder) = std::env::var_os("SOFTGPU_DRIVER") {
-        return Ok(PathBuf::from(folder));
+    if let Some(folder) = std::env::var_os("SOFTGPU_DRIVER").filter(|folder| !folder.is_empty()) {
+        let folder = PathBuf::from(folder);
+        return match folder.join(FILE).exists() {
+            true => std::path::absolute(folder).map_err(|error| format!("SOFTGPU_DRIVER: {error}")),
+            false => Err(format!("SOFTGPU_DRIVER: no {FILE} in {}, which must be its folder", folder.display())),
+        };
     }
     let here = std::env::current_exe().map_err(|error| format!("where am I? {error}"))?;
     let folder = here.parent().map(PathBuf::from).unwrap_or_default();
-    [folder.join("softgpu-driver"), folder.clone()]
-        .into_iter()
-        .find(|folder| folder.join("libcuda.so.1").exists())
-        .ok_or_else(|| {
-            let folder = folder.display();
-            format!("no libcuda.so.1 beside {folder}: build the driver (`cargo build --release -p softgpu-driver`), or name its folder in SOFTGPU_DRIVER")
-        })
+    [folder.join("softgpu-driver"), folder.clone()].into_iter().find(|folder| folder.join(FILE).exists()).ok_or_else(|| {
+        let folder = folder.display();
+        format!("no {FILE} beside {folder}: build the driver (`cargo build --release -p softgpu-driver`), or name its folder in SOFTGPU_DRIVER")
+    })
 }
 
 pub fn exec(exec: &Exec) -> Result<ExitCode, String> {
@@ -28,24 +41,68 @@ pub fn exec(exec: &Exec) -> Result<ExitCode, String> {
         path.push(":");
         path.push(before);
     }
-    let report = std::env::temp_dir().join(format!("softgpu-{}.report", std::process::id()));
     let [program, args @ ..] = exec.program.as_slice() else { return Err("a program is missing".into()) };
     let mut command = Command::new(program);
-    command.args(args).env("LD_LIBRARY_PATH", path).env("SOFTGPU_REPORT", &report);
-    command.env("SOFTGPU_SEED", exec.watch.seed.to_string());
+    command.args(args).env("LD_LIBRARY_PATH", path).env("SOFTGPU_SEED", exec.watch.seed.to_string());
     if let Some(tools) = exec.watch.check {
         command.env("SOFTGPU_CHECK", tools.list());
     }
     if let Some(file) = &exec.watch.counters {
-        command.env("SOFTGPU_COUNTERS", file);
+        command.env("SOFTGPU_COUNTERS", empty(file)?);
     }
-    let status = command.status().map_err(|error| format!("{}: {error}", program.to_string_lossy()))?;
-    // One byte for each finding of the driver, which has printed them.
-    let found = std::fs::metadata(&report).is_ok_and(|file| file.len() > 0);
+    let report = empty(&std::env::temp_dir().join(format!("softgpu-{}.report", std::process::id())))?;
+    command.env("SOFTGPU_REPORT", &report);
+    let status = command.spawn().and_then(|mut child| {
+        pass_signals_on(child.id());
+        child.wait()
+    });
+    let noted = std::fs::read(&report).unwrap_or_default();
     let _ = std::fs::remove_file(&report);
+    let status = status.map_err(|error| format!("{}: {error}", program.to_string_lossy()))?;
     let code = status.code().unwrap_or(128 + signal(&status));
-    Ok(ExitCode::from(if found && code == 0 { FOUND } else { code as u8 }))
+    Ok(ExitCode::from(if code == 0 { worst(&noted) } else { code as u8 }))
 }
+
+/// An empty file that the driver adds to, by a name that holds wherever the program goes. Devices and pipes stay as they are.
+fn empty(path: &Path) -> Result<PathBuf, String> {
+    let failed = |error: std::io::Error| format!("cannot write {}: {error}", path.display());
+    if !path.exists() || path.is_file() {
+        File::create(path).map_err(failed)?;
+    }
+    std::path::absolute(path).map_err(failed)
+}
+
+/// The exit status for what the driver has noted, and printed: a byte for each finding, or for what it did not do.
+fn worst(noted: &[u8]) -> u8 {
+    if noted.contains(&b'f') {
+        FOUND
+    } else if noted.is_empty() {
+        0
+    } else {
+        REFUSED
+    }
+}
+
+/// Passes on what others send to this program and mean for the one that it runs; what comes of a terminal goes to both anyway.
+/// Signals are held when the program is there, which would inherit that.
+#[cfg(target_os = "linux")]
+fn pass_signals_on(program: u32) {
+    let held: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
+    // Without it a signal ends this program alone.
+    let Ok(signals) = SignalFd::new(&held).and_then(|signals| held.thread_block().map(|()| signals)) else { return };
+    std::thread::spawn(move || {
+        while let Ok(Some(signal)) = signals.read_signal() {
+            // Positive codes are the kernel's: a key of the terminal, or its end.
+            if let (..=0, Ok(signal)) = (signal.ssi_code, Signal::try_from(signal.ssi_signo as i32)) {
+                // The program may have ended by now.
+                let _ = kill(Pid::from_raw(program as i32), signal);
+            }
+        }
+    });
+}
+
+#[cfg(not(target_os = "linux"))]
+fn pass_signals_on(_: u32) {}
 
 #[cfg(unix)]
 fn signal(status: &std::process::ExitStatus) -> i32 {

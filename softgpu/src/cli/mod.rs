@@ -54,7 +54,7 @@ struct Watch {
     /// Checkers: memcheck, initcheck, racecheck, synccheck (with commas between), or all
     #[arg(long, value_name = "LIST", value_parser = |list: &str| Tools::default().check(list))]
     check: Option<Tools>,
-    /// Count what the kernel does; JSON goes to the file, a table to stdout
+    /// Count what kernels do. Of `run`, JSON goes to the file, a table to stdout; of `exec`, a line of JSON for each launch
     #[arg(long, value_name = "FILE.json")]
     counters: Option<PathBuf>,
     /// Run blocks and warps in another order; 0 is that of their numbers
@@ -114,7 +114,16 @@ struct Run {
     args: Vec<String>,
 }
 
+const STATUS: &str = "\
+Exit status: the program's own if it is not 0, else
+  3  a kernel trapped, a checker reports, or, under memcheck, a call was wrong
+  2  a launch was refused, softgpu lacks what was called for, work was lost as the program ended, or the counters cannot
+     be written; stderr says what
+  0  clean
+A call is wrong that gets an error for its arguments or for where it stands, unless it only asks (cu...Get...).";
+
 #[derive(clap::Args)]
+#[command(after_help = STATUS)]
 struct Exec {
     #[command(flatten)]
     watch: Watch,
