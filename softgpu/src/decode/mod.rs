@@ -61,6 +61,8 @@ pub struct Place {
     /// Of code that was inlined: where the calls stand, innermost first.
     pub inlined: Vec<(String, u32)>,
     pub text: String,
+    /// Of no PTX instruction: what a function starts with.
+    pub inserted: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -435,11 +437,7 @@ impl<'m, 'a> Decoder<'m, 'a> {
     }
 
     fn push(&mut self, i: &Instruction, inst: Inst) {
-        let place = self.places.len() as u32;
-        let mut inlined = self.sources(i);
-        let source = (!inlined.is_empty()).then(|| inlined.remove(0));
-        let text = format!("{}{}", if i.guard.is_some() { "@p " } else { "" }, i.opcode);
-        self.places.push(Place { line: i.line, source, inlined, text });
+        let place = self.place_of(i);
         let mut guard = i.guard.map(|(register, negated)| (self.register_slot(register), negated));
         if (inst.waits() || inst.code == Code::Yield)
             && let Some((p, negated)) = guard.take()
@@ -450,6 +448,19 @@ impl<'m, 'a> Decoder<'m, 'a> {
             self.insts.push(Inst { code: Code::Branch, s: [0; 5], imm: past, guard, place, more: None });
         }
         self.insts.push(Inst { guard, place, ..inst });
+    }
+
+    /// One place for all that a PTX instruction becomes, so that it is counted once.
+    fn place_of(&mut self, i: &Instruction) -> u32 {
+        let goes_on = self.starts.last().is_some_and(|&start| (start as usize) < self.insts.len());
+        if !goes_on {
+            let mut inlined = self.sources(i);
+            let source = (!inlined.is_empty()).then(|| inlined.remove(0));
+            let text = format!("{}{}", if i.guard.is_some() { "@p " } else { "" }, i.opcode);
+            let inserted = self.starts.is_empty();
+            self.places.push(Place { line: i.line, source, inlined, text, inserted });
+        }
+        self.places.len() as u32 - 1
     }
 
     /// Lines of the `.cu` text that an instruction comes from, innermost first. Line 0 is nobody's.

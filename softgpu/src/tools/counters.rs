@@ -158,6 +158,11 @@ impl Counting {
         counts.divergent_branches += (0 < chosen && chosen < active) as u64;
     }
 
+    /// A warp reaches a barrier of the block.
+    pub fn arrive(&mut self, place: u32) {
+        self.by_place[place as usize].barriers += 1;
+    }
+
     /// The lanes in the mask access memory.
     pub fn access(&mut self, access: &Access, mask: u32, addresses: &[u64; LANES]) {
         let bytes = access.bytes as u64;
@@ -222,24 +227,22 @@ impl Counting {
     pub fn finish(mut self, decoded: &Decoded, grid: [u32; 3], block: [u32; 3], shared_bytes: u64) -> Counters {
         for inst in &decoded.ir.insts {
             let counts = &mut self.by_place[inst.place as usize];
-            match inst.code {
-                Code::Branch => counts.branches = counts.warp_instructions,
-                Code::Barrier(_) => counts.barriers = counts.warp_instructions,
-                _ => {}
-            }
-            if !matches!(inst.code, Code::Branch) {
-                counts.divergent_branches = 0;
-            }
+            // A jump around what it guards is none of the kernel's: the last of a place says what it is.
+            let branch = inst.code == Code::Branch;
+            counts.branches = if branch { counts.warp_instructions } else { 0 };
+            counts.divergent_branches *= branch as u64;
         }
         let mut total = Counts::default();
         let mut lines = HashMap::<(String, u32), Counts>::new();
         for (place, counts) in decoded.places.iter().zip(&mut self.by_place) {
-            if counts.warp_instructions == 0 {
+            if *counts == Counts::default() {
                 continue;
             }
             let (class, flops) = flops(opcode(place));
             let unit = if class == Class::Tensor { counts.warp_instructions } else { counts.thread_instructions };
-            counts.instructions.insert(class, counts.warp_instructions);
+            if !place.inserted {
+                counts.instructions.insert(class, counts.warp_instructions);
+            }
             if flops > 0 {
                 counts.flops.insert(class, flops * unit);
             }

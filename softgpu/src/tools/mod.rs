@@ -233,6 +233,9 @@ impl<'a> Observer<'a> {
         if let Some(clocks) = self.race.as_mut().and_then(|race| race.clocks(warp.block)) {
             clocks.arrive(warp.index as usize, number, mode != BarrierMode::Arrive);
         }
+        if self.tools.counters {
+            self.counting.arrive(place);
+        }
         if self.tools.synccheck {
             self.arrivals.come(warp, place, number);
         }

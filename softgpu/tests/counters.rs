@@ -1,0 +1,53 @@
+//! What `softgpu run --counters` says of small kernels, each figure by hand.
+
+#![allow(clippy::unwrap_used)] // a panic in a test is its report
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// Runs kernel `k`, whose body this is, with one null pointer as its argument and one block of 32 threads.
+fn run(body: &str, options: &[&str]) -> (Value, Output) {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 data) {{\n\
+         .reg .b32 %r<9>; .reg .b64 %d<9>; .reg .pred %p<3>;\n\
+         .shared .align 16 .b8 s[512]; .local .align 16 .b8 l[64];\n{body}\n}}"
+    );
+    std::fs::write(folder.path().join("k.ptx"), text).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_softgpu"))
+        .args(["run", "k.ptx", "k", "--grid", "1", "--block", "32", "--counters", "c.json"])
+        .args(options)
+        .arg(if options.is_empty() { "null" } else { "scratch:4096" })
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{body}\n{}", String::from_utf8_lossy(&output.stderr));
+    let json = std::fs::read(folder.path().join("c.json")).unwrap();
+    (serde_json::from_slice(&json).unwrap(), output)
+}
+
+/// The totals of that kernel.
+fn total(body: &str) -> Value {
+    run(body, &[]).0["total"].take()
+}
+
+/// What softgpu adds to an instruction (here the extension of a 32-bit address, a copy of a wide value, the jump around
+/// what waits) is no instruction of the kernel.
+#[test]
+fn one_instruction_counts_once() {
+    let address = "mov.u32 %r1, %tid.x; shl.b32 %r2, %r1, 2; mov.u32 %r3, s; add.s32 %r4, %r3, %r2;";
+    let c = total(&format!("{address} atom.shared.add.u32 %r5, [%r4], 1; ret;"));
+    assert_eq!((&c["warp_instructions"], &c["thread_instructions"]), (&4.into(), &128.into()));
+    assert_eq!((&c["instructions"]["atomic"], &c["atomics"]), (&1.into(), &32.into()));
+    let c = total("ld.local.u32 %d1, [l]; st.local.u32 [l], %d1; ret;");
+    assert_eq!((&c["warp_instructions"], &c["instructions"]["local"]), (&3.into(), &2.into()));
+    // 8 of 32 threads pass the guard of the shuffle, none that of the vote, all that of the barrier.
+    let guarded = "mov.u32 %r1, %tid.x; setp.lt.u32 %p1, %r1, 8; setp.gt.u32 %p2, %r1, 99;\n\
+                   @%p1 shfl.sync.idx.b32 %r2, %r1, 0, 31, 255; @%p2 vote.sync.ballot.b32 %r3, %p1, 255;\n\
+                   @!%p2 bar.sync 0; ret;";
+    let c = total(guarded);
+    assert_eq!((&c["warp_instructions"], &c["thread_instructions"]), (&6.into(), &(2 * 32 + 8 + 32 + 32).into()));
+    assert_eq!((&c["instructions"]["warp"], &c["instructions"]["barrier"]), (&2.into(), &1.into()));
+    assert_eq!((&c["branches"], &c["divergent_branches"], &c["barriers"]), (&0.into(), &0.into(), &1.into()));
+}
