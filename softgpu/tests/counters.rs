@@ -51,3 +51,22 @@ fn one_instruction_counts_once() {
     assert_eq!((&c["instructions"]["warp"], &c["instructions"]["barrier"]), (&2.into(), &1.into()));
     assert_eq!((&c["branches"], &c["divergent_branches"], &c["barriers"]), (&0.into(), &0.into(), &1.into()));
 }
+
+/// Local memory interleaves words of 4 bytes across the lanes: an access of 16 bytes is four rows of 128.
+#[test]
+fn wide_local_accesses_move_whole_rows() {
+    for (store, sectors) in [
+        ("st.local.u32 [l], %r1;", 4),
+        ("st.local.v2.u32 [l], {%r1, %r1};", 8),
+        ("st.local.v4.u32 [l], {%r1, %r1, %r1, %r1};", 16),
+        ("st.local.u64 [l], %d1;", 8),
+    ] {
+        let c = total(&format!("mov.u32 %r1, 1; mov.u64 %d1, 1; {store} ret;"));
+        let stores = &c["local_stores"];
+        assert_eq!((&stores["requests"], &stores["sectors"]), (&1.into(), &sectors.into()), "{store}");
+        assert_eq!(
+            (&stores["bytes_asked"], &stores["bytes_distinct"]),
+            (&(32 * sectors).into(), &(32 * sectors).into())
+        );
+    }
+}

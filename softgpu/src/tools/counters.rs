@@ -184,14 +184,7 @@ impl Counting {
             let traffic = match kind {
                 GLOBAL => self.global(access.touch, lanes, addresses, bytes),
                 SHARED => shared(lanes, addresses, bytes),
-                // The lanes' local memories lie interleaved, a word at a time.
-                _ => {
-                    let near = std::array::from_fn(|i| {
-                        let offset = addresses[i] & ((1 << OFFSET_BITS) - 1);
-                        (offset / 4 * LANES as u64 + i as u64) * 4 + offset % 4
-                    });
-                    sectors(lanes, &near, bytes, |_| {})
-                }
+                _ => local(lanes, addresses, bytes),
             };
             let counts = &mut self.by_place[access.place as usize];
             if access.touch == Touch::Atomic {
@@ -274,12 +267,27 @@ fn opcode(place: &Place) -> &str {
 }
 
 /// Sectors and bytes of a request to global memory.
-fn sectors(lanes: u32, addresses: &[u64; LANES], bytes: u64, mut each: impl FnMut(u64)) -> Traffic {
-    let mut spans: Vec<(u64, u64)> = Vec::with_capacity(LANES);
+fn sectors(lanes: u32, addresses: &[u64; LANES], bytes: u64, each: impl FnMut(u64)) -> Traffic {
+    let lanes = (0..LANES).filter(|lane| lanes >> lane & 1 == 1);
+    moved(lanes.map(|lane| (addresses[lane], addresses[lane] + bytes)).collect(), each)
+}
+
+/// Sectors of a request to local memory, where word after word of 4 bytes lies interleaved across the 32 lanes.
+fn local(lanes: u32, addresses: &[u64; LANES], bytes: u64) -> Traffic {
+    let mut spans = Vec::with_capacity(LANES);
     for lane in (0..LANES).filter(|lane| lanes >> lane & 1 == 1) {
-        spans.push((addresses[lane], addresses[lane] + bytes));
+        let offset = addresses[lane] & ((1 << OFFSET_BITS) - 1);
+        for at in (offset..offset + bytes).step_by(4) {
+            let from = (at / 4 * LANES as u64 + lane as u64) * 4 + at % 4;
+            spans.push((from, from + bytes.min(4)));
+        }
     }
-    let asked = spans.len() as u64 * bytes;
+    moved(spans, |_| {})
+}
+
+/// Sectors and bytes of a request: from where to where each part of it goes.
+fn moved(mut spans: Vec<(u64, u64)>, mut each: impl FnMut(u64)) -> Traffic {
+    let asked = spans.iter().map(|(from, to)| to - from).sum();
     if !spans.is_sorted() {
         spans.sort_unstable();
     }
@@ -362,6 +370,18 @@ mod tests {
         let mut backwards = rows(4);
         backwards.reverse();
         assert_eq!(of(&backwards, 4), (4, 128, 128));
+    }
+
+    #[test]
+    fn local_memory_lies_interleaved_word_by_word() {
+        let of = |stride, bytes| {
+            let t = local(u32::MAX, &rows(stride), bytes);
+            (t.sectors, t.bytes_distinct)
+        };
+        assert_eq!([of(0, 4), of(0, 8), of(0, 16)], [(4, 128), (8, 256), (16, 512)]);
+        // One byte of each word; a word of each lane's own choice.
+        assert_eq!(of(0, 1), (4, 32));
+        assert_eq!(of(4, 4), (32, 128));
     }
 
     #[test]
