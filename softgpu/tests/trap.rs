@@ -173,6 +173,27 @@ fn launches_that_a_gpu_refuses_are_refused() {
     assert!(matches!(refused, Err(Error::Launch { what, .. }) if what.contains("argument 0 has 8 bytes")));
 }
 
+/// A GPU refuses a block that the kernel is not compiled for.
+#[test]
+fn blocks_are_those_that_the_kernel_is_compiled_for() {
+    let text = format!(
+        "{HEAD}.visible .entry most() .maxntid 16, 2 {{ ret; }}\n.visible .entry exact() .reqntid 32, 1, 1 {{ ret; }}"
+    );
+    let module = Module::load(&text).unwrap();
+    let start = |entry, block| {
+        let shape = Launch { grid: [1; 3], block, shared_bytes: 0, args: &[] };
+        launch(&module, entry, &Memory::new(), &shape).map_err(|e| e.to_string())
+    };
+    assert_eq!(
+        (start("most", [32, 1, 1]), start("most", [4, 4, 2]), start("exact", [32, 1, 1])),
+        (Ok(()), Ok(()), Ok(()))
+    );
+    let why = "33 threads a block: it is compiled for at most 32 (`.maxntid`, __launch_bounds__)";
+    assert_eq!(start("most", [33, 1, 1]), Err(format!("cannot launch `most`: {why}")));
+    let why = "block [16, 1, 1]: it is compiled for [32, 1, 1] (`.reqntid`)";
+    assert_eq!(start("exact", [16, 1, 1]), Err(format!("cannot launch `exact`: {why}")));
+}
+
 #[test]
 fn freed_memory_is_gone() {
     let memory = Memory::new();

@@ -42,6 +42,9 @@ pub struct Decoded {
     pub entry: usize,
     pub shared_bytes: usize,
     pub local_bytes: usize,
+    /// The block that it is compiled for, `.reqntid`, and the threads of the largest, `.maxntid`.
+    pub required_block: Option<[u32; 3]>,
+    pub most_threads: Option<u64>,
     /// What it computes depends on the order of its blocks: they run one after the other.
     pub serial: bool,
 }
@@ -205,6 +208,8 @@ pub fn decode_all(module: &Module, kernel: &Function) -> (Decoded, Vec<LoadError
         entry,
         shared_bytes,
         local_bytes,
+        required_block: kernel.extents(".reqntid"),
+        most_threads: kernel.extents(".maxntid").map(|all| all.iter().map(|&n| n as u64).product()),
         serial: d.serial,
     };
     (decoded, errors)

@@ -55,7 +55,7 @@ pub fn launch_with(
     };
     let decoded = &kernel.decoded;
     let params = pack(decoded, launch).map_err(refuse)?;
-    let count = check(launch, decoded.shared_bytes).map_err(refuse)?;
+    let count = check(launch, decoded).map_err(refuse)?;
     let variables = module.variables.place(memory)?;
     let blocks = memory.snapshot();
     let rows = kernel.rows.fits(launch.grid, launch.block, &params);
@@ -98,10 +98,19 @@ pub fn launch_with(
 }
 
 /// The number of blocks, if a GPU would take the launch.
-fn check(launch: &Launch, fixed: usize) -> Result<u64, String> {
+fn check(launch: &Launch, decoded: &Decoded) -> Result<u64, String> {
+    let fixed = decoded.shared_bytes;
     let threads: u64 = launch.block.iter().map(|&n| n as u64).product();
     if threads == 0 || threads > MAX_THREADS || launch.block[2] > 64 {
         return Err(format!("block {:?}: 1 to {MAX_THREADS} threads are possible", launch.block));
+    }
+    if let Some(block) = decoded.required_block.filter(|&block| block != launch.block) {
+        return Err(format!("block {:?}: it is compiled for {block:?} (`.reqntid`)", launch.block));
+    }
+    if let Some(most) = decoded.most_threads.filter(|&most| most < threads) {
+        return Err(format!(
+            "{threads} threads a block: it is compiled for at most {most} (`.maxntid`, __launch_bounds__)"
+        ));
     }
     let [x, y, z] = launch.grid;
     if x == 0 || y == 0 || z == 0 || x > i32::MAX as u32 || y > MAX_GRID_YZ || z > MAX_GRID_YZ {
