@@ -259,3 +259,25 @@ fn a_reader_may_leave_early() {
     let (code, first) = outcome(&output);
     assert!(code == 2 && first.starts_with("error: cannot write stdout"), "{code} {first}");
 }
+
+/// With standard error closed (as by `2>&1 | head -1`) or full, the exit status is what it would have been.
+#[test]
+fn an_error_that_nobody_reads_keeps_its_status() {
+    let folder = folder();
+    let run = "run k.ptx saxpy --grid 1 --block 4 inout:y.bin:z.bin in:x.bin f32:0.5 u32:4";
+    for (args, code) in [
+        (run.to_string(), 3),
+        (format!("{run} --check memcheck"), 3),
+        ("run none.ptx k --grid 1 --block 1".into(), 2),
+        ("run k.ptx saxpy --grid x".into(), 2),
+    ] {
+        let (reader, closed) = std::io::pipe().unwrap();
+        drop(reader);
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        for stderr in [std::process::Stdio::from(closed), full.into()] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_softgpu"));
+            let status = command.args(args.split_whitespace()).current_dir(folder.path()).stderr(stderr).status();
+            assert_eq!(status.unwrap().code(), Some(code), "{args}");
+        }
+    }
+}

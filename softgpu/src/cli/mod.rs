@@ -150,12 +150,30 @@ fn read_image(file: &std::path::Path) -> Result<Image, String> {
 }
 
 /// Writes to standard output. Whoever reads may have had enough, as `head` does: that is no error.
-fn print(text: &str) -> Result<(), String> {
+fn print(text: impl AsRef<[u8]>) -> Result<(), String> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    written(out.write_all(text.as_ref()).and_then(|()| out.flush()))
+}
+
+fn written(outcome: std::io::Result<()>) -> Result<(), String> {
+    match outcome {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(format!("cannot write stdout: {error}")),
         _ => Ok(()),
     }
+}
+
+/// Writes a line to standard error. If nobody can read it, the exit status still says how it went.
+pub fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// What clap has to say: help and version on standard output, what is wrong on standard error.
+pub fn usage(usage: &clap::Error) -> Result<ExitCode, String> {
+    let printed = usage.print().and_then(|()| std::io::stdout().flush());
+    if usage.use_stderr() {
+        return Ok(ExitCode::from(REFUSED));
+    }
+    written(printed).map(|()| ExitCode::SUCCESS)
 }
 
 /// Writes a file as a whole or not at all.

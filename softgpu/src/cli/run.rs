@@ -6,7 +6,7 @@ use softgpu::image::Resources;
 use softgpu::{Error, Launch, Memory, Module, launch_with};
 
 use super::args::{self, Arg, Buffer};
-use super::{FOUND, Run, read_image, write_whole};
+use super::{FOUND, Run, read_image, say, write_whole};
 
 /// A buffer in device memory.
 struct Placed {
@@ -57,14 +57,14 @@ pub fn run(run: &Run) -> Result<ExitCode, String> {
     let report = match launch_with(&module, &run.entry, &memory, &launch, &tools) {
         Ok(report) => report,
         Err(Error::Stopped(stop)) => {
-            stop.before.iter().for_each(|finding| eprintln!("{finding}\n"));
-            eprintln!("{stop}");
+            stop.before.iter().for_each(|finding| say(&format!("{finding}\n")));
+            say(&stop.to_string());
             return Ok(ExitCode::from(FOUND));
         }
         Err(error) => return Err(error.to_string()),
     };
     for finding in &report.findings {
-        eprintln!("{finding}\n");
+        say(&format!("{finding}\n"));
     }
     if let (Some(path), Some(counters)) = (&run.watch.counters, &report.counters) {
         let takes = |arch| match run.registers {
@@ -86,7 +86,7 @@ pub fn run(run: &Run) -> Result<ExitCode, String> {
     match report.findings.len() {
         0 => Ok(ExitCode::SUCCESS),
         n => {
-            eprintln!("{n} {}", if n == 1 { "finding" } else { "findings" });
+            say(&format!("{n} {}", if n == 1 { "finding" } else { "findings" }));
             Ok(ExitCode::from(FOUND))
         }
     }
