@@ -260,6 +260,30 @@ fn a_reader_may_leave_early() {
     assert!(code == 2 && first.starts_with("error: cannot write stdout"), "{code} {first}");
 }
 
+/// What a kernel prints, and the help, are not lost in silence.
+#[test]
+fn text_for_a_full_disk_is_an_error() {
+    let folder = folder();
+    let prints = ".version 8.0\n.target sm_80\n.address_size 64
+.global .align 1 .b8 hi[4] = {104, 105, 10, 0};
+.extern .func (.param .b32 r) vprintf(.param .b64 format, .param .b64 args);
+.visible .entry k() {
+    .reg .b64 %d<2>; mov.u64 %d0, hi; cvta.global.u64 %d1, %d0;
+    { .param .b64 f; st.param.b64 [f], %d1; .param .b64 a; st.param.b64 [a], 0; .param .b32 r;
+      call.uni (r), vprintf, (f, a); }
+    ret;
+}";
+    std::fs::write(folder.path().join("p.ptx"), prints).unwrap();
+    assert_eq!(softgpu(folder.path(), "run p.ptx k --grid 1 --block 2").stdout, b"hi\nhi\n");
+    for args in ["run p.ptx k --grid 1 --block 1", "--help", "run --help", "--version"] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_softgpu"));
+        let output = command.args(args.split_whitespace()).current_dir(folder.path()).stdout(full).output().unwrap();
+        let error = "error: cannot write stdout: No space left on device (os error 28)".to_string();
+        assert_eq!(outcome(&output), (2, error), "{args}");
+    }
+}
+
 /// With standard error closed (as by `2>&1 | head -1`) or full, the exit status is what it would have been.
 #[test]
 fn an_error_that_nobody_reads_keeps_its_status() {

@@ -1,6 +1,7 @@
 //! `softgpu run`: buffers in, one launch, buffers out.
 
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
 
 use softgpu::image::Resources;
 use softgpu::{Error, Launch, Memory, Module, launch_with};
@@ -18,8 +19,25 @@ struct Placed {
 }
 
 pub fn run(run: &Run) -> Result<ExitCode, String> {
+    let lost = Arc::new(OnceLock::new());
+    let code = launch(run, &lost)?;
+    match lost.get() {
+        // What the kernel did wrong is worth more.
+        Some(error) if code == ExitCode::SUCCESS => Err(String::clone(error)),
+        _ => Ok(code),
+    }
+}
+
+/// `lost`: why what the kernel printed could not be written.
+fn launch(run: &Run, lost: &Arc<OnceLock<String>>) -> Result<ExitCode, String> {
     let image = read_image(&run.file)?;
     let module = Module::load(&image.ptx).map_err(|error| format!("{}: {error}", run.file.display()))?;
+    let lost = Arc::clone(lost);
+    let module = module.with_output(move |text| {
+        if let Err(error) = super::print(text) {
+            lost.get_or_init(|| error);
+        }
+    });
     if !module.entries().any(|entry| entry == run.entry) {
         let known: Vec<_> = module.entries().collect();
         let name = run.file.display();
