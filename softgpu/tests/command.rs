@@ -305,3 +305,16 @@ fn an_error_that_nobody_reads_keeps_its_status() {
         }
     }
 }
+
+/// An endless loop is found after so many branches as asked for, and the help says how many it is without.
+#[test]
+fn the_budget_of_branches_may_be_chosen() {
+    let folder = folder();
+    let endless = ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k() { $again: bra $again; }";
+    std::fs::write(folder.path().join("e.ptx"), endless).unwrap();
+    let (code, first) = outcome(&softgpu(folder.path(), "run e.ptx k --grid 1 --block 1 --budget 100000"));
+    assert_eq!((code, first.as_str()), (3, "synccheck: the kernel does not end"));
+    let help = softgpu(folder.path(), "run --help").stdout;
+    assert!(String::from_utf8_lossy(&help).contains("[default: 20000000000]"));
+    assert_eq!(outcome(&softgpu(folder.path(), "run e.ptx k --grid 1 --block 1 --budget 0")).0, 2);
+}

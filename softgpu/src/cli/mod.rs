@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use softgpu::Tools;
 use softgpu::image::{self, Image};
+use softgpu::{Module, Tools};
 
 /// The kernel trapped, or a checker has found something.
 pub const FOUND: u8 = 3;
@@ -101,6 +101,9 @@ struct Run {
     /// Registers of a thread, for the occupancy among the counters; without, they are those in the file's cubins
     #[arg(long, value_name = "N", requires = "counters")]
     registers: Option<u32>,
+    /// Branches that a block may take before it is stopped as one that never ends; the default takes minutes
+    #[arg(long, value_name = "N", default_value_t = Module::BUDGET, value_parser = clap::value_parser!(u64).range(1..))]
+    budget: u64,
     /// A buffer that is no argument: in:, out:, inout: or scratch:
     #[arg(long, value_name = "NAME=SPEC")]
     buffer: Vec<String>,

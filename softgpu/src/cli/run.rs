@@ -33,7 +33,7 @@ fn launch(run: &Run, lost: &Arc<OnceLock<String>>) -> Result<ExitCode, String> {
     let image = read_image(&run.file)?;
     let module = Module::load(&image.ptx).map_err(|error| format!("{}: {error}", run.file.display()))?;
     let lost = Arc::clone(lost);
-    let module = module.with_output(move |text| {
+    let module = module.with_budget(run.budget).with_output(move |text| {
         if let Err(error) = super::print(text) {
             lost.get_or_init(|| error);
         }
