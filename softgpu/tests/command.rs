@@ -178,7 +178,8 @@ fn inspect_lists_all_that_is_unsupported() {
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(output.status.code(), Some(2));
     assert!(lines.len() == 3 && lines[2] == "softgpu cannot run 1 of 2 kernels", "{text}");
-    let why = "PTX line 7: softgpu cannot run `tex.2d.v4.f32.f32`: it does not know the instruction";
+    let why =
+        "PTX line 7: softgpu cannot run `tex.2d.v4.f32.f32`: softgpu has no textures; read the data through a pointer";
     assert_eq!(lines[0], format!("bad.ptx: `saxpy`, {why}"));
     // The other kernel runs.
     let shape = "--grid 1 --block 1";
@@ -218,10 +219,16 @@ fn fatbins_run_and_what_holds_no_ptx_says_what_to_do() {
     assert_eq!(outcome(&softgpu(folder.path(), run)), (0, String::new()));
     assert_eq!(std::fs::read(folder.path().join("z.bin")).unwrap(), floats(&[10.5, 21.0, 31.5]));
     assert!(softgpu(folder.path(), "inspect k.fatbin").status.success());
+    let (mut later, mut cubin) = (fatbin(SAXPY), b"\x7fELF".to_vec());
+    later[16 + 28] = 90;
+    cubin.resize(64, 0);
+    cubin[18] = 190;
     let mut packed = fatbin(SAXPY);
     packed[16 + 40..16 + 42].copy_from_slice(&0x8011u16.to_le_bytes());
     for (file, content, says) in [
-        ("k.cubin", b"\x7fELF".to_vec(), "holds no PTX"),
+        ("k.cubin", cubin, "only such for later ones or machine code (cubin)"),
+        ("later.fatbin", later, "only such for later ones or machine code (cubin)"),
+        ("program", b"\x7fELF".to_vec(), "the program holds no fatbin"),
         ("k.txt", b"hello".to_vec(), "is neither PTX text, a fatbin nor a cubin"),
         ("packed.fatbin", packed, "build with `nvcc --no-compress`"),
     ] {

@@ -398,7 +398,7 @@ impl<'m, 'a> Decoder<'m, 'a> {
                 return unsupported(i, &format!("registers of type `{ty}`"));
             }
             if kind_of_class(*class) != kind {
-                return unsupported(i, &format!("`{name}` has another width than the instruction"));
+                return refused(i, &format!("`{name}` has another width than the instruction"));
             }
             return Ok(self.register_slot(*r));
         }
@@ -418,7 +418,10 @@ impl<'m, 'a> Decoder<'m, 'a> {
             (None, Operand::Symbol(name)) if !name.starts_with('%') => {
                 unsupported(i, &format!("`{name}`: the module does not define it (softgpu links no modules)"))
             }
-            _ => unsupported(i, &format!("the operand {operand:?}")),
+            (None, Operand::Symbol(name)) => {
+                refused(i, &format!("`{name}` is no register that is declared, and no special register that it knows"))
+            }
+            _ => unsupported(i, "this kind of operand here"),
         }
     }
 
@@ -531,7 +534,7 @@ impl<'m, 'a> Decoder<'m, 'a> {
                 (form.decode)(self, i, &parts)
             }
             None => match warp::refused(i.opcode) {
-                Some(why) => Err(LoadError::at(i.line, format!("softgpu cannot run `{}`: {why}", i.opcode))),
+                Some(why) => refused(i, why),
                 None => unsupported(i, "the instruction"),
             },
         }
@@ -584,5 +587,9 @@ fn short(path: &str) -> &str {
 }
 
 pub fn unsupported<T>(i: &Instruction, what: &str) -> Result<T> {
-    Err(LoadError::at(i.line, format!("softgpu cannot run `{}`: it does not know {what}", i.opcode)))
+    refused(i, &format!("it does not know {what}"))
+}
+
+fn refused<T>(i: &Instruction, why: &str) -> Result<T> {
+    Err(LoadError::at(i.line, format!("softgpu cannot run `{}`: {why}", i.opcode)))
 }
