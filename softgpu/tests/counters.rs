@@ -70,3 +70,38 @@ fn wide_local_accesses_move_whole_rows() {
         );
     }
 }
+
+/// The vendor's profiler has atomics and reductions beside loads and stores, not among them.
+#[test]
+fn atomics_are_neither_loads_nor_stores() {
+    let body = "ld.param.u64 %d1, [data]; mov.u32 %r1, %tid.x; and.b32 %r2, %r1, 15; mul.wide.u32 %d2, %r2, 4;\n\
+                add.u64 %d3, %d1, %d2; red.global.add.u32 [%d3], 1; atom.shared.add.u32 %r3, [s], 1; ret;";
+    let (mut json, output) = run(body, &["--smem", "0"]);
+    let c = json["total"].take();
+    for none in ["global_loads", "global_stores", "shared_loads", "shared_stores"] {
+        assert_eq!(c[none]["requests"], 0, "{none}");
+    }
+    let global = &c["global_atomics"];
+    assert_eq!(
+        (&global["requests"], &global["sectors"], &global["bytes_distinct"]),
+        (&1.into(), &2.into(), &64.into())
+    );
+    assert_eq!((&c["shared_atomics"]["requests"], &c["shared_atomics"]["wavefronts"]), (&1.into(), &1.into()));
+    assert_eq!((&c["atomic_requests"], &c["atomics"]), (&2.into(), &64.into()));
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains("global atomics") && table.contains("shared atomics"), "{table}");
+}
+
+/// Threads are active at a branch that none of them takes; what several ask for is moved once.
+#[test]
+fn the_table_says_what_its_averages_are_of() {
+    let body = "ld.param.u64 %d1, [data]; mov.u32 %r1, %tid.x; setp.gt.u32 %p1, %r1, 99; @%p1 bra $end;\n\
+                ld.global.u32 %r2, [%d1]; $end: ret;";
+    let (json, output) = run(body, &["--smem", "0"]);
+    let c = &json["total"];
+    assert_eq!((&c["warp_instructions"], &c["active_thread_instructions"]), (&4.into(), &128.into()));
+    assert_eq!(c["thread_instructions"], 96);
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains("threads of 32: active 32.0, not predicated off 24.0"), "{table}");
+    assert!(table.contains("1 sectors,  12.5 % used,            128 bytes asked"), "{table}");
+}

@@ -57,8 +57,9 @@ impl Traffic {
 /// What is counted of an instruction, a line, or a launch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// Instructions that warps, and that threads, executed.
+    /// Instructions that warps executed; that threads did, those whose guard failed among them; and without these.
     pub warp_instructions: u64,
+    pub active_thread_instructions: u64,
     pub thread_instructions: u64,
     /// Branches, and those at which the threads of a warp parted.
     pub branches: u64,
@@ -72,6 +73,9 @@ pub struct Counts {
     pub global_stores: Traffic,
     pub shared_loads: Traffic,
     pub shared_stores: Traffic,
+    /// Of atomics and reductions: neither loads nor stores.
+    pub global_atomics: Traffic,
+    pub shared_atomics: Traffic,
     pub local_loads: Traffic,
     pub local_stores: Traffic,
     /// Floating-point operations of threads by unit; a fused multiply-add is two, a matrix product 2·m·n·k.
@@ -83,6 +87,7 @@ pub struct Counts {
 impl Counts {
     fn add(&mut self, other: &Counts) {
         self.warp_instructions += other.warp_instructions;
+        self.active_thread_instructions += other.active_thread_instructions;
         self.thread_instructions += other.thread_instructions;
         self.branches += other.branches;
         self.divergent_branches += other.divergent_branches;
@@ -94,6 +99,8 @@ impl Counts {
             (&mut self.global_stores, &other.global_stores),
             (&mut self.shared_loads, &other.shared_loads),
             (&mut self.shared_stores, &other.shared_stores),
+            (&mut self.global_atomics, &other.global_atomics),
+            (&mut self.shared_atomics, &other.shared_atomics),
             (&mut self.local_loads, &other.local_loads),
             (&mut self.local_stores, &other.local_stores),
         ] {
@@ -103,8 +110,13 @@ impl Counts {
         other.instructions.iter().for_each(|(class, n)| *self.instructions.entry(*class).or_default() += n);
     }
 
-    /// Threads that executed an instruction on average, of 32.
+    /// Threads of a warp that were active at an instruction on average, of 32.
     pub fn active_threads(&self) -> f64 {
+        self.active_thread_instructions as f64 / self.warp_instructions.max(1) as f64
+    }
+
+    /// The same without those whose guard failed.
+    pub fn not_predicated_off(&self) -> f64 {
         self.thread_instructions as f64 / self.warp_instructions.max(1) as f64
     }
 }
@@ -154,6 +166,7 @@ impl Counting {
     pub fn tick(&mut self, place: u32, active: u32, chosen: u32) {
         let counts = &mut self.by_place[place as usize];
         counts.warp_instructions += 1;
+        counts.active_thread_instructions += active as u64;
         counts.thread_instructions += chosen as u64;
         counts.divergent_branches += (0 < chosen && chosen < active) as u64;
     }
@@ -187,12 +200,15 @@ impl Counting {
                 _ => local(lanes, addresses, bytes),
             };
             let counts = &mut self.by_place[access.place as usize];
-            if access.touch == Touch::Atomic {
+            let atomic = access.touch == Touch::Atomic;
+            if atomic {
                 counts.atomic_requests += 1;
                 counts.atomics += lanes.count_ones() as u64;
             }
             let reads = access.touch != Touch::Write;
             match kind {
+                GLOBAL if atomic => &mut counts.global_atomics,
+                SHARED if atomic => &mut counts.shared_atomics,
                 GLOBAL if reads => &mut counts.global_loads,
                 GLOBAL => &mut counts.global_stores,
                 SHARED if reads => &mut counts.shared_loads,
