@@ -325,3 +325,36 @@ fn the_budget_of_branches_may_be_chosen() {
     assert!(String::from_utf8_lossy(&help).contains("[default: 20000000000]"));
     assert_eq!(outcome(&softgpu(folder.path(), "run e.ptx k --grid 1 --block 1 --budget 0")).0, 2);
 }
+
+/// Options that mean nothing are no options that do nothing.
+#[test]
+fn values_that_cannot_be_meant_are_refused() {
+    let folder = folder();
+    for (option, says) in [
+        ("--check=", "a checker's name is missing"),
+        ("--check=memcheck,,racecheck", "a checker's name is missing"),
+        ("--counters=-", "the JSON needs a file of its own"),
+        ("--counters=c.json --registers=0", "1..=255"),
+        ("--counters=c.json --registers=300", "1..=255"),
+    ] {
+        let run = format!("run k.ptx saxpy --grid 1 --block 1 null null f32:1 u32:0 {option}");
+        let output = softgpu(folder.path(), &run);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && text.contains(says), "{option}: {text}");
+    }
+    assert!(!folder.path().join("-").exists());
+    let run = "run k.ptx saxpy --grid 1 --block 1 null null f32:1e400 u32:0";
+    let why = "error: argument `f32:1e400`: `1e400` is no f32".to_string();
+    assert_eq!(outcome(&softgpu(folder.path(), run)), (2, why));
+}
+
+#[test]
+fn inspect_says_that_the_launch_sizes_shared_memory() {
+    let folder = folder();
+    let text = ".version 8.0\n.target sm_80\n.address_size 64\n.extern .shared .align 4 .b8 all[];
+.visible .entry k() { .reg .b32 %r<2>; ld.shared.u32 %r1, [all]; ret; }";
+    std::fs::write(folder.path().join("d.ptx"), text).unwrap();
+    let page = softgpu(folder.path(), "inspect d.ptx").stdout;
+    let page = String::from_utf8_lossy(&page);
+    assert!(page.contains("  shared 0 bytes and what the launch gives (--smem), local 0 bytes"), "{page}");
+}

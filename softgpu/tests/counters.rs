@@ -105,3 +105,15 @@ fn the_table_says_what_its_averages_are_of() {
     assert!(table.contains("threads of 32: active 32.0, not predicated off 24.0"), "{table}");
     assert!(table.contains("1 sectors,  12.5 % used,            128 bytes asked"), "{table}");
 }
+
+/// No unit bounds a kernel without work, and little work is no time of 0.00 µs.
+#[test]
+fn an_empty_kernel_has_no_estimate() {
+    let (json, output) = run("ret;", &[]);
+    assert_eq!(json["roofline_estimate"][0]["bound"], "nothing");
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains("no estimate") && !table.contains("bound by"), "{table}");
+    let (_, output) = run("ld.param.u64 %d1, [data]; st.global.u32 [%d1], 1; ret;", &["--smem", "0"]);
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains("    < 0.01 µs, bound by memory") && !table.contains("0.00"), "{table}");
+}

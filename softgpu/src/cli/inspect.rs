@@ -18,12 +18,13 @@ pub fn inspect(file: &Path) -> Result<ExitCode, String> {
             page += &format!("  parameter {number:<2} {ty:<9} {name:<40} {bytes:>6} bytes at {at}\n");
         }
         page += &format!(
-            "  {} instructions, {} registers of 32 bits, {} of 64, {} predicates\n  shared {} bytes, local {} bytes a thread\n",
+            "  {} instructions, {} registers of 32 bits, {} of 64, {} predicates\n  shared {} bytes{}, local {} bytes a thread\n",
             kernel.instructions,
             kernel.words,
             kernel.doubles,
             kernel.predicates,
             kernel.shared_bytes,
+            if kernel.dynamic_shared { " and what the launch gives (--smem)" } else { "" },
             kernel.local_bytes
         );
         for (arch, kernels) in &image.cubins {

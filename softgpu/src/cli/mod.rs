@@ -52,10 +52,10 @@ enum Action {
 #[derive(clap::Args)]
 struct Watch {
     /// Checkers: memcheck, initcheck, racecheck, synccheck (with commas between), or all
-    #[arg(long, value_name = "LIST", value_parser = |list: &str| Tools::default().check(list))]
+    #[arg(long, value_name = "LIST", value_parser = args::checkers)]
     check: Option<Tools>,
     /// Count what the kernel does; JSON goes to the file, a table to stdout
-    #[arg(long, value_name = "FILE.json")]
+    #[arg(long, value_name = "FILE.json", value_parser = args::counters)]
     counters: Option<PathBuf>,
     /// Run blocks and warps in another order; 0 is that of their numbers
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -99,7 +99,7 @@ struct Run {
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     smem: u32,
     /// Registers of a thread, for the occupancy among the counters; without, they are those in the file's cubins
-    #[arg(long, value_name = "N", requires = "counters")]
+    #[arg(long, value_name = "N", requires = "counters", value_parser = clap::value_parser!(u32).range(1..=255))]
     registers: Option<u32>,
     /// Branches that a block may take before it is stopped as one that never ends; the default takes minutes
     #[arg(long, value_name = "N", default_value_t = Module::BUDGET, value_parser = clap::value_parser!(u64).range(1..))]

@@ -41,6 +41,8 @@ pub struct Decoded {
     /// The instruction that a launch starts with.
     pub entry: usize,
     pub shared_bytes: usize,
+    /// It takes shared memory of the launch's size besides.
+    pub dynamic_shared: bool,
     pub local_bytes: usize,
     /// The block that it is compiled for, `.reqntid`, and the threads of the largest, `.maxntid`.
     pub required_block: Option<[u32; 3]>,
@@ -199,6 +201,7 @@ pub fn decode_all(module: &Module, kernel: &Function) -> (Decoded, Vec<LoadError
     let mut functions: Vec<usize> = d.calls.starts.into_values().collect();
     functions.sort_unstable();
     let parameters = kernel.parameters.iter().map(|p| (p.offset, p.bytes)).collect();
+    let dynamic_shared = d.calls.dynamic_shared;
     let decoded = Decoded {
         name: kernel.name.to_string(),
         ir: Ir { registers: d.registers, insts: d.insts, functions, entry },
@@ -207,6 +210,7 @@ pub fn decode_all(module: &Module, kernel: &Function) -> (Decoded, Vec<LoadError
         parameter_names: kernel.parameters.iter().map(|p| p.name.to_string()).collect(),
         entry,
         shared_bytes,
+        dynamic_shared,
         local_bytes,
         required_block: kernel.extents(".reqntid"),
         most_threads: kernel.extents(".maxntid").map(|all| all.iter().map(|&n| n as u64).product()),

@@ -102,12 +102,25 @@ impl Counters {
                 "  occupancy {arch:<8}{warps:>3} of {warps_possible} warps, {registers} registers a thread, bound by {limit}"
             )?;
         }
-        writeln!(out, "  roofline: the least time that peaks allow. An estimate; nothing was timed on a GPU")?;
-        for chip in &CHIPS {
-            let r = roofline(chip, self);
-            writeln!(out, "    {:<16}{:>10.2} µs, bound by {}", r.chip, r.estimated_seconds * 1e6, r.bound)?;
-        }
+        self.write_rooflines(out)?;
         self.write_lines(out)
+    }
+
+    fn write_rooflines(&self, out: &mut String) -> std::fmt::Result {
+        let estimates = CHIPS.iter().map(|chip| roofline(chip, self));
+        let estimates: Vec<_> = estimates.filter(|estimate| estimate.estimated_seconds > 0.0).collect();
+        if estimates.is_empty() {
+            return writeln!(out, "  roofline: no global memory touched and no floating-point operations: no estimate");
+        }
+        writeln!(out, "  roofline: the least time that peaks allow. An estimate; nothing was timed on a GPU")?;
+        for r in estimates {
+            let time = match r.estimated_seconds * 1e6 {
+                short if short < 0.01 => "< 0.01".to_owned(),
+                micros => format!("{micros:.2}"),
+            };
+            writeln!(out, "    {:<16}{time:>10} µs, bound by {}", r.chip, r.bound)?;
+        }
+        Ok(())
     }
 
     fn write_lines(&self, out: &mut String) -> std::fmt::Result {
