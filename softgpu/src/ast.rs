@@ -244,6 +244,14 @@ impl<'a> Module<'a> {
     }
 }
 
+impl Function<'_> {
+    /// Of a directive such as `.maxntid 128, 2`; what it leaves out is 1.
+    pub fn extents(&self, directive: &str) -> Option<[u32; 3]> {
+        let (_, numbers) = self.directives.iter().find(|(name, _)| *name == directive)?;
+        Some([0, 1, 2].map(|axis| numbers.get(axis).map_or(1, |&n| u32::try_from(n).unwrap_or(u32::MAX))))
+    }
+}
+
 impl Instruction<'_> {
     /// The opcode's first word.
     pub fn head(&self) -> &str {

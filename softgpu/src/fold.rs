@@ -8,7 +8,7 @@ use crate::exec::gang::Way;
 use crate::exec::mem::GLOBAL;
 use crate::flow::{Class, Flow};
 use crate::ir::{Code, Inst, Ir, Reg};
-use crate::plan::Watch;
+use crate::tools::Watch;
 
 /// What is folded into what, by instruction.
 pub struct Folds {

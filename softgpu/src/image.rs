@@ -29,10 +29,12 @@ pub struct Resources {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImageError {
     #[error(
-        "the image holds no PTX for compute capability 8.0 or less, only machine code (cubin), which softgpu does not \
-         run: build with `nvcc -gencode arch=compute_80,code=compute_80`, or pass the PTX text itself"
+        "the image holds no PTX for compute capability 8.0 or less, only such for later ones or machine code (cubin), \
+         and softgpu runs neither: build with `nvcc -gencode arch=compute_80,code=compute_80`, or pass the PTX text itself"
     )]
     NoPtx,
+    #[error("the program holds no fatbin: pass the object file or library that nvcc has made, or PTX text")]
+    NoFatbin,
     #[error(
         "the fatbin is damaged, or compressed in a way that softgpu does not know: build with `nvcc --no-compress`"
     )]
@@ -198,7 +200,7 @@ fn elf(bytes: &[u8]) -> Result<Image> {
         return Err(ImageError::NoPtx);
     }
     let sections = sections(bytes).unwrap_or_default();
-    let (mut rest, mut found) = (&[][..], Err(ImageError::NoPtx));
+    let (mut rest, mut found) = (&[][..], Err(ImageError::NoFatbin));
     if let Some(section) = sections.iter().find(|section| matches!(section.name, ".nv_fatbin" | "__nv_relfatbin")) {
         rest = bytes.get(section.offset..).and_then(|from| from.get(..section.bytes)).unwrap_or_default();
     }
@@ -320,7 +322,7 @@ mod tests {
                 let _ = read(&changed);
             }
         }
-        assert_eq!(read(b"\x7fELF"), Err(ImageError::NoPtx));
+        assert_eq!(read(b"\x7fELF"), Err(ImageError::NoFatbin));
         assert_eq!(read(b"hello"), Err(ImageError::Unknown));
     }
 }

@@ -22,6 +22,8 @@ pub struct KernelInfo {
     /// Static shared memory of a block, local memory of a thread, in bytes.
     pub shared_bytes: usize,
     pub local_bytes: usize,
+    /// It takes shared memory of the launch's size besides.
+    pub dynamic_shared: bool,
     /// What of it softgpu cannot run, in the order of the text, functions before the kernel: a launch is refused for the
     /// first.
     pub unsupported: Vec<LoadError>,
@@ -70,6 +72,7 @@ fn describe(
         predicates: count(Kind::P),
         shared_bytes: decoded.shared_bytes,
         local_bytes: decoded.local_bytes,
+        dynamic_shared: decoded.dynamic_shared,
         unsupported,
     }
 }

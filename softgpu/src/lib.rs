@@ -39,7 +39,8 @@ use std::io::Write;
 use std::sync::OnceLock;
 
 use decode::Decoded;
-use plan::{Mode, Program, Watch};
+use plan::{Mode, Program};
+use tools::Watch;
 use variables::Variables;
 
 /// PTX text, parsed and printed: without comments and debugging sections, one statement a line, every scope's names told
@@ -82,9 +83,6 @@ pub struct Signature {
     pub local_bytes: usize,
 }
 
-/// Branches that a warp may take before it is stopped as one that never ends: minutes of work.
-const BUDGET: u64 = 20_000_000_000;
-
 /// A kernel's `printf` has nobody to tell that it failed.
 fn to_stdout(text: &[u8]) {
     let mut out = std::io::stdout().lock();
@@ -121,6 +119,9 @@ impl Kernel {
 }
 
 impl Module {
+    /// Branches that a block may take before it is stopped as one that never ends: minutes of work.
+    pub const BUDGET: u64 = 20_000_000_000;
+
     /// Parses and decodes PTX text. A kernel with an instruction that softgpu cannot run does not keep the others from
     /// running: see [`Module::refusal`] and [`Module::whole`]. Error: malformed text, with its line.
     pub fn load(ptx: &str) -> Result<Module, LoadError> {
@@ -146,7 +147,7 @@ impl Module {
             kernels.push(Kernel { decoded, rows, any, level, checked, counted, marks });
         }
         let output = Box::new(to_stdout);
-        Ok(Module { kernels, refused, names, variables, budget: BUDGET, deferred: false, output })
+        Ok(Module { kernels, refused, names, variables, budget: Module::BUDGET, deferred: false, output })
     }
 
     /// The module, if softgpu can run all of its kernels. Error: the first instruction that it cannot run, with its line.
@@ -162,7 +163,7 @@ impl Module {
         self.refused.iter().find(|refused| refused.name == entry).map(|refused| &refused.why)
     }
 
-    /// Stops a warp that branches more often than this between two barriers.
+    /// Stops a block whose warps branch more often than this, in place of [`Module::BUDGET`].
     pub fn with_budget(self, budget: u64) -> Module {
         Module { budget, ..self }
     }

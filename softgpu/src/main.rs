@@ -7,11 +7,12 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    match cli::Command::parse().run() {
-        Ok(code) => code,
-        Err(message) => {
-            eprintln!("error: {message}");
-            ExitCode::from(cli::REFUSED)
-        }
-    }
+    let done = match cli::Command::try_parse() {
+        Ok(command) => command.run(),
+        Err(usage) => cli::usage(&usage),
+    };
+    done.unwrap_or_else(|message| {
+        cli::say(&format!("error: {message}"));
+        ExitCode::from(cli::REFUSED)
+    })
 }

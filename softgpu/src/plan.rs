@@ -1,6 +1,6 @@
 //! From [`Ir`] to a [`Program`]: what is kept as a scalar, where registers lie, and which handler runs each instruction.
 
-use crate::decode::{Decoded, Init, Special};
+use crate::decode::{Decoded, Init, Place, Special};
 use crate::exec::compare::compare_way;
 use crate::exec::form::{Form, Sum};
 use crate::exec::gang::{Ganged, Gangs, Way, branch_way, exit_way, guard_way};
@@ -13,7 +13,7 @@ use crate::fold::Folds;
 use crate::ir::{Access, Code, Inst, Ir, Reg, VALUES};
 use crate::isa::Kind;
 use crate::range::{BLOCKS, SIZE};
-use crate::tools::{Mark, marks};
+use crate::tools::{Mark, Watch, marks};
 
 /// A kernel ready to run.
 pub struct Program {
@@ -78,16 +78,6 @@ pub struct Mode {
     pub watch: Watch,
 }
 
-/// What [`tools`](crate::tools) are to see of a program.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Watch {
-    Nothing,
-    /// What touches memory, and what orders that.
-    Accesses,
-    /// Every instruction.
-    All,
-}
-
 /// No op: never read.
 const NOWHERE: u32 = u32::MAX;
 
@@ -133,7 +123,8 @@ pub fn plan(decoded: &Decoded, level: Level, mode: Mode) -> Program {
     let pauses = flow.pauses(ir);
     let n = ir.registers.len();
     let watched = mode.watch != Watch::Nothing;
-    let ticks = |mark: &Mark| mode.watch == Watch::All || mark.orders();
+    let marks = if watched { marks(&decoded.places) } else { Vec::new() };
+    let ticks = |(mark, place): (&Mark, &Place)| !place.inserted && (mode.watch == Watch::All || mark.orders());
     let mut p = Planner {
         ir,
         flow: &flow,
@@ -141,7 +132,7 @@ pub fn plan(decoded: &Decoded, level: Level, mode: Mode) -> Program {
         level,
         watched,
         counted: mode.watch == Watch::All,
-        ticks: if watched { marks(&decoded.places).iter().map(ticks).collect() } else { Vec::new() },
+        ticks: marks.iter().zip(&decoded.places).map(ticks).collect(),
         scalar: vec![false; n],
         vector: vec![false; n],
         loaded: vec![false; n],
@@ -459,15 +450,24 @@ impl Planner<'_> {
         self.lists.len() as u32 - 1
     }
 
+    /// Counts a PTX instruction, at the first of what it has become.
+    fn tick(&mut self, at: usize, inst: &Inst, [a, c]: [u32; 2]) {
+        let same = |other: Option<&Inst>| other.is_some_and(|other| other.place == inst.place);
+        let first = !same(at.checked_sub(1).and_then(|before| self.ir.insts.get(before)));
+        if first && self.ticks.get(inst.place as usize) == Some(&true) {
+            // Lanes whose guard fails jump around what waits: it is the others that execute it.
+            let around = inst.code == Code::Branch && same(self.ir.insts.get(at + 1));
+            self.push(inst, warp::tick_handlers(), [0, a, 0, if around { 3 - c } else { c }, 0], inst.place);
+        }
+    }
+
     fn instruction(&mut self, at: usize, inst: &Inst) {
         let after = at + 1;
         let (a, c) = match inst.guard {
             Some((p, negated)) => (self.vectors[p as usize], 1 + negated as u32),
             None => (0, 0),
         };
-        if self.ticks.get(inst.place as usize) == Some(&true) {
-            self.push(inst, warp::tick_handlers(), [0, a, 0, c, 0], inst.place);
-        }
+        self.tick(at, inst, [a, c]);
         if let Some(way) = self.folds.jump(at) {
             return self.jump(at, inst, way);
         }
@@ -588,12 +588,8 @@ impl Planner<'_> {
             if kind != Kind::P && self.vector[r] {
                 let stride = self.stride(def).unwrap_or(0);
                 let wide = kind == Kind::D;
-                self.push(
-                    inst,
-                    Way::each(expand_handlers(wide)),
-                    [self.vectors[r], self.cells[r], 0, 0, 0],
-                    stride as u32,
-                );
+                let places = [self.vectors[r], self.cells[r], 0, 0, 0];
+                self.push(inst, Way::each(expand_handlers(wide)), places, stride as u32);
             }
         }
     }

@@ -178,7 +178,8 @@ fn inspect_lists_all_that_is_unsupported() {
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(output.status.code(), Some(2));
     assert!(lines.len() == 3 && lines[2] == "softgpu cannot run 1 of 2 kernels", "{text}");
-    let why = "PTX line 7: softgpu cannot run `tex.2d.v4.f32.f32`: it does not know the instruction";
+    let why =
+        "PTX line 7: softgpu cannot run `tex.2d.v4.f32.f32`: softgpu has no textures; read the data through a pointer";
     assert_eq!(lines[0], format!("bad.ptx: `saxpy`, {why}"));
     // The other kernel runs.
     let shape = "--grid 1 --block 1";
@@ -218,10 +219,16 @@ fn fatbins_run_and_what_holds_no_ptx_says_what_to_do() {
     assert_eq!(outcome(&softgpu(folder.path(), run)), (0, String::new()));
     assert_eq!(std::fs::read(folder.path().join("z.bin")).unwrap(), floats(&[10.5, 21.0, 31.5]));
     assert!(softgpu(folder.path(), "inspect k.fatbin").status.success());
+    let (mut later, mut cubin) = (fatbin(SAXPY), b"\x7fELF".to_vec());
+    later[16 + 28] = 90;
+    cubin.resize(64, 0);
+    cubin[18] = 190;
     let mut packed = fatbin(SAXPY);
     packed[16 + 40..16 + 42].copy_from_slice(&0x8011u16.to_le_bytes());
     for (file, content, says) in [
-        ("k.cubin", b"\x7fELF".to_vec(), "holds no PTX"),
+        ("k.cubin", cubin, "only such for later ones or machine code (cubin)"),
+        ("later.fatbin", later, "only such for later ones or machine code (cubin)"),
+        ("program", b"\x7fELF".to_vec(), "the program holds no fatbin"),
         ("k.txt", b"hello".to_vec(), "is neither PTX text, a fatbin nor a cubin"),
         ("packed.fatbin", packed, "build with `nvcc --no-compress`"),
     ] {
@@ -258,4 +265,96 @@ fn a_reader_may_leave_early() {
     let output = Command::new(env!("CARGO_BIN_EXE_softgpu")).arg("coverage").stdout(full).output().unwrap();
     let (code, first) = outcome(&output);
     assert!(code == 2 && first.starts_with("error: cannot write stdout"), "{code} {first}");
+}
+
+/// What a kernel prints, and the help, are not lost in silence.
+#[test]
+fn text_for_a_full_disk_is_an_error() {
+    let folder = folder();
+    let prints = ".version 8.0\n.target sm_80\n.address_size 64
+.global .align 1 .b8 hi[4] = {104, 105, 10, 0};
+.extern .func (.param .b32 r) vprintf(.param .b64 format, .param .b64 args);
+.visible .entry k() {
+    .reg .b64 %d<2>; mov.u64 %d0, hi; cvta.global.u64 %d1, %d0;
+    { .param .b64 f; st.param.b64 [f], %d1; .param .b64 a; st.param.b64 [a], 0; .param .b32 r;
+      call.uni (r), vprintf, (f, a); }
+    ret;
+}";
+    std::fs::write(folder.path().join("p.ptx"), prints).unwrap();
+    assert_eq!(softgpu(folder.path(), "run p.ptx k --grid 1 --block 2").stdout, b"hi\nhi\n");
+    for args in ["run p.ptx k --grid 1 --block 1", "--help", "run --help", "--version"] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_softgpu"));
+        let output = command.args(args.split_whitespace()).current_dir(folder.path()).stdout(full).output().unwrap();
+        let error = "error: cannot write stdout: No space left on device (os error 28)".to_string();
+        assert_eq!(outcome(&output), (2, error), "{args}");
+    }
+}
+
+/// With standard error closed (as by `2>&1 | head -1`) or full, the exit status is what it would have been.
+#[test]
+fn an_error_that_nobody_reads_keeps_its_status() {
+    let folder = folder();
+    let run = "run k.ptx saxpy --grid 1 --block 4 inout:y.bin:z.bin in:x.bin f32:0.5 u32:4";
+    for (args, code) in [
+        (run.to_string(), 3),
+        (format!("{run} --check memcheck"), 3),
+        ("run none.ptx k --grid 1 --block 1".into(), 2),
+        ("run k.ptx saxpy --grid x".into(), 2),
+    ] {
+        let (reader, closed) = std::io::pipe().unwrap();
+        drop(reader);
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        for stderr in [std::process::Stdio::from(closed), full.into()] {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_softgpu"));
+            let status = command.args(args.split_whitespace()).current_dir(folder.path()).stderr(stderr).status();
+            assert_eq!(status.unwrap().code(), Some(code), "{args}");
+        }
+    }
+}
+
+/// An endless loop is found after so many branches as asked for, and the help says how many it is without.
+#[test]
+fn the_budget_of_branches_may_be_chosen() {
+    let folder = folder();
+    let endless = ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k() { $again: bra $again; }";
+    std::fs::write(folder.path().join("e.ptx"), endless).unwrap();
+    let (code, first) = outcome(&softgpu(folder.path(), "run e.ptx k --grid 1 --block 1 --budget 100000"));
+    assert_eq!((code, first.as_str()), (3, "synccheck: the kernel does not end"));
+    let help = softgpu(folder.path(), "run --help").stdout;
+    assert!(String::from_utf8_lossy(&help).contains("[default: 20000000000]"));
+    assert_eq!(outcome(&softgpu(folder.path(), "run e.ptx k --grid 1 --block 1 --budget 0")).0, 2);
+}
+
+/// Options that mean nothing are no options that do nothing.
+#[test]
+fn values_that_cannot_be_meant_are_refused() {
+    let folder = folder();
+    for (option, says) in [
+        ("--check=", "a checker's name is missing"),
+        ("--check=memcheck,,racecheck", "a checker's name is missing"),
+        ("--counters=-", "the JSON needs a file of its own"),
+        ("--counters=c.json --registers=0", "1..=255"),
+        ("--counters=c.json --registers=300", "1..=255"),
+    ] {
+        let run = format!("run k.ptx saxpy --grid 1 --block 1 null null f32:1 u32:0 {option}");
+        let output = softgpu(folder.path(), &run);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && text.contains(says), "{option}: {text}");
+    }
+    assert!(!folder.path().join("-").exists());
+    let run = "run k.ptx saxpy --grid 1 --block 1 null null f32:1e400 u32:0";
+    let why = "error: argument `f32:1e400`: `1e400` is no f32".to_string();
+    assert_eq!(outcome(&softgpu(folder.path(), run)), (2, why));
+}
+
+#[test]
+fn inspect_says_that_the_launch_sizes_shared_memory() {
+    let folder = folder();
+    let text = ".version 8.0\n.target sm_80\n.address_size 64\n.extern .shared .align 4 .b8 all[];
+.visible .entry k() { .reg .b32 %r<2>; ld.shared.u32 %r1, [all]; ret; }";
+    std::fs::write(folder.path().join("d.ptx"), text).unwrap();
+    let page = softgpu(folder.path(), "inspect d.ptx").stdout;
+    let page = String::from_utf8_lossy(&page);
+    assert!(page.contains("  shared 0 bytes and what the launch gives (--smem), local 0 bytes"), "{page}");
 }

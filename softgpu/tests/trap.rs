@@ -136,7 +136,15 @@ fn lanes_that_do_not_take_part_may_point_anywhere() {
 #[test]
 fn unknown_text_is_refused_at_load_with_its_line() {
     let message = start("tex.2d.v4.f32.f32 %r0, %r1;", 1, 1).unwrap_err();
-    assert_eq!(message, "PTX line 5: softgpu cannot run `tex.2d.v4.f32.f32`: it does not know the instruction");
+    assert_eq!(
+        message,
+        "PTX line 5: softgpu cannot run `tex.2d.v4.f32.f32`: softgpu has no textures; read the data through a pointer"
+    );
+    let message = start("add.u32 %r0, %r0, %q3;", 1, 1).unwrap_err();
+    let why = "`%q3` is no register that is declared, and no special register that it knows";
+    assert_eq!(message, format!("PTX line 5: softgpu cannot run `add.u32`: {why}"));
+    let message = start("add.u32 %r0, %r0, %d0;", 1, 1).unwrap_err();
+    assert_eq!(message, "PTX line 5: softgpu cannot run `add.u32`: `%d0` has another width than the instruction");
     let message = start("add.rz.u32 %r0, %r0, %r0;", 1, 1).unwrap_err();
     assert!(message.contains("`add.rz.u32`"), "{message}");
     assert!(Module::load("#include").is_err_and(|e| e.line == 1));
@@ -154,7 +162,7 @@ fn a_kernel_that_cannot_run_is_refused_alone() {
     let shape = |args| Launch { grid: [1; 3], block: [1; 3], shared_bytes: 0, args };
     assert_eq!(launch(&module, "good", &Memory::new(), &shape(&[])), Ok(()));
     let refused = launch(&module, "bad", &Memory::new(), &shape(&[&[0; 8], &[0; 4]])).unwrap_err().to_string();
-    let why = "PTX line 4: softgpu cannot run `sured.b.add`: it does not know the instruction";
+    let why = "PTX line 4: softgpu cannot run `sured.b.add`: softgpu has no surfaces; read and write the data through a pointer";
     assert_eq!(refused, format!("cannot launch `bad`: {why}"));
     assert_eq!(module.refusal("bad").map(|why| why.to_string()).as_deref(), Some(why));
     assert_eq!((module.refusal("good"), module.refusal("none")), (None, None));
@@ -167,10 +175,39 @@ fn launches_that_a_gpu_refuses_are_refused() {
     let message = start("", 1025, 1).unwrap_err();
     assert!(message.starts_with("cannot launch `stray`: block [1025, 1, 1]"), "{message}");
     assert!(start("", 0, 1).is_err() && start("", 1, 0).is_err());
+    let message = start("", 1, 1 << 31).unwrap_err();
+    let most = "1 to [2147483647, 65535, 65535] blocks are possible";
+    assert_eq!(message, format!("cannot launch `stray`: grid [2147483648, 1, 1]: {most}"));
     let module = Module::load(&format!("{HEAD}.visible .entry k(.param .u32 n) {{ ret; }}")).unwrap();
+    let shape = Launch { grid: [1; 3], block: [1; 3], shared_bytes: 0, args: &[&[0; 8]] };
+    let deep = Launch { block: [1, 1, 65], args: &[&[0; 4]], ..shape };
+    let message = launch(&module, "k", &Memory::new(), &deep).unwrap_err().to_string();
+    let most = "1 to [1024, 1024, 64] threads are possible, and 1024 in all";
+    assert_eq!(message, format!("cannot launch `k`: block [1, 1, 65]: {most}"));
     let shape = Launch { grid: [1; 3], block: [1; 3], shared_bytes: 0, args: &[&[0; 8]] };
     let refused = launch(&module, "k", &Memory::new(), &shape);
     assert!(matches!(refused, Err(Error::Launch { what, .. }) if what.contains("argument 0 has 8 bytes")));
+}
+
+/// A GPU refuses a block that the kernel is not compiled for.
+#[test]
+fn blocks_are_those_that_the_kernel_is_compiled_for() {
+    let text = format!(
+        "{HEAD}.visible .entry most() .maxntid 16, 2 {{ ret; }}\n.visible .entry exact() .reqntid 32, 1, 1 {{ ret; }}"
+    );
+    let module = Module::load(&text).unwrap();
+    let start = |entry, block| {
+        let shape = Launch { grid: [1; 3], block, shared_bytes: 0, args: &[] };
+        launch(&module, entry, &Memory::new(), &shape).map_err(|e| e.to_string())
+    };
+    assert_eq!(
+        (start("most", [32, 1, 1]), start("most", [4, 4, 2]), start("exact", [32, 1, 1])),
+        (Ok(()), Ok(()), Ok(()))
+    );
+    let why = "33 threads a block: it is compiled for at most 32 (`.maxntid`, __launch_bounds__)";
+    assert_eq!(start("most", [33, 1, 1]), Err(format!("cannot launch `most`: {why}")));
+    let why = "block [16, 1, 1]: it is compiled for [32, 1, 1] (`.reqntid`)";
+    assert_eq!(start("exact", [16, 1, 1]), Err(format!("cannot launch `exact`: {why}")));
 }
 
 #[test]

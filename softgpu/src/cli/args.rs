@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use softgpu::ParameterInfo;
+use softgpu::{ParameterInfo, Tools};
 
 /// A buffer: where its bytes come from, and where they go.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +18,22 @@ pub enum Arg {
     /// A number, a struct by value or a null pointer.
     Value(Vec<u8>),
     Buffer(Buffer),
+}
+
+/// The checkers of `--check`; a name that is missing is none.
+pub fn checkers(list: &str) -> Result<Tools, String> {
+    if list.split(',').any(|name| name.trim().is_empty()) {
+        return Err("a checker's name is missing: memcheck, initcheck, racecheck, synccheck or all".into());
+    }
+    Tools::default().check(list)
+}
+
+/// The file of `--counters`.
+pub fn counters(name: &str) -> Result<PathBuf, String> {
+    match name {
+        "" | "-" => Err("the JSON needs a file of its own, as the table goes to stdout".into()),
+        name => Ok(name.into()),
+    }
 }
 
 /// `X[,Y,Z]`.
@@ -45,6 +61,8 @@ pub fn arg(text: &str) -> Result<Arg, String> {
         ));
     };
     let wrong = || format!("argument `{text}`: `{value}` is no {kind}");
+    // `inf` is meant; digits that are too large for the type are not.
+    let finite = |real: f64| real.is_finite() || !value.contains(|c: char| c.is_ascii_digit());
     let bytes = match kind {
         "i8" | "u8" => integer(kind, value, 8).ok_or_else(wrong)?[..1].to_vec(),
         "i16" | "u16" => integer(kind, value, 16).ok_or_else(wrong)?[..2].to_vec(),
@@ -52,11 +70,11 @@ pub fn arg(text: &str) -> Result<Arg, String> {
         "i64" | "u64" => integer(kind, value, 64).ok_or_else(wrong)?.to_vec(),
         "f32" => match bits(value) {
             Some(bits) => u32::try_from(bits).map_err(|_| wrong())?.to_le_bytes().to_vec(),
-            None => value.parse::<f32>().map_err(|_| wrong())?.to_le_bytes().to_vec(),
+            None => value.parse().ok().filter(|&x: &f32| finite(x.into())).ok_or_else(wrong)?.to_le_bytes().to_vec(),
         },
         "f64" => match bits(value) {
             Some(bits) => bits.to_le_bytes().to_vec(),
-            None => value.parse::<f64>().map_err(|_| wrong())?.to_le_bytes().to_vec(),
+            None => value.parse().ok().filter(|&x: &f64| finite(x)).ok_or_else(wrong)?.to_le_bytes().to_vec(),
         },
         "bytes" => hex(value).ok_or_else(|| format!("argument `{text}`: bytes are pairs of hex digits"))?,
         _ => return buffer(text).map(Arg::Buffer),
@@ -169,9 +187,13 @@ mod tests {
         assert_eq!(arg("f32:0x7fc00000"), Ok(Arg::Value(vec![0, 0, 0xc0, 0x7f])));
         assert_eq!(arg("f64:-0.5"), Ok(Arg::Value((-0.5f64).to_le_bytes().to_vec())));
         assert_eq!(arg("bytes:0100fe"), Ok(Arg::Value(vec![1, 0, 254])));
-        for bad in
-            ["u32:-1", "i32:2147483648", "u8:256", "f32:x", "bytes:123", "bytes:zz", "i64:", "in:", "what:3", "7"]
-        {
+        assert_eq!(arg("f32:-inf"), Ok(Arg::Value(f32::NEG_INFINITY.to_le_bytes().to_vec())));
+        #[rustfmt::skip]
+        let wrong = [
+            "u32:-1", "i32:2147483648", "u8:256", "f32:x", "f32:1e400", "f32:1e39", "f64:-1e400", "bytes:123", "bytes:zz",
+            "i64:", "in:", "what:3", "7",
+        ];
+        for bad in wrong {
             assert!(arg(bad).is_err(), "{bad}");
         }
     }

@@ -3,6 +3,6 @@
 use std::process::ExitCode;
 
 pub fn coverage() -> Result<ExitCode, String> {
-    super::print(&softgpu::coverage_page())?;
+    super::print(softgpu::coverage_page())?;
     Ok(ExitCode::SUCCESS)
 }

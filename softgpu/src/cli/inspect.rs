@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use softgpu::image::Resources;
 
-use super::{REFUSED, print, read_image};
+use super::{REFUSED, print, read_image, say};
 
 pub fn inspect(file: &Path) -> Result<ExitCode, String> {
     let image = read_image(file)?;
@@ -18,12 +18,13 @@ pub fn inspect(file: &Path) -> Result<ExitCode, String> {
             page += &format!("  parameter {number:<2} {ty:<9} {name:<40} {bytes:>6} bytes at {at}\n");
         }
         page += &format!(
-            "  {} instructions, {} registers of 32 bits, {} of 64, {} predicates\n  shared {} bytes, local {} bytes a thread\n",
+            "  {} instructions, {} registers of 32 bits, {} of 64, {} predicates\n  shared {} bytes{}, local {} bytes a thread\n",
             kernel.instructions,
             kernel.words,
             kernel.doubles,
             kernel.predicates,
             kernel.shared_bytes,
+            if kernel.dynamic_shared { " and what the launch gives (--smem)" } else { "" },
             kernel.local_bytes
         );
         for (arch, kernels) in &image.cubins {
@@ -35,12 +36,12 @@ pub fn inspect(file: &Path) -> Result<ExitCode, String> {
     print(&page)?;
     let refused: Vec<_> = found.kernels.iter().filter(|kernel| !kernel.unsupported.is_empty()).collect();
     for kernel in &refused {
-        kernel.unsupported.iter().for_each(|error| eprintln!("{}: `{}`, {error}", file.display(), kernel.name));
+        kernel.unsupported.iter().for_each(|error| say(&format!("{}: `{}`, {error}", file.display(), kernel.name)));
     }
     if refused.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!("softgpu cannot run {} of {} kernels", refused.len(), found.kernels.len());
+    say(&format!("softgpu cannot run {} of {} kernels", refused.len(), found.kernels.len()));
     Ok(ExitCode::from(REFUSED))
 }
 

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use softgpu::Tools;
 use softgpu::image::{self, Image};
+use softgpu::{Module, Tools};
 
 /// The kernel trapped, or a checker has found something.
 pub const FOUND: u8 = 3;
@@ -52,10 +52,10 @@ enum Action {
 #[derive(clap::Args)]
 struct Watch {
     /// Checkers: memcheck, initcheck, racecheck, synccheck (with commas between), or all
-    #[arg(long, value_name = "LIST", value_parser = |list: &str| Tools::default().check(list))]
+    #[arg(long, value_name = "LIST", value_parser = args::checkers)]
     check: Option<Tools>,
     /// Count what kernels do. Of `run`, JSON goes to the file, a table to stdout; of `exec`, a line of JSON for each launch
-    #[arg(long, value_name = "FILE.json")]
+    #[arg(long, value_name = "FILE.json", value_parser = args::counters)]
     counters: Option<PathBuf>,
     /// Run blocks and warps in another order; 0 is that of their numbers
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -99,8 +99,11 @@ struct Run {
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     smem: u32,
     /// Registers of a thread, for the occupancy among the counters; without, they are those in the file's cubins
-    #[arg(long, value_name = "N", requires = "counters")]
+    #[arg(long, value_name = "N", requires = "counters", value_parser = clap::value_parser!(u32).range(1..=255))]
     registers: Option<u32>,
+    /// Branches that a block may take before it is stopped as one that never ends; the default takes minutes
+    #[arg(long, value_name = "N", default_value_t = Module::BUDGET, value_parser = clap::value_parser!(u64).range(1..))]
+    budget: u64,
     /// A buffer that is no argument: in:, out:, inout: or scratch:
     #[arg(long, value_name = "NAME=SPEC")]
     buffer: Vec<String>,
@@ -159,12 +162,30 @@ fn read_image(file: &std::path::Path) -> Result<Image, String> {
 }
 
 /// Writes to standard output. Whoever reads may have had enough, as `head` does: that is no error.
-fn print(text: &str) -> Result<(), String> {
+fn print(text: impl AsRef<[u8]>) -> Result<(), String> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    written(out.write_all(text.as_ref()).and_then(|()| out.flush()))
+}
+
+fn written(outcome: std::io::Result<()>) -> Result<(), String> {
+    match outcome {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(format!("cannot write stdout: {error}")),
         _ => Ok(()),
     }
+}
+
+/// Writes a line to standard error. If nobody can read it, the exit status still says how it went.
+pub fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// What clap has to say: help and version on standard output, what is wrong on standard error.
+pub fn usage(usage: &clap::Error) -> Result<ExitCode, String> {
+    let printed = usage.print().and_then(|()| std::io::stdout().flush());
+    if usage.use_stderr() {
+        return Ok(ExitCode::from(REFUSED));
+    }
+    written(printed).map(|()| ExitCode::SUCCESS)
 }
 
 /// Writes a file as a whole or not at all.

@@ -1,12 +1,13 @@
 //! `softgpu run`: buffers in, one launch, buffers out.
 
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
 
 use softgpu::image::Resources;
 use softgpu::{Error, Launch, Memory, Module, launch_with};
 
 use super::args::{self, Arg, Buffer};
-use super::{FOUND, Run, read_image, write_whole};
+use super::{FOUND, Run, read_image, say, write_whole};
 
 /// A buffer in device memory.
 struct Placed {
@@ -18,8 +19,25 @@ struct Placed {
 }
 
 pub fn run(run: &Run) -> Result<ExitCode, String> {
+    let lost = Arc::new(OnceLock::new());
+    let code = launch(run, &lost)?;
+    match lost.get() {
+        // What the kernel did wrong is worth more.
+        Some(error) if code == ExitCode::SUCCESS => Err(String::clone(error)),
+        _ => Ok(code),
+    }
+}
+
+/// `lost`: why what the kernel printed could not be written.
+fn launch(run: &Run, lost: &Arc<OnceLock<String>>) -> Result<ExitCode, String> {
     let image = read_image(&run.file)?;
     let module = Module::load(&image.ptx).map_err(|error| format!("{}: {error}", run.file.display()))?;
+    let lost = Arc::clone(lost);
+    let module = module.with_budget(run.budget).with_output(move |text| {
+        if let Err(error) = super::print(text) {
+            lost.get_or_init(|| error);
+        }
+    });
     if !module.entries().any(|entry| entry == run.entry) {
         let known: Vec<_> = module.entries().collect();
         let name = run.file.display();
@@ -57,14 +75,14 @@ pub fn run(run: &Run) -> Result<ExitCode, String> {
     let report = match launch_with(&module, &run.entry, &memory, &launch, &tools) {
         Ok(report) => report,
         Err(Error::Stopped(stop)) => {
-            stop.before.iter().for_each(|finding| eprintln!("{finding}\n"));
-            eprintln!("{stop}");
+            stop.before.iter().for_each(|finding| say(&format!("{finding}\n")));
+            say(&stop.to_string());
             return Ok(ExitCode::from(FOUND));
         }
         Err(error) => return Err(error.to_string()),
     };
     for finding in &report.findings {
-        eprintln!("{finding}\n");
+        say(&format!("{finding}\n"));
     }
     if let (Some(path), Some(counters)) = (&run.watch.counters, &report.counters) {
         let takes = |arch| match run.registers {
@@ -76,7 +94,7 @@ pub fn run(run: &Run) -> Result<ExitCode, String> {
         };
         let occupancy = counters.occupancy(takes);
         write_whole(path, format!("{:#}\n", counters.json(&occupancy)).as_bytes())?;
-        super::print(&counters.table(&occupancy).to_string())?;
+        super::print(counters.table(&occupancy))?;
     }
     for buffer in &placed {
         if let Some(path) = &buffer.spec.output {
@@ -86,7 +104,7 @@ pub fn run(run: &Run) -> Result<ExitCode, String> {
     match report.findings.len() {
         0 => Ok(ExitCode::SUCCESS),
         n => {
-            eprintln!("{n} {}", if n == 1 { "finding" } else { "findings" });
+            say(&format!("{n} {}", if n == 1 { "finding" } else { "findings" }));
             Ok(ExitCode::from(FOUND))
         }
     }

@@ -41,7 +41,12 @@ pub struct Decoded {
     /// The instruction that a launch starts with.
     pub entry: usize,
     pub shared_bytes: usize,
+    /// It takes shared memory of the launch's size besides.
+    pub dynamic_shared: bool,
     pub local_bytes: usize,
+    /// The block that it is compiled for, `.reqntid`, and the threads of the largest, `.maxntid`.
+    pub required_block: Option<[u32; 3]>,
+    pub most_threads: Option<u64>,
     /// What it computes depends on the order of its blocks: they run one after the other.
     pub serial: bool,
 }
@@ -61,6 +66,8 @@ pub struct Place {
     /// Of code that was inlined: where the calls stand, innermost first.
     pub inlined: Vec<(String, u32)>,
     pub text: String,
+    /// Of no PTX instruction: what a function starts with.
+    pub inserted: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -194,6 +201,7 @@ pub fn decode_all(module: &Module, kernel: &Function) -> (Decoded, Vec<LoadError
     let mut functions: Vec<usize> = d.calls.starts.into_values().collect();
     functions.sort_unstable();
     let parameters = kernel.parameters.iter().map(|p| (p.offset, p.bytes)).collect();
+    let dynamic_shared = d.calls.dynamic_shared;
     let decoded = Decoded {
         name: kernel.name.to_string(),
         ir: Ir { registers: d.registers, insts: d.insts, functions, entry },
@@ -202,7 +210,10 @@ pub fn decode_all(module: &Module, kernel: &Function) -> (Decoded, Vec<LoadError
         parameter_names: kernel.parameters.iter().map(|p| p.name.to_string()).collect(),
         entry,
         shared_bytes,
+        dynamic_shared,
         local_bytes,
+        required_block: kernel.extents(".reqntid"),
+        most_threads: kernel.extents(".maxntid").map(|all| all.iter().map(|&n| n as u64).product()),
         serial: d.serial,
     };
     (decoded, errors)
@@ -391,7 +402,7 @@ impl<'m, 'a> Decoder<'m, 'a> {
                 return unsupported(i, &format!("registers of type `{ty}`"));
             }
             if kind_of_class(*class) != kind {
-                return unsupported(i, &format!("`{name}` has another width than the instruction"));
+                return refused(i, &format!("`{name}` has another width than the instruction"));
             }
             return Ok(self.register_slot(*r));
         }
@@ -411,7 +422,10 @@ impl<'m, 'a> Decoder<'m, 'a> {
             (None, Operand::Symbol(name)) if !name.starts_with('%') => {
                 unsupported(i, &format!("`{name}`: the module does not define it (softgpu links no modules)"))
             }
-            _ => unsupported(i, &format!("the operand {operand:?}")),
+            (None, Operand::Symbol(name)) => {
+                refused(i, &format!("`{name}` is no register that is declared, and no special register that it knows"))
+            }
+            _ => unsupported(i, "this kind of operand here"),
         }
     }
 
@@ -435,11 +449,7 @@ impl<'m, 'a> Decoder<'m, 'a> {
     }
 
     fn push(&mut self, i: &Instruction, inst: Inst) {
-        let place = self.places.len() as u32;
-        let mut inlined = self.sources(i);
-        let source = (!inlined.is_empty()).then(|| inlined.remove(0));
-        let text = format!("{}{}", if i.guard.is_some() { "@p " } else { "" }, i.opcode);
-        self.places.push(Place { line: i.line, source, inlined, text });
+        let place = self.place_of(i);
         let mut guard = i.guard.map(|(register, negated)| (self.register_slot(register), negated));
         if (inst.waits() || inst.code == Code::Yield)
             && let Some((p, negated)) = guard.take()
@@ -450,6 +460,19 @@ impl<'m, 'a> Decoder<'m, 'a> {
             self.insts.push(Inst { code: Code::Branch, s: [0; 5], imm: past, guard, place, more: None });
         }
         self.insts.push(Inst { guard, place, ..inst });
+    }
+
+    /// One place for all that a PTX instruction becomes, so that it is counted once.
+    fn place_of(&mut self, i: &Instruction) -> u32 {
+        let goes_on = self.starts.last().is_some_and(|&start| (start as usize) < self.insts.len());
+        if !goes_on {
+            let mut inlined = self.sources(i);
+            let source = (!inlined.is_empty()).then(|| inlined.remove(0));
+            let text = format!("{}{}", if i.guard.is_some() { "@p " } else { "" }, i.opcode);
+            let inserted = self.starts.is_empty();
+            self.places.push(Place { line: i.line, source, inlined, text, inserted });
+        }
+        self.places.len() as u32 - 1
     }
 
     /// Lines of the `.cu` text that an instruction comes from, innermost first. Line 0 is nobody's.
@@ -515,7 +538,7 @@ impl<'m, 'a> Decoder<'m, 'a> {
                 (form.decode)(self, i, &parts)
             }
             None => match warp::refused(i.opcode) {
-                Some(why) => Err(LoadError::at(i.line, format!("softgpu cannot run `{}`: {why}", i.opcode))),
+                Some(why) => refused(i, why),
                 None => unsupported(i, "the instruction"),
             },
         }
@@ -568,5 +591,9 @@ fn short(path: &str) -> &str {
 }
 
 pub fn unsupported<T>(i: &Instruction, what: &str) -> Result<T> {
-    Err(LoadError::at(i.line, format!("softgpu cannot run `{}`: it does not know {what}", i.opcode)))
+    refused(i, &format!("it does not know {what}"))
+}
+
+fn refused<T>(i: &Instruction, why: &str) -> Result<T> {
+    Err(LoadError::at(i.line, format!("softgpu cannot run `{}`: {why}", i.opcode)))
 }

@@ -62,12 +62,21 @@ pub static FORMS: &[Form] = &[
 
 /// Why an instruction that is not in the table never will be.
 pub fn refused(opcode: &str) -> Option<&'static str> {
-    const REFUSED: [(&str, &str); 8] = [
+    const TEXTURES: &str = "softgpu has no textures; read the data through a pointer";
+    const SURFACES: &str = "softgpu has no surfaces; read and write the data through a pointer";
+    const REFUSED: [(&str, &str); 15] = [
         ("shfl.sync", ""),
         ("vote.sync", ""),
         ("shfl", "without `.sync` it names no members and GPUs since sm_70 do not have it; use `shfl.sync`"),
         ("vote", "without `.sync` it names no members and GPUs since sm_70 do not have it; use `vote.sync`"),
         ("barrier.cluster", "clusters of blocks need sm_90, and softgpu has none; compile for sm_80"),
+        ("tex", TEXTURES),
+        ("tld4", TEXTURES),
+        ("txq", TEXTURES),
+        ("suld", SURFACES),
+        ("sust", SURFACES),
+        ("sured", SURFACES),
+        ("suq", SURFACES),
         ("setmaxnreg", "it is for warp groups of sm_90a, which softgpu has none of; compile for sm_80"),
         ("wgmma", "warp groups and their descriptors need sm_90a, and softgpu has none; compile for sm_80"),
         ("tcgen05", "tensor memory needs sm_100a, and softgpu has none; compile for sm_80"),

@@ -7,8 +7,8 @@ use super::block::{Block, Turn, nobody};
 use crate::Module;
 use crate::decode::Decoded;
 use crate::memory::{self, Memory};
-use crate::plan::{Program, Watch};
-use crate::tools::{Observer, Report, Scene, Tools};
+use crate::plan::Program;
+use crate::tools::{Observer, Report, Scene, Tools, Watch};
 use crate::trap::{Error, Stop};
 
 /// What the host passes to a kernel.
@@ -25,7 +25,8 @@ pub struct Launch<'a> {
 const MAX_THREADS: u64 = 1024;
 const MAX_SHARED: usize = 163 * 1024;
 const MAX_STATIC: usize = 48 * 1024;
-const MAX_GRID_YZ: u32 = 65_535;
+const MAX_BLOCK: [u32; 3] = [1024, 1024, 64];
+const MAX_GRID: [u32; 3] = [i32::MAX as u32, 65_535, 65_535];
 
 /// Runs a kernel to its end, on as many threads of the host as the current pool of `rayon` has. What it computes does not
 /// depend on their number: a kernel that adds floats, or compares and swaps, in global memory runs its blocks one after
@@ -55,7 +56,7 @@ pub fn launch_with(
     };
     let decoded = &kernel.decoded;
     let params = pack(decoded, launch).map_err(refuse)?;
-    let count = check(launch, decoded.shared_bytes).map_err(refuse)?;
+    let count = check(launch, decoded).map_err(refuse)?;
     let variables = module.variables.place(memory)?;
     let blocks = memory.snapshot();
     let rows = kernel.rows.fits(launch.grid, launch.block, &params);
@@ -99,14 +100,25 @@ pub fn launch_with(
 }
 
 /// The number of blocks, if a GPU would take the launch.
-fn check(launch: &Launch, fixed: usize) -> Result<u64, String> {
+fn check(launch: &Launch, decoded: &Decoded) -> Result<u64, String> {
+    let fixed = decoded.shared_bytes;
     let threads: u64 = launch.block.iter().map(|&n| n as u64).product();
-    if threads == 0 || threads > MAX_THREADS || launch.block[2] > 64 {
-        return Err(format!("block {:?}: 1 to {MAX_THREADS} threads are possible", launch.block));
+    let beyond = |sizes: [u32; 3], most: [u32; 3]| sizes.iter().zip(most).any(|(&n, most)| n == 0 || n > most);
+    if beyond(launch.block, MAX_BLOCK) || threads > MAX_THREADS {
+        let what = format!("1 to {MAX_BLOCK:?} threads are possible, and {MAX_THREADS} in all");
+        return Err(format!("block {:?}: {what}", launch.block));
+    }
+    if let Some(block) = decoded.required_block.filter(|&block| block != launch.block) {
+        return Err(format!("block {:?}: it is compiled for {block:?} (`.reqntid`)", launch.block));
+    }
+    if let Some(most) = decoded.most_threads.filter(|&most| most < threads) {
+        return Err(format!(
+            "{threads} threads a block: it is compiled for at most {most} (`.maxntid`, __launch_bounds__)"
+        ));
     }
     let [x, y, z] = launch.grid;
-    if x == 0 || y == 0 || z == 0 || x > i32::MAX as u32 || y > MAX_GRID_YZ || z > MAX_GRID_YZ {
-        return Err(format!("grid {:?} is empty or beyond {MAX_GRID_YZ} in y or z", launch.grid));
+    if beyond(launch.grid, MAX_GRID) {
+        return Err(format!("grid {:?}: 1 to {MAX_GRID:?} blocks are possible", launch.grid));
     }
     if fixed > MAX_STATIC {
         return Err(format!("{fixed} bytes of static shared memory, {MAX_STATIC} are possible: make it dynamic"));

@@ -141,7 +141,7 @@ pub const CHIPS: [Chip; 6] = [
 pub struct Roofline {
     pub chip: &'static str,
     pub estimated_seconds: f64,
-    /// What bounds it: `memory` or a unit.
+    /// What bounds it: `memory` or a unit; `nothing` if it has none of their work.
     pub bound: &'static str,
 }
 
@@ -156,6 +156,7 @@ pub fn roofline(chip: &Chip, counters: &Counters) -> Roofline {
         (of(Class::Tensor) / chip.tensor, "tensor"),
     ];
     let (estimated_seconds, bound) = times.into_iter().max_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((0.0, "memory"));
+    let bound = if estimated_seconds > 0.0 { bound } else { "nothing" };
     Roofline { chip: chip.name, estimated_seconds, bound }
 }
 

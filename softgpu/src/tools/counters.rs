@@ -57,8 +57,9 @@ impl Traffic {
 /// What is counted of an instruction, a line, or a launch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// Instructions that warps, and that threads, executed.
+    /// Instructions that warps executed; that threads did, those whose guard failed among them; and without these.
     pub warp_instructions: u64,
+    pub active_thread_instructions: u64,
     pub thread_instructions: u64,
     /// Branches, and those at which the threads of a warp parted.
     pub branches: u64,
@@ -72,6 +73,9 @@ pub struct Counts {
     pub global_stores: Traffic,
     pub shared_loads: Traffic,
     pub shared_stores: Traffic,
+    /// Of atomics and reductions: neither loads nor stores.
+    pub global_atomics: Traffic,
+    pub shared_atomics: Traffic,
     pub local_loads: Traffic,
     pub local_stores: Traffic,
     /// Floating-point operations of threads by unit; a fused multiply-add is two, a matrix product 2·m·n·k.
@@ -83,6 +87,7 @@ pub struct Counts {
 impl Counts {
     fn add(&mut self, other: &Counts) {
         self.warp_instructions += other.warp_instructions;
+        self.active_thread_instructions += other.active_thread_instructions;
         self.thread_instructions += other.thread_instructions;
         self.branches += other.branches;
         self.divergent_branches += other.divergent_branches;
@@ -94,6 +99,8 @@ impl Counts {
             (&mut self.global_stores, &other.global_stores),
             (&mut self.shared_loads, &other.shared_loads),
             (&mut self.shared_stores, &other.shared_stores),
+            (&mut self.global_atomics, &other.global_atomics),
+            (&mut self.shared_atomics, &other.shared_atomics),
             (&mut self.local_loads, &other.local_loads),
             (&mut self.local_stores, &other.local_stores),
         ] {
@@ -103,8 +110,13 @@ impl Counts {
         other.instructions.iter().for_each(|(class, n)| *self.instructions.entry(*class).or_default() += n);
     }
 
-    /// Threads that executed an instruction on average, of 32.
+    /// Threads of a warp that were active at an instruction on average, of 32.
     pub fn active_threads(&self) -> f64 {
+        self.active_thread_instructions as f64 / self.warp_instructions.max(1) as f64
+    }
+
+    /// The same without those whose guard failed.
+    pub fn not_predicated_off(&self) -> f64 {
         self.thread_instructions as f64 / self.warp_instructions.max(1) as f64
     }
 }
@@ -154,8 +166,14 @@ impl Counting {
     pub fn tick(&mut self, place: u32, active: u32, chosen: u32) {
         let counts = &mut self.by_place[place as usize];
         counts.warp_instructions += 1;
+        counts.active_thread_instructions += active as u64;
         counts.thread_instructions += chosen as u64;
         counts.divergent_branches += (0 < chosen && chosen < active) as u64;
+    }
+
+    /// A warp reaches a barrier of the block.
+    pub fn arrive(&mut self, place: u32) {
+        self.by_place[place as usize].barriers += 1;
     }
 
     /// The lanes in the mask access memory.
@@ -179,22 +197,18 @@ impl Counting {
             let traffic = match kind {
                 GLOBAL => self.global(access.touch, lanes, addresses, bytes),
                 SHARED => shared(lanes, addresses, bytes),
-                // The lanes' local memories lie interleaved, a word at a time.
-                _ => {
-                    let near = std::array::from_fn(|i| {
-                        let offset = addresses[i] & ((1 << OFFSET_BITS) - 1);
-                        (offset / 4 * LANES as u64 + i as u64) * 4 + offset % 4
-                    });
-                    sectors(lanes, &near, bytes, |_| {})
-                }
+                _ => local(lanes, addresses, bytes),
             };
             let counts = &mut self.by_place[access.place as usize];
-            if access.touch == Touch::Atomic {
+            let atomic = access.touch == Touch::Atomic;
+            if atomic {
                 counts.atomic_requests += 1;
                 counts.atomics += lanes.count_ones() as u64;
             }
             let reads = access.touch != Touch::Write;
             match kind {
+                GLOBAL if atomic => &mut counts.global_atomics,
+                SHARED if atomic => &mut counts.shared_atomics,
                 GLOBAL if reads => &mut counts.global_loads,
                 GLOBAL => &mut counts.global_stores,
                 SHARED if reads => &mut counts.shared_loads,
@@ -222,24 +236,22 @@ impl Counting {
     pub fn finish(mut self, decoded: &Decoded, grid: [u32; 3], block: [u32; 3], shared_bytes: u64) -> Counters {
         for inst in &decoded.ir.insts {
             let counts = &mut self.by_place[inst.place as usize];
-            match inst.code {
-                Code::Branch => counts.branches = counts.warp_instructions,
-                Code::Barrier(_) => counts.barriers = counts.warp_instructions,
-                _ => {}
-            }
-            if !matches!(inst.code, Code::Branch) {
-                counts.divergent_branches = 0;
-            }
+            // A jump around what it guards is none of the kernel's: the last of a place says what it is.
+            let branch = inst.code == Code::Branch;
+            counts.branches = if branch { counts.warp_instructions } else { 0 };
+            counts.divergent_branches *= branch as u64;
         }
         let mut total = Counts::default();
         let mut lines = HashMap::<(String, u32), Counts>::new();
         for (place, counts) in decoded.places.iter().zip(&mut self.by_place) {
-            if counts.warp_instructions == 0 {
+            if *counts == Counts::default() {
                 continue;
             }
             let (class, flops) = flops(opcode(place));
             let unit = if class == Class::Tensor { counts.warp_instructions } else { counts.thread_instructions };
-            counts.instructions.insert(class, counts.warp_instructions);
+            if !place.inserted {
+                counts.instructions.insert(class, counts.warp_instructions);
+            }
             if flops > 0 {
                 counts.flops.insert(class, flops * unit);
             }
@@ -271,12 +283,27 @@ fn opcode(place: &Place) -> &str {
 }
 
 /// Sectors and bytes of a request to global memory.
-fn sectors(lanes: u32, addresses: &[u64; LANES], bytes: u64, mut each: impl FnMut(u64)) -> Traffic {
-    let mut spans: Vec<(u64, u64)> = Vec::with_capacity(LANES);
+fn sectors(lanes: u32, addresses: &[u64; LANES], bytes: u64, each: impl FnMut(u64)) -> Traffic {
+    let lanes = (0..LANES).filter(|lane| lanes >> lane & 1 == 1);
+    moved(lanes.map(|lane| (addresses[lane], addresses[lane] + bytes)).collect(), each)
+}
+
+/// Sectors of a request to local memory, where word after word of 4 bytes lies interleaved across the 32 lanes.
+fn local(lanes: u32, addresses: &[u64; LANES], bytes: u64) -> Traffic {
+    let mut spans = Vec::with_capacity(LANES);
     for lane in (0..LANES).filter(|lane| lanes >> lane & 1 == 1) {
-        spans.push((addresses[lane], addresses[lane] + bytes));
+        let offset = addresses[lane] & ((1 << OFFSET_BITS) - 1);
+        for at in (offset..offset + bytes).step_by(4) {
+            let from = (at / 4 * LANES as u64 + lane as u64) * 4 + at % 4;
+            spans.push((from, from + bytes.min(4)));
+        }
     }
-    let asked = spans.len() as u64 * bytes;
+    moved(spans, |_| {})
+}
+
+/// Sectors and bytes of a request: from where to where each part of it goes.
+fn moved(mut spans: Vec<(u64, u64)>, mut each: impl FnMut(u64)) -> Traffic {
+    let asked = spans.iter().map(|(from, to)| to - from).sum();
     if !spans.is_sorted() {
         spans.sort_unstable();
     }
@@ -359,6 +386,18 @@ mod tests {
         let mut backwards = rows(4);
         backwards.reverse();
         assert_eq!(of(&backwards, 4), (4, 128, 128));
+    }
+
+    #[test]
+    fn local_memory_lies_interleaved_word_by_word() {
+        let of = |stride, bytes| {
+            let t = local(u32::MAX, &rows(stride), bytes);
+            (t.sectors, t.bytes_distinct)
+        };
+        assert_eq!([of(0, 4), of(0, 8), of(0, 16)], [(4, 128), (8, 256), (16, 512)]);
+        // One byte of each word; a word of each lane's own choice.
+        assert_eq!(of(0, 1), (4, 32));
+        assert_eq!(of(4, 4), (32, 128));
     }
 
     #[test]

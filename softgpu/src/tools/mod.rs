@@ -116,6 +116,16 @@ pub struct Access {
     pub strong: bool,
 }
 
+/// What tools are to see of a program.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    Nothing,
+    /// What touches memory, and what orders that.
+    Accesses,
+    /// Every instruction.
+    All,
+}
+
 /// The bytes that a lane stores.
 pub type Value<'a> = &'a dyn Fn(usize) -> [u8; 16];
 
@@ -243,6 +253,9 @@ impl<'a> Observer<'a> {
     pub fn arrives(&mut self, warp: &Warp, place: u32, number: usize, mode: BarrierMode) {
         if let Some(clocks) = self.race.as_mut().and_then(|race| race.clocks(warp.block)) {
             clocks.arrive(warp.index as usize, number, mode != BarrierMode::Arrive);
+        }
+        if self.tools.counters {
+            self.counting.arrive(place);
         }
         if self.tools.synccheck {
             self.arrivals.come(warp, place, number);

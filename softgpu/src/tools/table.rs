@@ -47,9 +47,10 @@ impl Counters {
         let of_warps = total.warp_instructions.max(1) as f64;
         writeln!(
             out,
-            "  warp instructions {:>14}   threads active {:.1} of 32",
+            "  warp instructions {:>14}   threads of 32: active {:.1}, not predicated off {:.1}",
             total.warp_instructions,
-            total.active_threads()
+            total.active_threads(),
+            total.not_predicated_off()
         )?;
         for (class, count) in &total.instructions {
             let name = format!("{class:?}").to_lowercase();
@@ -61,12 +62,17 @@ impl Counters {
         for (name, t) in [
             ("global loads", &total.global_loads),
             ("global stores", &total.global_stores),
+            ("global atomics", &total.global_atomics),
             ("local loads", &total.local_loads),
             ("local stores", &total.local_stores),
         ] {
             moved(out, name, t)?;
         }
-        for (name, t) in [("shared loads", &total.shared_loads), ("shared stores", &total.shared_stores)] {
+        for (name, t) in [
+            ("shared loads", &total.shared_loads),
+            ("shared stores", &total.shared_stores),
+            ("shared atomics", &total.shared_atomics),
+        ] {
             if t.requests > 0 {
                 writeln!(
                     out,
@@ -96,12 +102,25 @@ impl Counters {
                 "  occupancy {arch:<8}{warps:>3} of {warps_possible} warps, {registers} registers a thread, bound by {limit}"
             )?;
         }
-        writeln!(out, "  roofline: the least time that peaks allow. An estimate; nothing was timed on a GPU")?;
-        for chip in &CHIPS {
-            let r = roofline(chip, self);
-            writeln!(out, "    {:<16}{:>10.2} µs, bound by {}", r.chip, r.estimated_seconds * 1e6, r.bound)?;
-        }
+        self.write_rooflines(out)?;
         self.write_lines(out)
+    }
+
+    fn write_rooflines(&self, out: &mut String) -> std::fmt::Result {
+        let estimates = CHIPS.iter().map(|chip| roofline(chip, self));
+        let estimates: Vec<_> = estimates.filter(|estimate| estimate.estimated_seconds > 0.0).collect();
+        if estimates.is_empty() {
+            return writeln!(out, "  roofline: no global memory touched and no floating-point operations: no estimate");
+        }
+        writeln!(out, "  roofline: the least time that peaks allow. An estimate; nothing was timed on a GPU")?;
+        for r in estimates {
+            let time = match r.estimated_seconds * 1e6 {
+                short if short < 0.01 => "< 0.01".to_owned(),
+                micros => format!("{micros:.2}"),
+            };
+            writeln!(out, "    {:<16}{time:>10} µs, bound by {}", r.chip, r.bound)?;
+        }
+        Ok(())
     }
 
     fn write_lines(&self, out: &mut String) -> std::fmt::Result {
@@ -112,9 +131,10 @@ impl Counters {
         )?;
         for line in self.lines.iter().take(LINES) {
             let c = &line.counts;
-            let sectors =
-                c.global_loads.sectors + c.global_stores.sectors + c.local_loads.sectors + c.local_stores.sectors;
-            let conflicts = c.shared_loads.bank_conflicts() + c.shared_stores.bank_conflicts();
+            let moves = [&c.global_loads, &c.global_stores, &c.global_atomics, &c.local_loads, &c.local_stores];
+            let sectors: u64 = moves.iter().map(|t| t.sectors).sum();
+            let shared = [&c.shared_loads, &c.shared_stores, &c.shared_atomics];
+            let conflicts: u64 = shared.iter().map(|t| t.bank_conflicts()).sum();
             let name = format!("{}:{}", line.file, line.line);
             writeln!(
                 out,
@@ -134,10 +154,10 @@ fn moved(out: &mut String, name: &str, t: &Traffic) -> std::fmt::Result {
     if t.requests == 0 {
         return Ok(());
     }
-    let efficiency = t.sector_efficiency() * 100.0;
+    let used = t.sector_efficiency() * 100.0;
     writeln!(
         out,
-        "  {name:<16}{:>10} requests {:>10} sectors {:>14} bytes asked, {efficiency:.1} % of moved",
+        "  {name:<16}{:>10} requests {:>10} sectors, {used:>5.1} % used, {:>14} bytes asked",
         t.requests, t.sectors, t.bytes_asked
     )
 }

@@ -105,6 +105,7 @@ impl<'a> Decoder<'_, 'a> {
         }
         self.calls.homes = homes;
         self.calls.local_bytes = local.next_multiple_of(16) + frames;
+        self.calls.dynamic_shared = dynamic;
         if dynamic { end as usize } else { shared }
     }
 

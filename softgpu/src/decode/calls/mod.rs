@@ -37,6 +37,8 @@ pub struct Calls {
     pub current: Option<usize>,
     base: Option<Reg>,
     pub local_bytes: usize,
+    /// A shared variable is as large as the launch says.
+    pub dynamic_shared: bool,
 }
 
 impl Calls {
@@ -51,6 +53,7 @@ impl Calls {
             current: None,
             base: None,
             local_bytes: 0,
+            dynamic_shared: false,
         }
     }
 }

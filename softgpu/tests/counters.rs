@@ -1,0 +1,119 @@
+//! What `softgpu run --counters` says of small kernels, each figure by hand.
+
+#![allow(clippy::unwrap_used)] // a panic in a test is its report
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// Runs kernel `k`, whose body this is, with one null pointer as its argument and one block of 32 threads.
+fn run(body: &str, options: &[&str]) -> (Value, Output) {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!(
+        ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 data) {{\n\
+         .reg .b32 %r<9>; .reg .b64 %d<9>; .reg .pred %p<3>;\n\
+         .shared .align 16 .b8 s[512]; .local .align 16 .b8 l[64];\n{body}\n}}"
+    );
+    std::fs::write(folder.path().join("k.ptx"), text).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_softgpu"))
+        .args(["run", "k.ptx", "k", "--grid", "1", "--block", "32", "--counters", "c.json"])
+        .args(options)
+        .arg(if options.is_empty() { "null" } else { "scratch:4096" })
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{body}\n{}", String::from_utf8_lossy(&output.stderr));
+    let json = std::fs::read(folder.path().join("c.json")).unwrap();
+    (serde_json::from_slice(&json).unwrap(), output)
+}
+
+/// The totals of that kernel.
+fn total(body: &str) -> Value {
+    run(body, &[]).0["total"].take()
+}
+
+/// What softgpu adds to an instruction (here the extension of a 32-bit address, a copy of a wide value, the jump around
+/// what waits) is no instruction of the kernel.
+#[test]
+fn one_instruction_counts_once() {
+    let address = "mov.u32 %r1, %tid.x; shl.b32 %r2, %r1, 2; mov.u32 %r3, s; add.s32 %r4, %r3, %r2;";
+    let c = total(&format!("{address} atom.shared.add.u32 %r5, [%r4], 1; ret;"));
+    assert_eq!((&c["warp_instructions"], &c["thread_instructions"]), (&4.into(), &128.into()));
+    assert_eq!((&c["instructions"]["atomic"], &c["atomics"]), (&1.into(), &32.into()));
+    let c = total("ld.local.u32 %d1, [l]; st.local.u32 [l], %d1; ret;");
+    assert_eq!((&c["warp_instructions"], &c["instructions"]["local"]), (&3.into(), &2.into()));
+    // 8 of 32 threads pass the guard of the shuffle, none that of the vote, all that of the barrier.
+    let guarded = "mov.u32 %r1, %tid.x; setp.lt.u32 %p1, %r1, 8; setp.gt.u32 %p2, %r1, 99;\n\
+                   @%p1 shfl.sync.idx.b32 %r2, %r1, 0, 31, 255; @%p2 vote.sync.ballot.b32 %r3, %p1, 255;\n\
+                   @!%p2 bar.sync 0; ret;";
+    let c = total(guarded);
+    assert_eq!((&c["warp_instructions"], &c["thread_instructions"]), (&6.into(), &(2 * 32 + 8 + 32 + 32).into()));
+    assert_eq!((&c["instructions"]["warp"], &c["instructions"]["barrier"]), (&2.into(), &1.into()));
+    assert_eq!((&c["branches"], &c["divergent_branches"], &c["barriers"]), (&0.into(), &0.into(), &1.into()));
+}
+
+/// Local memory interleaves words of 4 bytes across the lanes: an access of 16 bytes is four rows of 128.
+#[test]
+fn wide_local_accesses_move_whole_rows() {
+    for (store, sectors) in [
+        ("st.local.u32 [l], %r1;", 4),
+        ("st.local.v2.u32 [l], {%r1, %r1};", 8),
+        ("st.local.v4.u32 [l], {%r1, %r1, %r1, %r1};", 16),
+        ("st.local.u64 [l], %d1;", 8),
+    ] {
+        let c = total(&format!("mov.u32 %r1, 1; mov.u64 %d1, 1; {store} ret;"));
+        let stores = &c["local_stores"];
+        assert_eq!((&stores["requests"], &stores["sectors"]), (&1.into(), &sectors.into()), "{store}");
+        assert_eq!(
+            (&stores["bytes_asked"], &stores["bytes_distinct"]),
+            (&(32 * sectors).into(), &(32 * sectors).into())
+        );
+    }
+}
+
+/// The vendor's profiler has atomics and reductions beside loads and stores, not among them.
+#[test]
+fn atomics_are_neither_loads_nor_stores() {
+    let body = "ld.param.u64 %d1, [data]; mov.u32 %r1, %tid.x; and.b32 %r2, %r1, 15; mul.wide.u32 %d2, %r2, 4;\n\
+                add.u64 %d3, %d1, %d2; red.global.add.u32 [%d3], 1; atom.shared.add.u32 %r3, [s], 1; ret;";
+    let (mut json, output) = run(body, &["--smem", "0"]);
+    let c = json["total"].take();
+    for none in ["global_loads", "global_stores", "shared_loads", "shared_stores"] {
+        assert_eq!(c[none]["requests"], 0, "{none}");
+    }
+    let global = &c["global_atomics"];
+    assert_eq!(
+        (&global["requests"], &global["sectors"], &global["bytes_distinct"]),
+        (&1.into(), &2.into(), &64.into())
+    );
+    assert_eq!((&c["shared_atomics"]["requests"], &c["shared_atomics"]["wavefronts"]), (&1.into(), &1.into()));
+    assert_eq!((&c["atomic_requests"], &c["atomics"]), (&2.into(), &64.into()));
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains("global atomics") && table.contains("shared atomics"), "{table}");
+}
+
+/// Threads are active at a branch that none of them takes; what several ask for is moved once.
+#[test]
+fn the_table_says_what_its_averages_are_of() {
+    let body = "ld.param.u64 %d1, [data]; mov.u32 %r1, %tid.x; setp.gt.u32 %p1, %r1, 99; @%p1 bra $end;\n\
+                ld.global.u32 %r2, [%d1]; $end: ret;";
+    let (json, output) = run(body, &["--smem", "0"]);
+    let c = &json["total"];
+    assert_eq!((&c["warp_instructions"], &c["active_thread_instructions"]), (&4.into(), &128.into()));
+    assert_eq!(c["thread_instructions"], 96);
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains("threads of 32: active 32.0, not predicated off 24.0"), "{table}");
+    assert!(table.contains("1 sectors,  12.5 % used,            128 bytes asked"), "{table}");
+}
+
+/// No unit bounds a kernel without work, and little work is no time of 0.00 µs.
+#[test]
+fn an_empty_kernel_has_no_estimate() {
+    let (json, output) = run("ret;", &[]);
+    assert_eq!(json["roofline_estimate"][0]["bound"], "nothing");
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains("no estimate") && !table.contains("bound by"), "{table}");
+    let (_, output) = run("ld.param.u64 %d1, [data]; st.global.u32 [%d1], 1; ret;", &["--smem", "0"]);
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert!(table.contains("    < 0.01 µs, bound by memory") && !table.contains("0.00"), "{table}");
+}
