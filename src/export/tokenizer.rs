@@ -3,11 +3,15 @@
 use std::fs;
 use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 use crate::files::write_whole;
-use crate::text::{Dictionary, SPECIAL};
+use crate::text::{Dictionary, SPECIAL, UNK};
+
+/// What to do where ids cannot stand for the symbols.
+const BY_NAME: &str =
+    "--to ctranslate2 takes symbols by their names; data of `omega prepare --tokenizer` has all of them";
 
 /// Names of the symbols that a model's configuration speaks of.
 pub struct SpecialTokens {
@@ -24,6 +28,7 @@ pub fn write(to: &Path, dictionary: &Dictionary, own: &Path, special: SpecialTok
     };
     let mut tokens: Vec<Value> = SPECIAL.iter().enumerate().map(|(id, symbol)| added(id, symbol)).collect();
     tokens.extend(special.start.map(|symbol| added(dictionary.len(), symbol)));
+    tokens.extend(array(&tokenizer["added_tokens"]).iter().cloned());
     tokenizer["added_tokens"] = Value::Array(tokens);
     tokenizer["post_processor"] = json!({
         "type": "TemplateProcessing",
@@ -48,28 +53,95 @@ pub fn write(to: &Path, dictionary: &Dictionary, own: &Path, special: SpecialTok
     Ok(())
 }
 
-/// The file at `path` with the ids of `dictionary` for its symbols.
+/// The file at `path` with the ids of `dictionary` for its symbols. An error if it would not give omega's ids with them.
 fn of_file(path: &Path, dictionary: &Dictionary) -> Result<Value> {
     let broken = |what: String| Error::data(format!("{}: {what}", path.display()));
     let text = fs::read_to_string(path).map_err(|error| Error::io(path, "read", error))?;
     let mut tokenizer: Value = serde_json::from_str(&text).map_err(|error| broken(format!("not JSON: {error}")))?;
-    let vocab = tokenizer["model"]["vocab"].as_object_mut().ok_or_else(|| {
+    let added = added_tokens(&tokenizer, dictionary).map_err(|error| error.context(path.display()))?;
+    let model = &tokenizer["model"];
+    let vocab = model["vocab"].as_object().ok_or_else(|| {
         broken("its model has no table of symbols and ids".to_owned())
             .hint("Transformers gets tokenizers of the kinds BPE, WordPiece and WordLevel from here")
     })?;
-    for (symbol, id) in vocab.iter_mut() {
-        *id = dictionary.id(symbol).into();
-    }
+    expect_merges_apart(model, dictionary).map_err(|error| error.context(path.display()))?;
     // Symbols of the dictionary that the tokenizer cannot make still need a name.
-    for (id, symbol) in dictionary.symbols().iter().enumerate() {
-        vocab.entry(symbol.clone()).or_insert_with(|| id.into());
+    let known = |symbol: &str| vocab.contains_key(symbol) || SPECIAL.contains(&symbol);
+    let mut unnamed = dictionary.symbols().iter().filter(|symbol| !known(symbol));
+    let is_added = |symbol: &str| array(&tokenizer["added_tokens"]).iter().any(|token| token["content"] == *symbol);
+    if let Some(symbol) = unnamed.find(|symbol| !is_added(symbol) && makes(model, symbol)) {
+        let what =
+            format!("the dictionary has `{symbol}`, which this tokenizer does not know: Transformers would make it");
+        return Err(broken(what).hint(BY_NAME));
     }
+    let mut ids: Map<String, Value> =
+        vocab.keys().map(|symbol| (symbol.clone(), dictionary.id(symbol).into())).collect();
+    for (id, symbol) in dictionary.symbols().iter().enumerate() {
+        ids.entry(symbol.clone()).or_insert_with(|| id.into());
+    }
+    tokenizer["model"]["vocab"] = Value::Object(ids);
+    tokenizer["added_tokens"] = Value::Array(added);
     Ok(tokenizer)
+}
+
+/// The elements of an array, none if it is none.
+fn array(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Those of its own tokens that omega finds in text, too, with the ids of `dictionary`: all that are not special.
+fn added_tokens(tokenizer: &Value, dictionary: &Dictionary) -> Result<Vec<Value>> {
+    let in_text = array(&tokenizer["added_tokens"]).iter().filter(|token| token["special"] != true);
+    in_text
+        .map(|token| {
+            let content = token["content"].as_str().unwrap_or_default();
+            if lacks(dictionary, content) {
+                let what =
+                    format!("its added token `{content}` is not in the dictionary: Transformers has no id for it");
+                return Err(Error::data(what).hint(BY_NAME));
+            }
+            let mut token = token.clone();
+            token["id"] = dictionary.id(content).into();
+            Ok(token)
+        })
+        .collect()
+}
+
+fn lacks(dictionary: &Dictionary, symbol: &str) -> bool {
+    dictionary.id(symbol) == UNK && symbol != SPECIAL[UNK as usize]
+}
+
+/// An error if BPE goes on with a symbol that the dictionary lacks: there it merges by ids, and would merge whatever is
+/// unknown. With a symbol that is merged no further the id of `<unk>` is what omega gives it, too.
+fn expect_merges_apart(model: &Value, dictionary: &Dictionary) -> Result<()> {
+    for merge in array(&model["merges"]) {
+        // `a b`, or ["a", "b"] where symbols may hold spaces.
+        let pair: Vec<&str> = match merge.as_str() {
+            Some(pair) => pair.split(' ').collect(),
+            None => array(merge).iter().filter_map(Value::as_str).collect(),
+        };
+        if let Some(symbol) = pair.into_iter().find(|symbol| lacks(dictionary, symbol)) {
+            let what =
+                format!("`{symbol}`, which it merges further, is not in the dictionary: Transformers merges by ids");
+            return Err(Error::data(what).hint(BY_NAME));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the tokenizer would make `symbol` of text if it had it: BPE starts from single letters, the others have words.
+fn makes(model: &Value, symbol: &str) -> bool {
+    let is_bpe = model["merges"].is_array() && model["ignore_merges"] != true;
+    let affix = |name: &str| model[name].as_str().unwrap_or_default();
+    let letter = symbol.strip_prefix(affix("continuing_subword_prefix")).unwrap_or(symbol);
+    let letter = letter.strip_suffix(affix("end_of_word_suffix")).unwrap_or(letter);
+    // What fairseq fills its dictionaries up with is in no text.
+    if is_bpe { letter.chars().count() == 1 } else { !symbol.starts_with("madeupword") }
 }
 
 /// Symbols between spaces, as they stand.
 fn of_symbols(dictionary: &Dictionary) -> Value {
-    let vocab: serde_json::Map<String, Value> =
+    let vocab: Map<String, Value> =
         dictionary.symbols().iter().enumerate().map(|(id, symbol)| (symbol.clone(), id.into())).collect();
     json!({
         "version": "1.0", "normalizer": null, "pre_tokenizer": {"type": "WhitespaceSplit"}, "decoder": null,

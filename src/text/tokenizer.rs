@@ -55,11 +55,13 @@ impl Tokenizer {
         Ok(Tokenizer::wrap(inner))
     }
 
-    /// Reads a `tokenizer.json`.
+    /// Reads a `tokenizer.json`. Truncation and padding, which other programs keep there too, are not taken along: what is too
+    /// long is for us to say.
     pub fn load(path: &Path) -> Result<Tokenizer> {
         let bytes = std::fs::read(path).map_err(|error| Error::io(path, "read", error))?;
-        let inner = tokenizers::Tokenizer::from_bytes(bytes)
+        let mut inner = tokenizers::Tokenizer::from_bytes(bytes)
             .map_err(|error| Error::data(format!("{}: not a tokenizer: {error}", path.display())))?;
+        inner.with_padding(None).with_truncation(None).map_err(library)?;
         Ok(Tokenizer::wrap(inner))
     }
 

@@ -4,6 +4,7 @@
 mod commands;
 mod fairseq;
 mod folding;
+mod foreign;
 mod programs;
 #[path = "../common/pypi.rs"]
 mod pypi;

@@ -1,0 +1,110 @@
+//! `--to hf` with a tokenizer that another program made, whose symbols and the dictionary's are not the same.
+
+use std::fs;
+
+use omega::text::{Coder, Dictionary};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{Place, program};
+
+/// The dictionary's symbols, as fairseq would have found them in text: not all that a tokenizer can make.
+const SYMBOLS: [&str; 8] = ["t", "h", "e", "th", "a", "b", "x", "<url>"];
+
+/// Lines with symbols of both, of one, and of none.
+const LINES: [&str; 5] = ["the th t he ab ba", "q zx <url> the<url>", "犬", "thethe aqb [UNK]", "b"];
+
+/// A run that was trained on text in [`SYMBOLS`], which came split: it takes any tokenizer.
+fn run() -> Place {
+    let place = Place { folder: TempDir::new().unwrap() };
+    let lines: String = SYMBOLS.iter().map(|symbol| format!("{symbol} {symbol}\n")).collect();
+    ["text.de", "text.en"].iter().for_each(|name| fs::write(place.path(name), &lines).unwrap());
+    let (text, data) = (place.at("text"), place.at("data"));
+    let languages = ["prepare", "--segmented", "--source", "de", "--target", "en"];
+    crate::omega(&[&languages[..], &["--train", &text, "--valid", &text, "--out", &data]].concat());
+    place.train("run", "1", &[]);
+    place
+}
+
+/// BPE that merges further than the dictionary goes: `the`, `ab` and `q` are not in it.
+fn bpe() -> Value {
+    let symbols = ["[UNK]", "t", "h", "e", "a", "b", "x", "q", "th", "the", "ab"];
+    let vocab: Value = symbols.iter().enumerate().map(|(id, symbol)| ((*symbol).to_owned(), json!(id))).collect();
+    let added = |id: usize, content: &str, special: bool| {
+        json!({"id": id, "content": content, "special": special, "single_word": false, "lstrip": false, "rstrip": false,
+               "normalized": false})
+    };
+    json!({
+        "version": "1.0", "normalizer": null, "pre_tokenizer": {"type": "WhitespaceSplit"}, "decoder": null,
+        "post_processor": null,
+        // What other programs leave in the file.
+        "truncation": {"direction": "Right", "max_length": 3, "strategy": "LongestFirst", "stride": 0},
+        "padding": {"strategy": {"Fixed": 9}, "direction": "Right", "pad_to_multiple_of": null, "pad_id": 0,
+                    "pad_type_id": 0, "pad_token": "[UNK]"},
+        "added_tokens": [added(0, "[UNK]", true), added(11, "<url>", false)],
+        "model": {"type": "BPE", "dropout": null, "unk_token": "[UNK]", "continuing_subword_prefix": null,
+                  "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
+                  "vocab": vocab, "merges": [["t", "h"], ["th", "e"], ["a", "b"]]},
+    })
+}
+
+/// Words, all of the dictionary's and one more.
+fn words() -> Value {
+    let mut words = bpe();
+    let dictionary = SYMBOLS.iter().chain(&["the", "[UNK]"]);
+    let vocab: Value = dictionary.enumerate().map(|(id, symbol)| ((*symbol).to_owned(), json!(id))).collect();
+    words["model"] = json!({"type": "WordLevel", "vocab": vocab, "unk_token": "[UNK]"});
+    words
+}
+
+/// What makes a tokenizer one that is refused.
+type Change = fn(&mut Value);
+
+/// Puts `tokenizer` beside the dictionaries and exports.
+fn export(place: &Place, tokenizer: &Value, out: &str) -> std::process::Output {
+    fs::write(place.path("data/tokenizer.json"), tokenizer.to_string()).unwrap();
+    let (run, data, out) = (place.at("run"), place.at("data"), place.at(out));
+    program(&["export", &run, "--to", "hf", "--data", &data, "--out", &out])
+}
+
+#[test]
+fn a_tokenizer_with_other_symbols_gives_omegas_ids_or_is_refused() {
+    let place = run();
+    for (name, tokenizer) in [("bpe", bpe()), ("words", words())] {
+        let output = export(&place, &tokenizer, name);
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        let dictionary = Dictionary::load(&place.path("data/dict.de.txt")).unwrap();
+        let coder = Coder::of_folder(&place.path("data"), dictionary).unwrap();
+        let exported = place.path(name).join("tokenizer.json");
+        let mut exported = tokenizers::Tokenizer::from_file(exported).unwrap();
+        exported.set_encode_special_tokens(true); // as tokenizer_config.json says
+        for line in LINES {
+            let ids = exported.encode(line, true).unwrap().get_ids().to_vec();
+            assert_eq!(ids, coder.encode(line).unwrap(), "{name}: {line}");
+        }
+        assert!(coder.encode(LINES[0]).unwrap().len() > 4, "nothing is cut off");
+    }
+    let merged: Change = |tokenizer| {
+        tokenizer["model"]["vocab"]["abe"] = json!(11);
+        tokenizer["model"]["merges"].as_array_mut().unwrap().push(json!("ab e"));
+    };
+    let unknown: Change = |tokenizer| drop(tokenizer["model"]["vocab"].as_object_mut().unwrap().remove("x"));
+    let added: Change = |tokenizer| tokenizer["added_tokens"][1]["content"] = json!("<mail>");
+    let cases = [
+        (merged, "`ab`, which it merges further, is not in the dictionary"),
+        (unknown, "the dictionary has `x`, which this tokenizer does not know"),
+        (added, "its added token `<mail>` is not in the dictionary"),
+    ];
+    for (change, what) in cases {
+        let mut tokenizer = bpe();
+        change(&mut tokenizer);
+        let output = export(&place, &tokenizer, "refused");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{what}: {said}");
+        assert!(
+            said.contains(what) && said.contains("tokenizer.json") && said.contains("hint: --to ctranslate2"),
+            "{said}"
+        );
+        assert!(!place.path("refused").exists(), "nothing half-written");
+    }
+}
