@@ -75,8 +75,8 @@ fn rows_side_by_side_and_apart() {
     );
     // The first two warps' rows side by side, the others' not.
     same(
-        "mov.u32 %r0, %warpid; mul.lo.u32 %r1, %r0, %r0; sub.u32 %r1, %r1, %r0; mul.wide.s32 %d0, %r1, 128;
-         add.u64 %d0, %d0, %x; ld.global.u32 %r1, [%d0]; st.global.u32 [%y+8192], %r1;",
+        "mov.u32 %r0, %warpid; mul.lo.u32 %r1, %r0, %r0; sub.u32 %r2, %r1, %r0; mul.wide.s32 %d1, %r2, 128;
+         add.u64 %d0, %d1, %x; ld.global.u32 %r3, [%d0]; st.global.u32 [%y+8192], %r3;",
         0,
     );
     same("ld.global.u32 %r0, [%p+44]; add.u32 %r0, %r0, %t; st.global.u32 [%y], %r0; st.global.u32 [%p], %t;", 0);
