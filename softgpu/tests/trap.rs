@@ -182,7 +182,7 @@ fn launches_that_a_gpu_refuses_are_refused() {
     let shape = Launch { grid: [1; 3], block: [1; 3], shared_bytes: 0, args: &[&[0; 8]] };
     let deep = Launch { block: [1, 1, 65], args: &[&[0; 4]], ..shape };
     let message = launch(&module, "k", &Memory::new(), &deep).unwrap_err().to_string();
-    let most = "1 to [1024, 1024, 64] threads are possible, and 1024 in all";
+    let most = "1 to [1024, 1024, 64] threads, 1024 in all";
     assert_eq!(message, format!("cannot launch `k`: block [1, 1, 65]: {most}"));
     let shape = Launch { grid: [1; 3], block: [1; 3], shared_bytes: 0, args: &[&[0; 8]] };
     let refused = launch(&module, "k", &Memory::new(), &shape);

@@ -105,8 +105,7 @@ fn check(launch: &Launch, decoded: &Decoded) -> Result<u64, String> {
     let threads: u64 = launch.block.iter().map(|&n| n as u64).product();
     let beyond = |sizes: [u32; 3], most: [u32; 3]| sizes.iter().zip(most).any(|(&n, most)| n == 0 || n > most);
     if beyond(launch.block, MAX_BLOCK) || threads > MAX_THREADS {
-        let what = format!("1 to {MAX_BLOCK:?} threads are possible, and {MAX_THREADS} in all");
-        return Err(format!("block {:?}: {what}", launch.block));
+        return Err(format!("block {:?}: 1 to {MAX_BLOCK:?} threads, {MAX_THREADS} in all", launch.block));
     }
     if let Some(block) = decoded.required_block.filter(|&block| block != launch.block) {
         return Err(format!("block {:?}: it is compiled for {block:?} (`.reqntid`)", launch.block));
