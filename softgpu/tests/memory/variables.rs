@@ -95,7 +95,7 @@ fn constants_are_filled_by_the_host() {
 fn variables_that_are_run_past() {
     let run = |before, body| Run { before, body, ..Run::default() }.go(&[0; 64]).unwrap_err();
     let message = run(".global .u32 a[4]; .global .u32 b[4];", "mov.u64 %d2, a; ld.global.u32 %r1, [%d2+16];");
-    assert!(message.contains("access past an allocation: 4 bytes at +16 of an allocation of 16"), "{message}");
+    assert!(message.contains("4 bytes at +16 of the variable `a`, an allocation of 16"), "{message}");
     let cases = [
         (".const .b8 large[65537];", "", "65537 bytes of constants, 65536 are possible"),
         (".const .b8 first[65532]; .const .b64 second;", "", "65544 bytes of constants"),
