@@ -57,6 +57,22 @@ fn markdown_is_the_same_each_time() {
     assert!(first == page(), "no times, and nothing else that changes from run to run");
 }
 
+/// What softgpu counts of the quick ones; `docs/kernels.md` is written anew when that changes.
+#[test]
+fn the_page_of_all_kernels_has_these_counts() {
+    let ops = ["bench", "moments", "linear", "bias_relu_dropout", "--markdown", "--device", "soft"];
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/kernels.md")).unwrap();
+    let printed = text(&succeed(&mut omega(&ops)).stdout);
+    // Up to the instructions: behind them comes what ptxas says, which not every build has.
+    let counts = |row: &str| row.match_indices('|').nth(6).map(|(end, _)| row[..end].to_owned());
+    let known: Vec<String> = page.lines().filter_map(counts).collect();
+    let rows: Vec<String> = printed.lines().filter(|line| line.starts_with("| `")).filter_map(counts).collect();
+    assert!(rows.len() > 10, "{printed}");
+    for row in rows {
+        assert!(known.contains(&row), "`omega bench --markdown > docs/kernels.md` is due: {row}");
+    }
+}
+
 #[test]
 fn what_does_not_exist_is_one_line_and_exit_code_2() {
     let cases: [(&[&str], &str); 5] = [
