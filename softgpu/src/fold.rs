@@ -198,6 +198,7 @@ impl Folder<'_> {
             self.folds.gone[before] = true;
         }
     }
+
     /// Finds a multiply-add whose sum goes to the next one alone.
     fn chain(&mut self, at: usize) {
         const FMA: &str = "fma.rn.f32";

@@ -86,9 +86,7 @@ struct Planner<'a> {
     flow: &'a Flow,
     folds: Folds,
     level: Level,
-    /// Tools see each access, and the vector of its addresses if they count.
-    watched: bool,
-    counted: bool,
+    watch: Watch,
     /// Instructions that are counted before they run, by place.
     ticks: Vec<bool>,
     /// Kept as a scalar; and whether a vector copy is needed too.
@@ -130,8 +128,7 @@ pub fn plan(decoded: &Decoded, level: Level, mode: Mode) -> Program {
         flow: &flow,
         folds: Folds::analyse(ir, &flow, &pauses, mode.watch),
         level,
-        watched,
-        counted: mode.watch == Watch::All,
+        watch: mode.watch,
         ticks: marks.iter().zip(&decoded.places).map(ticks).collect(),
         scalar: vec![false; n],
         vector: vec![false; n],
@@ -250,7 +247,7 @@ impl Planner<'_> {
 
     fn form(&self, access: Access, inst: &Inst) -> Form {
         match self.stride(inst.s[1]) {
-            _ if self.counted || !access.is_plain() => Form::Vector,
+            _ if self.watch == Watch::All || !access.is_plain() => Form::Vector,
             Some(0) if self.is_scalar(inst) => Form::Uniform,
             Some(0) => Form::Same,
             Some(stride) if stride as usize == access.bytes() => Form::Row,
@@ -280,7 +277,7 @@ impl Planner<'_> {
     fn choose(&mut self) {
         let n = self.ir.registers.len();
         self.scalar = (0..n as Reg).map(|r| self.stride(r).is_some() && self.kind(r) != Kind::P).collect();
-        if self.counted {
+        if self.watch == Watch::All {
             // Loads leave vectors there, and so does what is computed from them.
             let loads = self.ir.insts.iter().filter(|inst| matches!(inst.code, Code::Load(_)));
             loads.flat_map(Inst::defs).for_each(|d| self.loaded[d as usize] = true);
@@ -525,11 +522,11 @@ impl Planner<'_> {
 
     /// An instruction without control flow, and vector copies of the scalars that it writes.
     fn plain(&mut self, at: usize, inst: &Inst) {
-        if let (true, Code::Load(access) | Code::Store(access)) = (self.watched, inst.code) {
+        if let (true, Code::Load(access) | Code::Store(access)) = (self.watch != Watch::Nothing, inst.code) {
             let list = self.probe(inst, access);
             self.push(inst, warp::wide_handlers(), [0; 5], list);
         }
-        if let (true, Code::Shuffle(mode)) = (self.watched, inst.code) {
+        if let (true, Code::Shuffle(mode)) = (self.watch != Watch::Nothing, inst.code) {
             let list = self.probe_shuffle(inst, mode);
             self.push(inst, warp::wide_handlers(), [0; 5], list);
         }

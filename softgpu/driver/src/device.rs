@@ -3,6 +3,8 @@
 
 use std::ffi::{c_char, c_int, c_uint};
 
+use softgpu::{MAX_BLOCK, MAX_GRID, MAX_THREADS};
+
 use crate::entry::{api, get, put, put_text, string};
 use crate::state::{anyway, gpu};
 use crate::status::{Result, Status};
@@ -12,9 +14,6 @@ pub const NAME: &str = "softgpu (compute capability 8.0)";
 pub const VERSION: c_int = 13000;
 pub const MULTIPROCESSORS: u32 = 108;
 pub const WARP: u32 = 32;
-pub const MAX_THREADS: u32 = 1024;
-pub const MAX_BLOCK: [u32; 3] = [1024, 1024, 64];
-pub const MAX_GRID: [u32; 3] = [i32::MAX as u32, 65_535, 65_535];
 /// Shared memory of a block: without asking, after asking, and taken by the system.
 pub const SHARED_BYTES: usize = 48 << 10;
 pub const SHARED_OPTIN_BYTES: usize = 163 << 10;

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::ffi::{CStr, c_char};
 use std::sync::Arc;
 
+use softgpu::MAX_THREADS;
 use softgpu::image::{self, ARCHITECTURE, ELF, FATBIN, ImageError, Resources, WRAPPER, fatbin_bytes};
 
-use crate::device::{MAX_THREADS, REGISTERS, WARP};
+use crate::device::{REGISTERS, WARP};
 use crate::status::{Result, Status, refuse};
 
 /// A kernel that can be launched.

@@ -3,9 +3,8 @@
 use std::ffi::{c_uint, c_void};
 use std::sync::Arc;
 
-use softgpu::{Error, Memory};
+use softgpu::{Error, MAX_BLOCK, MAX_GRID, MAX_THREADS, Memory};
 
-use crate::device::{MAX_BLOCK, MAX_GRID, MAX_THREADS};
 use crate::entry::{api, get, list};
 use crate::image::Kernel;
 use crate::state::{Gpu, Handle};
@@ -119,7 +118,7 @@ impl Gpu {
         }
         let threads: u64 = block.iter().map(|n| u64::from(*n)).product();
         if beyond(block, &MAX_BLOCK) || threads > u64::from(MAX_THREADS) {
-            return invalid(format!("block {block:?}: at most {MAX_BLOCK:?} and {MAX_THREADS} threads are possible"));
+            return invalid(format!("block {block:?}: 1 to {MAX_BLOCK:?} threads, {MAX_THREADS} in all"));
         }
         if kernel.required_block.is_some_and(|required| required != *block) {
             return invalid(format!(

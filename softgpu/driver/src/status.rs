@@ -160,18 +160,17 @@ impl Status {
 /// Says on stderr why the driver refuses, and gives the code that the caller gets: a real driver's code alone does not
 /// say which argument was wrong.
 pub fn refuse<T>(status: Status, why: impl Display) -> Result<T> {
-    if status.blames_the_call() {
-        misused(why)
-    } else {
-        lost(why)
-    }
-    Err(status)
+    refuse_as(status, why, misused)
 }
 
 /// The same for a launch, without which the program's results are not what they seem.
 pub fn refuse_launch<T>(status: Status, why: impl Display) -> Result<T> {
+    refuse_as(status, why, not_launched)
+}
+
+fn refuse_as<T, D: Display>(status: Status, why: D, wrong: impl FnOnce(D)) -> Result<T> {
     if status.blames_the_call() {
-        not_launched(why)
+        wrong(why)
     } else {
         lost(why)
     }

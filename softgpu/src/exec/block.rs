@@ -388,7 +388,7 @@ impl<'a> Block<'a> {
                 let t = (warp * LANES + lane) as u32;
                 match init {
                     Init::Bits(bits) => bits,
-                    Init::Variable { index, offset } => self.job.variables[index].wrapping_add(offset as u64),
+                    Init::Variable { index, offset } => self.job.variables.addresses[index].wrapping_add(offset as u64),
                     Init::Param { offset, bytes } => {
                         let mut raw = [0; 8];
                         raw[..bytes].copy_from_slice(&self.job.params[offset..offset + bytes]);
@@ -451,8 +451,8 @@ pub fn nobody(job: &Job) -> Warp {
         shared_bytes: job.shared as u64,
         local: std::ptr::null_mut(),
         local_bytes: job.decoded.local_bytes as u64,
-        constants: job.constants.base,
-        constant_bytes: job.constants.bytes,
+        constants: job.variables.constants.base,
+        constant_bytes: job.variables.constants.bytes,
         params: job.params.as_ptr(),
         param_bytes: job.params.len() as u64,
         copies: std::ptr::null_mut(),

@@ -10,6 +10,7 @@ use crate::memory::{self, Memory};
 use crate::plan::Program;
 use crate::tools::{Observer, Report, Scene, Tools, Watch};
 use crate::trap::{Error, Stop};
+use crate::variables::Placed;
 
 /// What the host passes to a kernel.
 pub struct Launch<'a> {
@@ -21,12 +22,12 @@ pub struct Launch<'a> {
     pub args: &'a [&'a [u8]],
 }
 
-/// Limits that hold on every GPU since sm_80.
-const MAX_THREADS: u64 = 1024;
+/// Limits that hold on every GPU since sm_80: threads of a block, in all and by axis, and blocks.
+pub const MAX_THREADS: u32 = 1024;
+pub const MAX_BLOCK: [u32; 3] = [1024, 1024, 64];
+pub const MAX_GRID: [u32; 3] = [i32::MAX as u32, 65_535, 65_535];
 const MAX_SHARED: usize = 163 * 1024;
 const MAX_STATIC: usize = 48 * 1024;
-const MAX_BLOCK: [u32; 3] = [1024, 1024, 64];
-const MAX_GRID: [u32; 3] = [i32::MAX as u32, 65_535, 65_535];
 
 /// Runs a kernel to its end, on as many threads of the host as the current pool of `rayon` has. What it computes does not
 /// depend on their number: a kernel that adds floats, or compares and swaps, in global memory runs its blocks one after
@@ -74,9 +75,7 @@ pub fn launch_with(
         program: kernel.program(rows, watch),
         launch,
         params: &params,
-        variables: &variables.addresses,
-        names: &variables.names,
-        constants: variables.constants,
+        variables: &variables,
         blocks: &blocks,
         shared: decoded.shared_bytes + launch.shared_bytes as usize,
         threads: launch.block.iter().product::<u32>() as usize,
@@ -104,7 +103,7 @@ fn check(launch: &Launch, decoded: &Decoded) -> Result<u64, String> {
     let fixed = decoded.shared_bytes;
     let threads: u64 = launch.block.iter().map(|&n| n as u64).product();
     let beyond = |sizes: [u32; 3], most: [u32; 3]| sizes.iter().zip(most).any(|(&n, most)| n == 0 || n > most);
-    if beyond(launch.block, MAX_BLOCK) || threads > MAX_THREADS {
+    if beyond(launch.block, MAX_BLOCK) || threads > u64::from(MAX_THREADS) {
         return Err(format!("block {:?}: 1 to {MAX_BLOCK:?} threads, {MAX_THREADS} in all", launch.block));
     }
     if let Some(block) = decoded.required_block.filter(|&block| block != launch.block) {
@@ -262,9 +261,7 @@ pub struct Job<'a> {
     pub program: &'a Program,
     pub launch: &'a Launch<'a>,
     pub params: &'a [u8],
-    pub variables: &'a [u64],
-    pub names: &'a [(u64, String)],
-    pub constants: memory::Block,
+    pub variables: &'a Placed,
     pub blocks: &'a [memory::Block],
     pub shared: usize,
     pub threads: usize,
@@ -279,7 +276,7 @@ pub struct Job<'a> {
 impl Job<'_> {
     pub fn scene(&self) -> Scene<'_> {
         let Job { decoded, launch, blocks, params, .. } = *self;
-        Scene { decoded, launch, blocks, params, variables: self.names }
+        Scene { decoded, launch, blocks, params, variables: &self.variables.names }
     }
 }
 

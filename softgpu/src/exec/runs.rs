@@ -58,7 +58,7 @@ fn way<const HOW: bool>(len: usize) -> Option<Way> {
 fn handlers<const HOW: bool, const N: usize, const WARPS: usize>() -> [Handler; 3] {
     #[cfg(target_arch = "x86_64")]
     {
-        [baseline::<N, WARPS>, with_avx2::<HOW, N, WARPS>, with_avx512::<HOW, N, WARPS>]
+        [baseline::<N, WARPS>, avx2::handler::<HOW, N, WARPS>, avx512::handler::<HOW, N, WARPS>]
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
@@ -78,45 +78,28 @@ unsafe fn baseline<const N: usize, const WARPS: usize>(w: &mut Warp, op: *const 
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
-unsafe fn with_avx2<const HOW: bool, const N: usize, const WARPS: usize>(
-    w: &mut Warp,
-    op: *const Op,
-    r: *mut u8,
-) -> u32 {
-    // SAFETY: as above; `Level::detect` has found the features.
-    unsafe {
-        for warp in 0..WARPS {
-            avx2::run::<HOW, N>(w, &*op.cast::<[Op; N]>(), file(w, r, warp), WARPS > 1 || w.is_whole());
-        }
-        next(w, op.add(N - 1), r)
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt")]
-unsafe fn with_avx512<const HOW: bool, const N: usize, const WARPS: usize>(
-    w: &mut Warp,
-    op: *const Op,
-    r: *mut u8,
-) -> u32 {
-    // SAFETY: as above.
-    unsafe {
-        for warp in 0..WARPS {
-            avx512::run::<HOW, N>(w, &*op.cast::<[Op; N]>(), file(w, r, warp), WARPS > 1 || w.is_whole());
-        }
-        next(w, op.add(N - 1), r)
-    }
-}
-
 /// The work of a run in vectors of one level, which has in [`super::single`] what its instructions differ in.
 #[cfg(target_arch = "x86_64")]
 macro_rules! level {
     ($level:ident, $features:literal) => {
         mod $level {
-            use super::{CHAIN, Op, Warp};
+            use super::{CHAIN, Op, Warp, file, next};
             use crate::exec::single::{FMA, $level as single};
+
+            #[target_feature(enable = $features)]
+            pub unsafe fn handler<const HOW: bool, const N: usize, const WARPS: usize>(
+                w: &mut Warp,
+                op: *const Op,
+                r: *mut u8,
+            ) -> u32 {
+                // SAFETY: as in `baseline`; `Level::detect` has found the features.
+                unsafe {
+                    for warp in 0..WARPS {
+                        run::<HOW, N>(w, &*op.cast::<[Op; N]>(), file(w, r, warp), WARPS > 1 || w.is_whole());
+                    }
+                    next(w, op.add(N - 1), r)
+                }
+            }
 
             /// Every NaN among what the ops have stored becomes the GPU's.
             #[cold]
@@ -136,7 +119,7 @@ macro_rules! level {
             /// The ops must be a run's, with `b` in a cell; the machine must have the features.
             #[target_feature(enable = $features)]
             #[inline]
-            pub unsafe fn run<const HOW: bool, const N: usize>(w: &Warp, ops: &[Op; N], r: *mut u8, whole: bool) {
+            unsafe fn run<const HOW: bool, const N: usize>(w: &Warp, ops: &[Op; N], r: *mut u8, whole: bool) {
                 use single::{PARTS, fma, load, once, plain, put, store};
                 // SAFETY: the caller's.
                 unsafe {
@@ -175,6 +158,6 @@ macro_rules! level {
     };
 }
 #[cfg(target_arch = "x86_64")]
-level!(avx2, "avx2,fma");
+level!(avx2, "avx2,fma,bmi1,bmi2,lzcnt,popcnt");
 #[cfg(target_arch = "x86_64")]
-level!(avx512, "avx512f");
+level!(avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,bmi1,bmi2,lzcnt,popcnt");

@@ -52,44 +52,97 @@ unsafe fn by_cell<const OP: u8, const WHOLE: bool>(w: &mut Warp, op: &Op, r: *mu
     }
 }
 
-/// Both levels' functions: the arithmetic, and what it is made of, for [`runs`](super::runs) too. Registers and cells are
-/// places in the register file `r`; a part is as many lanes as a vector has.
+/// What the levels share: the arithmetic, and what it is made of, for [`runs`](super::runs) too. Registers and cells are places
+/// in the register file `r`; a part is as many lanes as a vector has. A level has `plain`, `mask_store` and `Odd` of its own.
+#[cfg(target_arch = "x86_64")]
+macro_rules! vectors {
+    ($features:literal, $lanes:literal, $vector:ty, $load:ident $store:ident $set:ident $fma:ident, $add:ident $sub:ident $mul:ident $div:ident) => {
+        use super::{ADD, FMA, MUL, Op, SUB, Warp};
+        use crate::exec::LANES;
+
+        pub const PARTS: usize = LANES / $lanes;
+
+        #[target_feature(enable = $features)]
+        #[inline]
+        pub unsafe fn load(r: *const u8, register: u32, part: usize) -> $vector {
+            // SAFETY: the register is one of words.
+            unsafe { $load(r.add(register as usize).cast::<f32>().add($lanes * part)) }
+        }
+
+        #[target_feature(enable = $features)]
+        #[inline]
+        pub unsafe fn store(r: *mut u8, register: u32, part: usize, value: $vector) {
+            // SAFETY: as above.
+            unsafe { $store(r.add(register as usize).cast::<f32>().add($lanes * part), value) }
+        }
+
+        /// A cell for all lanes.
+        #[target_feature(enable = $features)]
+        #[inline]
+        pub unsafe fn once(r: *const u8, cell: u32) -> $vector {
+            // SAFETY: the caller's.
+            unsafe { $set(*r.add(cell as usize).cast::<f32>()) }
+        }
+
+        #[target_feature(enable = $features)]
+        #[inline]
+        pub fn fma(a: $vector, b: $vector, c: $vector) -> $vector {
+            $fma(a, b, c)
+        }
+
+        /// Stores what lanes that execute have computed.
+        #[target_feature(enable = $features)]
+        #[inline]
+        pub unsafe fn put(w: &Warp, r: *mut u8, register: u32, values: [$vector; PARTS], whole: bool) {
+            // SAFETY: the register is one of words.
+            unsafe {
+                for (part, value) in values.into_iter().enumerate() {
+                    if whole {
+                        store(r, register, part, value);
+                    } else {
+                        let to = r.add(register as usize).cast::<f32>().add($lanes * part);
+                        mask_store(to, w.mask >> ($lanes * part), value);
+                    }
+                }
+            }
+        }
+
+        /// # Safety
+        /// As [`super::run`].
+        #[target_feature(enable = $features)]
+        #[inline]
+        pub unsafe fn run<const OP: u8, const CELL: bool, const WHOLE: bool>(w: &Warp, op: &Op, r: *mut u8) {
+            // SAFETY: the caller's.
+            unsafe {
+                let mut out: [$vector; PARTS] = std::array::from_fn(|part| load(r, op.a, part));
+                for (part, out) in out.iter_mut().enumerate() {
+                    let (a, b) = (*out, if CELL { once(r, op.b) } else { load(r, op.b, part) });
+                    *out = match OP {
+                        ADD => $add(a, b),
+                        SUB => $sub(a, b),
+                        MUL => $mul(a, b),
+                        FMA => fma(a, b, load(r, op.c, part)),
+                        _ => $div(a, b),
+                    };
+                }
+                plain(&mut out);
+                put(w, r, op.d, out, WHOLE || w.is_whole());
+            }
+        }
+    };
+}
+
 #[cfg(target_arch = "x86_64")]
 pub mod avx512 {
     use std::arch::x86_64::*;
 
-    use super::{ADD, FMA, MUL, Op, SUB, Warp};
     use crate::isa::math::NAN;
 
-    pub const PARTS: usize = 2;
-
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    pub unsafe fn load(r: *const u8, register: u32, part: usize) -> __m512 {
-        // SAFETY: the register is one of words.
-        unsafe { _mm512_loadu_ps(r.add(register as usize).cast::<f32>().add(16 * part)) }
-    }
-
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    pub unsafe fn store(r: *mut u8, register: u32, part: usize, value: __m512) {
-        // SAFETY: as above.
-        unsafe { _mm512_storeu_ps(r.add(register as usize).cast::<f32>().add(16 * part), value) }
-    }
-
-    /// A cell for all lanes.
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    pub unsafe fn once(r: *const u8, cell: u32) -> __m512 {
-        // SAFETY: the caller's.
-        unsafe { _mm512_set1_ps(*r.add(cell as usize).cast::<f32>()) }
-    }
-
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    pub fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
-        _mm512_fmadd_ps(a, b, c)
-    }
+    #[rustfmt::skip]
+    vectors!(
+        "avx512f", 16, __m512, _mm512_loadu_ps _mm512_storeu_ps _mm512_set1_ps _mm512_fmadd_ps,
+        _mm512_add_ps _mm512_sub_ps _mm512_mul_ps _mm512_div_ps
+    );
 
     /// Whether one of the values seen is NaN.
     pub struct Odd(__mmask16);
@@ -126,46 +179,11 @@ pub mod avx512 {
         }
     }
 
-    /// Stores what lanes that execute have computed.
     #[target_feature(enable = "avx512f")]
     #[inline]
-    pub unsafe fn put(w: &Warp, r: *mut u8, register: u32, values: [__m512; PARTS], whole: bool) {
-        // SAFETY: the register is one of words.
-        unsafe {
-            for (part, value) in values.into_iter().enumerate() {
-                if whole {
-                    store(r, register, part, value);
-                } else {
-                    let to = r.add(register as usize).cast::<f32>().add(16 * part);
-                    _mm512_mask_storeu_ps(to, (w.mask >> (16 * part)) as u16, value);
-                }
-            }
-        }
-    }
-
-    /// # Safety
-    /// As [`super::run`].
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    pub unsafe fn run<const OP: u8, const CELL: bool, const WHOLE: bool>(w: &Warp, op: &Op, r: *mut u8) {
+    unsafe fn mask_store(to: *mut f32, lanes: u32, value: __m512) {
         // SAFETY: the caller's.
-        unsafe {
-            let cell = if CELL { once(r, op.b) } else { _mm512_setzero_ps() };
-            let mut out = [_mm512_setzero_ps(); PARTS];
-            for (part, out) in out.iter_mut().enumerate() {
-                let a = load(r, op.a, part);
-                let b = if CELL { cell } else { load(r, op.b, part) };
-                *out = match OP {
-                    ADD => _mm512_add_ps(a, b),
-                    SUB => _mm512_sub_ps(a, b),
-                    MUL => _mm512_mul_ps(a, b),
-                    FMA => fma(a, b, load(r, op.c, part)),
-                    _ => _mm512_div_ps(a, b),
-                };
-            }
-            plain(&mut out);
-            put(w, r, op.d, out, WHOLE || w.is_whole());
-        }
+        unsafe { _mm512_mask_storeu_ps(to, lanes as u16, value) }
     }
 }
 
@@ -173,38 +191,13 @@ pub mod avx512 {
 pub mod avx2 {
     use std::arch::x86_64::*;
 
-    use super::{ADD, FMA, MUL, Op, SUB, Warp};
     use crate::isa::math::NAN;
 
-    pub const PARTS: usize = 4;
-
-    #[target_feature(enable = "avx2,fma")]
-    #[inline]
-    pub unsafe fn load(r: *const u8, register: u32, part: usize) -> __m256 {
-        // SAFETY: the register is one of words.
-        unsafe { _mm256_loadu_ps(r.add(register as usize).cast::<f32>().add(8 * part)) }
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    #[inline]
-    pub unsafe fn store(r: *mut u8, register: u32, part: usize, value: __m256) {
-        // SAFETY: as above.
-        unsafe { _mm256_storeu_ps(r.add(register as usize).cast::<f32>().add(8 * part), value) }
-    }
-
-    /// A cell for all lanes.
-    #[target_feature(enable = "avx2,fma")]
-    #[inline]
-    pub unsafe fn once(r: *const u8, cell: u32) -> __m256 {
-        // SAFETY: the caller's.
-        unsafe { _mm256_set1_ps(*r.add(cell as usize).cast::<f32>()) }
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    #[inline]
-    pub fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
-        _mm256_fmadd_ps(a, b, c)
-    }
+    #[rustfmt::skip]
+    vectors!(
+        "avx2,fma", 8, __m256, _mm256_loadu_ps _mm256_storeu_ps _mm256_set1_ps _mm256_fmadd_ps,
+        _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_div_ps
+    );
 
     /// Whether one of the values seen is NaN.
     pub struct Odd(__m256);
@@ -242,48 +235,13 @@ pub mod avx2 {
         }
     }
 
-    /// Stores what lanes that execute have computed.
     #[target_feature(enable = "avx2,fma")]
     #[inline]
-    pub unsafe fn put(w: &Warp, r: *mut u8, register: u32, values: [__m256; PARTS], whole: bool) {
-        // SAFETY: the register is one of words.
-        unsafe {
-            for (part, value) in values.into_iter().enumerate() {
-                if whole {
-                    store(r, register, part, value);
-                } else {
-                    let to = r.add(register as usize).cast::<f32>().add(8 * part);
-                    let bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
-                    let mask = _mm256_set1_epi32((w.mask >> (8 * part)) as i32);
-                    _mm256_maskstore_ps(to, _mm256_cmpeq_epi32(_mm256_and_si256(mask, bits), bits), value);
-                }
-            }
-        }
-    }
-
-    /// # Safety
-    /// As [`super::run`].
-    #[target_feature(enable = "avx2,fma")]
-    #[inline]
-    pub unsafe fn run<const OP: u8, const CELL: bool, const WHOLE: bool>(w: &Warp, op: &Op, r: *mut u8) {
+    unsafe fn mask_store(to: *mut f32, lanes: u32, value: __m256) {
+        let bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+        let on = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(lanes as i32), bits), bits);
         // SAFETY: the caller's.
-        unsafe {
-            let cell = if CELL { once(r, op.b) } else { _mm256_setzero_ps() };
-            let mut out = [_mm256_setzero_ps(); PARTS];
-            for (part, out) in out.iter_mut().enumerate() {
-                let a = load(r, op.a, part);
-                let b = if CELL { cell } else { load(r, op.b, part) };
-                *out = match OP {
-                    ADD => _mm256_add_ps(a, b),
-                    SUB => _mm256_sub_ps(a, b),
-                    MUL => _mm256_mul_ps(a, b),
-                    FMA => fma(a, b, load(r, op.c, part)),
-                    _ => _mm256_div_ps(a, b),
-                };
-            }
-            plain(&mut out);
-            put(w, r, op.d, out, WHOLE || w.is_whole());
-        }
+        unsafe { _mm256_maskstore_ps(to, on, value) }
     }
 }
 

@@ -276,3 +276,18 @@ pub fn gross(a: f64, f: impl Fn(f64) -> f64) -> f64 {
     }
     f64::from_bits(if r.is_infinite() { r.to_bits() } else { (r.to_bits() + 0x8000_0000) & !0xffff_ffff })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bit by bit, around the ends of what is neither 0 nor infinite, and all over.
+    #[test]
+    fn exp2_flushed_is_exp2_and_then_flushed() {
+        let near = |x: f32| x.to_bits() - 5000..=x.to_bits() + 5000;
+        let ends = [-152.0, -150.0, -127.0, -126.5, -126.0, 127.5, 128.0, 130.0].into_iter().flat_map(near);
+        for x in (0..=u32::MAX).step_by(4099).chain(ends).chain(near(f32::INFINITY)).map(f32::from_bits) {
+            assert_eq!(exp2_flushed(x).to_bits(), flush(exp2(x)).to_bits(), "{x:e}");
+        }
+    }
+}

@@ -83,6 +83,12 @@ fn locate(space: u8, address: u64, scene: &Scene, sizes: [u64; 2]) -> Option<(Sp
     }
 }
 
+/// Whether no lane is missing between the first and the last of the mask.
+fn side_by_side(mask: u32) -> bool {
+    let run = mask >> mask.trailing_zeros();
+    run & run.wrapping_add(1) == 0
+}
+
 /// A row, or one place for all, if it ends within the allocation.
 fn even(row: bool, bytes: u64, mask: u32, from: u64, size: u64) -> Option<Shape> {
     let lane = mask.trailing_zeros();
@@ -101,8 +107,7 @@ pub fn known(
     scene: &Scene,
     sizes: [u64; 2],
 ) -> Option<Spot> {
-    let run = mask >> mask.trailing_zeros();
-    if first & (bytes - 1) != 0 || row && run & run.wrapping_add(1) != 0 {
+    if first & (bytes - 1) != 0 || row && !side_by_side(mask) {
         return None;
     }
     let (space, from, size) = locate(space, first, scene, sizes)?;
@@ -121,7 +126,6 @@ pub fn find(
 ) -> Option<Spot> {
     let at = |space, shape| Spot { space, shape, mask };
     let lane = mask.trailing_zeros();
-    let run = mask >> lane;
     let first = addresses[lane as usize];
     let start = first.wrapping_sub(lane as u64 * bytes);
     let (mut apart, mut different) = (0, 0);
@@ -141,8 +145,8 @@ pub fn find(
     if first & (bytes - 1) != 0 {
         return None;
     }
-    if apart == 0 && run & run.wrapping_add(1) == 0 || different == 0 {
-        let row = apart == 0 && run & run.wrapping_add(1) == 0;
+    let row = apart == 0 && side_by_side(mask);
+    if row || different == 0 {
         return even(row, bytes, mask, from, size).map(|shape| at(found, shape));
     }
     let mut offsets = [0; LANES];
