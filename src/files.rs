@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 
 mod unfinished;
 
-use unfinished::Unfinished;
+use unfinished::{Kind, Unfinished};
 pub use unfinished::{give_up, give_up_at_interrupt};
 
 /// A file that gets its name only with [`Pending::publish`]; dropped before that, it disappears.
@@ -34,7 +34,7 @@ impl Pending {
         let temporary = PathBuf::from(name);
         let mut unfinished = Unfinished::lock();
         let file = File::create(&temporary).map_err(|error| Error::io(&temporary, "create", error))?;
-        unfinished.add(&temporary);
+        unfinished.add(&temporary, Kind::File);
         Ok(Pending { path: path.to_owned(), temporary, writer: Some(BufWriter::with_capacity(1 << 20, file)) })
     }
 
@@ -123,17 +123,21 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Makes `path` and those above it where they are missing.
+    /// Makes `path` and those above it where they are missing. An error if nothing can be put there.
     pub fn open(path: &Path) -> Result<Folder> {
+        let folder = Folder::make(path)?;
+        expect_writable(&path.join("probe"))?;
+        Ok(folder)
+    }
+
+    fn make(path: &Path) -> Result<Folder> {
         let mut unfinished = Unfinished::lock();
         let missing = path.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
         let folder = Folder { made: missing.map(Path::to_owned).collect() };
-        folder.made.iter().rev().for_each(|folder| unfinished.add(folder));
+        folder.made.iter().rev().for_each(|folder| unfinished.add(folder, Kind::FolderIfEmpty));
         let created = create_folder(path);
         drop(unfinished);
-        created?;
-        expect_writable(&path.join("probe"))?;
-        Ok(folder)
+        created.map(|()| folder)
     }
 }
 
@@ -148,8 +152,8 @@ impl Drop for Folder {
 pub struct PendingFolder {
     path: PathBuf,
     temporary: PathBuf,
-    /// Takes away the folders above it, too.
-    _folder: Folder,
+    /// The one that it is put into.
+    _above: Folder,
 }
 
 impl PendingFolder {
@@ -171,8 +175,11 @@ impl PendingFolder {
         if temporary.exists() {
             fs::remove_dir_all(&temporary).map_err(|error| Error::io(&temporary, "remove", error))?;
         }
-        let folder = Folder::open(&temporary)?;
-        Ok(PendingFolder { path: trimmed, temporary, _folder: folder })
+        let above = Folder::make(trimmed.parent().unwrap_or(Path::new("")))?;
+        let mut unfinished = Unfinished::lock();
+        create_folder(&temporary)?;
+        unfinished.add(&temporary, Kind::Folder);
+        Ok(PendingFolder { path: trimmed, temporary, _above: above })
     }
 
     /// Where files are put meanwhile.
@@ -182,14 +189,16 @@ impl PendingFolder {
 
     /// Gives the folder its name.
     pub fn publish(self) -> Result<()> {
-        fs::rename(&self.temporary, &self.path).map_err(|error| failed(&self.path, error))
+        let mut unfinished = Unfinished::lock();
+        fs::rename(&self.temporary, &self.path).map_err(|error| failed(&self.path, error))?;
+        unfinished.forget(&self.temporary);
+        Ok(())
     }
 }
 
 impl Drop for PendingFolder {
     fn drop(&mut self) {
-        // Gone if it was renamed; there is nobody to tell of a failure.
-        let _ = fs::remove_dir_all(&self.temporary);
+        Unfinished::lock().remove(&self.temporary); // a renamed one is on the list no more
     }
 }
 

@@ -6,11 +6,12 @@ use super::names::{self, Kind};
 use super::{Checkpoint, NamedTensor, RunState, write};
 use crate::cli::checkpoints::AverageArgs;
 use crate::error::{Error, Result};
-use crate::files::expect_writable;
+use crate::files::{expect_writable, give_up_at_interrupt};
 use crate::terminal::say;
 
 /// Runs the command.
 pub fn average(args: &AverageArgs) -> Result<()> {
+    give_up_at_interrupt()?;
     let inputs = inputs(args)?;
     let out = match (&args.out, &args.inputs[..]) {
         (Some(out), _) => out.clone(),

@@ -14,7 +14,7 @@ use crate::checkpoint::{NamedTensor, RunState, write_safetensors};
 use crate::cli::export::ImportArgs;
 use crate::config::{Init, MAX_POSITIONS, Residual};
 use crate::error::{Error, Result};
-use crate::files::{PendingFolder, write_whole};
+use crate::files::{PendingFolder, give_up_at_interrupt, write_whole};
 use crate::model::{ModelConfig, Stack, Tables};
 use crate::terminal::{reads, say, warn};
 use crate::text::{Dictionary, Fingerprint};
@@ -115,6 +115,7 @@ fn args_of(config: &ModelConfig, state: &RunState) -> Value {
 
 /// Runs `omega import`.
 pub fn import(args: &ImportArgs) -> Result<()> {
+    give_up_at_interrupt()?;
     let settings = args.folder.join(ARGS);
     reads(&settings);
     let text = fs::read_to_string(&settings).map_err(|error| Error::io(&settings, "read", error))?;

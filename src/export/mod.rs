@@ -13,7 +13,7 @@ use half::{bf16, f16};
 use crate::checkpoint::{self, Checkpoint, RunState};
 use crate::cli::export::{ExportArgs, ExportType, Format};
 use crate::error::{Error, Result};
-use crate::files::{PendingFolder, write_whole};
+use crate::files::{PendingFolder, give_up_at_interrupt, write_whole};
 use crate::terminal::{self, say};
 use crate::text::Dictionary;
 
@@ -68,6 +68,7 @@ impl TextFiles {
 /// Runs the command.
 pub fn export(args: &ExportArgs) -> Result<()> {
     check(args)?;
+    give_up_at_interrupt()?;
     let path = Checkpoint::find(&args.model)?;
     let checkpoint = Checkpoint::open(&path)?;
     let own = || path.parent().unwrap_or(Path::new("")).to_owned();

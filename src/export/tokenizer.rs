@@ -38,6 +38,9 @@ pub fn write(to: &Path, dictionary: &Dictionary, own: &Path, special: SpecialTok
                  {"SpecialToken": {"id": "</s>", "type_id": 0}}],
         "special_tokens": {"</s>": {"id": "</s>", "ids": [2], "tokens": ["</s>"]}},
     });
+    if takes_words(&tokenizer) {
+        tokenizer["normalizer"] = without_special_words(&tokenizer["normalizer"]);
+    }
     tokenizer["truncation"] = Value::Null;
     tokenizer["padding"] = Value::Null;
     let config = json!({
@@ -52,6 +55,20 @@ pub fn write(to: &Path, dictionary: &Dictionary, own: &Path, special: SpecialTok
         write_whole(&to.join(name), (text + "\n").as_bytes())?;
     }
     Ok(())
+}
+
+/// Whether what stands between spaces is looked up as it is: then a literal `</s>` would be the end.
+fn takes_words(tokenizer: &Value) -> bool {
+    let splits = &tokenizer["pre_tokenizer"];
+    !tokenizer["model"]["merges"].is_array() && (splits.is_null() || splits["type"] == "WhitespaceSplit")
+}
+
+/// `normalizer`, after which special symbols in the text become `<unk>`, as omega reads them.
+fn without_special_words(normalizer: &Value) -> Value {
+    let words = r"(?<!\S)(?:<s>|<pad>|</s>)(?!\S)";
+    let replace = json!({"type": "Replace", "pattern": {"Regex": words}, "content": "<unk>"});
+    let before = Some(normalizer).filter(|normalizer| !normalizer.is_null());
+    json!({"type": "Sequence", "normalizers": before.into_iter().chain([&replace]).collect::<Vec<_>>()})
 }
 
 /// The file at `path` with the ids of `dictionary` for its symbols. An error if it would not give omega's ids with them.

@@ -8,12 +8,20 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Result};
 
-/// Files under temporary names, and folders that are removed if nothing is put into them; what lies in a folder stands
+/// What stands under a temporary name, and folders that are removed if nothing is put into them; what lies in a folder stands
 /// behind it. Whoever makes, renames or removes one of them holds the lock meanwhile.
-static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+static UNFINISHED: Mutex<Vec<(PathBuf, Kind)>> = Mutex::new(Vec::new());
+
+/// What is taken away.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    File,
+    FolderIfEmpty,
+    Folder,
+}
 
 /// The list, for as long as it must stay as it is.
-pub struct Unfinished(MutexGuard<'static, Vec<PathBuf>>);
+pub struct Unfinished(MutexGuard<'static, Vec<(PathBuf, Kind)>>);
 
 impl Unfinished {
     pub fn lock() -> Unfinished {
@@ -21,34 +29,38 @@ impl Unfinished {
     }
 
     /// Notes `path`, which was just made.
-    pub fn add(&mut self, path: &Path) {
-        self.0.push(path.to_owned());
+    pub fn add(&mut self, path: &Path, kind: Kind) {
+        self.0.push((path.to_owned(), kind));
     }
 
     /// Whatever is at `path` from here on stays.
     pub fn forget(&mut self, path: &Path) {
-        self.0.retain(|other| other != path);
+        self.0.retain(|(other, _)| other != path);
     }
 
-    /// Takes away `path` if it is still on the list; a folder only if it is empty. There is nobody to tell of a failure.
+    /// Takes away `path` if it is still on the list. There is nobody to tell of a failure.
     pub fn remove(&mut self, path: &Path) {
-        if self.0.iter().any(|other| other == path) {
-            let _ = remove(path);
+        if let Some((_, kind)) = self.0.iter().find(|(other, _)| other == path) {
+            let _ = remove(path, *kind);
             self.forget(path);
         }
     }
 }
 
-fn remove(path: &Path) -> io::Result<()> {
-    if path.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) }
+fn remove(path: &Path, kind: Kind) -> io::Result<()> {
+    match kind {
+        Kind::File => fs::remove_file(path),
+        Kind::FolderIfEmpty => fs::remove_dir(path),
+        Kind::Folder => fs::remove_dir_all(path),
+    }
 }
 
 /// Ends the process as shells expect after Ctrl-C, with nothing unfinished left. The lock is held to the end: what is
 /// being renamed is renamed before, and nothing new begins.
 pub fn give_up() -> ! {
     let unfinished = Unfinished::lock();
-    for path in unfinished.0.iter().rev() {
-        let _ = remove(path);
+    for (path, kind) in unfinished.0.iter().rev() {
+        let _ = remove(path, *kind);
     }
     exit(130)
 }

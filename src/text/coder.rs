@@ -47,12 +47,11 @@ impl Coder {
 
     /// The ids of `line` with the end symbol.
     pub fn encode(&self, line: &str) -> Result<Vec<u32>> {
+        // A literal `</s>` is text, which the dictionary does not have.
+        let id = |symbol: &str| if SPECIAL.contains(&symbol) { UNK } else { self.dictionary.id(symbol) };
         let mut ids: Vec<u32> = match &self.split {
-            Split::Bpe(tokenizer) => tokenizer.encode(line)?.iter().map(|symbol| self.dictionary.id(symbol)).collect(),
-            // A literal `</s>` is text, which the dictionary does not have.
-            Split::Spaces { .. } => words(line)
-                .map(|symbol| if SPECIAL.contains(&symbol) { UNK } else { self.dictionary.id(symbol) })
-                .collect(),
+            Split::Bpe(tokenizer) => tokenizer.encode(line)?.iter().map(|symbol| id(symbol)).collect(),
+            Split::Spaces { .. } => words(line).map(id).collect(),
         };
         ids.push(EOS);
         Ok(ids)

@@ -1,6 +1,9 @@
 //! `--to hf` with a tokenizer that another program made, whose symbols and the dictionary's are not the same.
 
 use std::fs;
+use std::process::{Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use omega::text::{Coder, Dictionary};
 use serde_json::{Value, json};
@@ -14,8 +17,9 @@ type Change<'a> = &'a dyn Fn(&mut Value);
 /// The dictionary's symbols, as fairseq would have found them in text: not all that a tokenizer can make.
 const SYMBOLS: [&str; 8] = ["t", "h", "e", "th", "a", "b", "x", "<url>"];
 
-/// Lines with symbols of both, of one, and of none.
-const LINES: [&str; 5] = ["the th t he ab ba", "q zx <url> the<url>", "犬", "thethe aqb [UNK]", "b"];
+/// Lines with symbols of both, of one, and of none; a special symbol's name is text.
+const LINES: [&str; 6] =
+    ["the th t he ab ba", "q zx <url> the<url>", "犬", "thethe aqb [UNK]", "b </s>", "<pad> </s> th</s> <s>"];
 
 /// A run that was trained on text in [`SYMBOLS`], which came split: it takes any tokenizer.
 fn run() -> Place {
@@ -51,20 +55,38 @@ fn bpe() -> Value {
     })
 }
 
-/// Words, all of the dictionary's and one more.
+/// Words, all of the dictionary's and some more.
 fn words() -> Value {
     let mut words = bpe();
-    let dictionary = SYMBOLS.iter().chain(&["the", "[UNK]"]);
+    let dictionary = SYMBOLS.iter().chain(&["the", "[UNK]", "</s>", "<pad>"]);
     let vocab: Value = dictionary.enumerate().map(|(id, symbol)| ((*symbol).to_owned(), json!(id))).collect();
     words["model"] = json!({"type": "WordLevel", "vocab": vocab, "unk_token": "[UNK]"});
     words
 }
 
 /// Puts `tokenizer` beside the dictionaries and exports.
-fn export(place: &Place, tokenizer: &Value, out: &str) -> std::process::Output {
+fn export(place: &Place, tokenizer: &Value, out: &str) -> Output {
     fs::write(place.path("data/tokenizer.json"), tokenizer.to_string()).unwrap();
+    export_as_it_is(place, out)
+}
+
+fn export_as_it_is(place: &Place, out: &str) -> Output {
     let (run, data, out) = (place.at("run"), place.at("data"), place.at(out));
     program(&["export", &run, "--to", "hf", "--data", &data, "--out", &out])
+}
+
+/// Whether Transformers would give omega's ids to every line.
+fn expect_omegas_ids(place: &Place, out: &str) {
+    let dictionary = Dictionary::load(&place.path("data/dict.de.txt")).unwrap();
+    let coder = Coder::of_folder(&place.path("data"), dictionary).unwrap();
+    let exported = place.path(out).join("tokenizer.json");
+    let mut exported = tokenizers::Tokenizer::from_file(exported).unwrap();
+    exported.set_encode_special_tokens(true); // as tokenizer_config.json says
+    for line in LINES {
+        let ids = exported.encode(line, true).unwrap().get_ids().to_vec();
+        assert_eq!(ids, coder.encode(line).unwrap(), "{out}: {line}");
+    }
+    assert!(coder.encode(LINES[0]).unwrap().len() > 4, "nothing is cut off");
 }
 
 #[test]
@@ -73,17 +95,11 @@ fn a_tokenizer_with_other_symbols_gives_omegas_ids_or_is_refused() {
     for (name, tokenizer) in [("bpe", bpe()), ("words", words())] {
         let output = export(&place, &tokenizer, name);
         assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
-        let dictionary = Dictionary::load(&place.path("data/dict.de.txt")).unwrap();
-        let coder = Coder::of_folder(&place.path("data"), dictionary).unwrap();
-        let exported = place.path(name).join("tokenizer.json");
-        let mut exported = tokenizers::Tokenizer::from_file(exported).unwrap();
-        exported.set_encode_special_tokens(true); // as tokenizer_config.json says
-        for line in LINES {
-            let ids = exported.encode(line, true).unwrap().get_ids().to_vec();
-            assert_eq!(ids, coder.encode(line).unwrap(), "{name}: {line}");
-        }
-        assert!(coder.encode(LINES[0]).unwrap().len() > 4, "nothing is cut off");
+        expect_omegas_ids(&place, name);
     }
+    fs::remove_file(place.path("data/tokenizer.json")).unwrap();
+    assert!(export_as_it_is(&place, "split").status.success());
+    expect_omegas_ids(&place, "split");
     let merged = |tokenizer: &mut Value| {
         tokenizer["model"]["vocab"]["abe"] = json!(11);
         tokenizer["model"]["merges"].as_array_mut().unwrap().push(json!("ab e"));
@@ -106,5 +122,36 @@ fn a_tokenizer_with_other_symbols_gives_omegas_ids_or_is_refused() {
             "{said}"
         );
         assert!(!place.path("refused").exists(), "nothing half-written");
+    }
+}
+
+/// Ctrl-C while it waits for a tokenizer, with the model written already.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_export_leaves_nothing() {
+    let place = run();
+    let tokenizer = place.path("data/tokenizer.json");
+    assert!(Command::new("mkfifo").arg(&tokenizer).status().unwrap().success());
+    let (run, data, out) = (place.at("run"), place.at("data"), place.at("new/out"));
+    for to in ["hf", "ctranslate2"] {
+        // It is read twice: to see whether the model was trained with it, and when the model is written.
+        let path = tokenizer.clone();
+        std::thread::spawn(move || fs::write(path, bpe().to_string()).unwrap());
+        let child = Command::new(env!("CARGO_BIN_EXE_omega"))
+            .args(["export", &run, "--to", to, "--data", &data, "--out", &out])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let model = place.path("new/out.tmp").join(if to == "hf" { "model.safetensors" } else { "model.bin" });
+        let began = Instant::now();
+        while !model.exists() && began.elapsed() < Duration::from_secs(60) {
+            sleep(Duration::from_millis(5));
+        }
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(130), "{to}: {said}");
+        assert!(said.contains("interrupted; what was begun is removed"), "{said}");
+        assert!(!place.path("new").exists(), "{to}");
     }
 }
