@@ -94,7 +94,7 @@ fn fairseq_translates_alike_and_trains_on() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/export/in_fairseq.py");
     let [to_fairseq, from_fairseq] = glue();
     for run in ["admin", "post-ln", "pre-ln"] {
-        place.train(run, "200", &["--residual", run]);
+        place.train(run, "300", &["--residual", run]);
         let folder = place.path(&format!("{run}-in-fairseq"));
         fs::create_dir(&folder).unwrap();
         let exported = folder.join("de-en-fairseq");

@@ -63,7 +63,7 @@ impl Place {
         let all = [
             "train", &data, "--save-dir", &run, "--device", "soft", "--encoder-layers", "2", "--decoder-layers", "2",
             "--d-model", "48", "--heads", "3", "--ffn", "96", "--max-tokens", "600", "--max-update", updates,
-            "--lr", "0.01", "--warmup-updates", "40", "--bleu-sentences", "0", "--samples", "0",
+            "--lr", "0.005", "--warmup-updates", "40", "--bleu-sentences", "0", "--samples", "0",
         ];
         omega(&[&all[..], flags].concat());
     }

@@ -58,7 +58,7 @@ fn other_programs_translate_alike() {
         ("pre-ln", &["--residual", "pre-ln"]),
     ];
     for (run, flags) in models {
-        place.train(run, "200", flags);
+        place.train(run, "300", flags);
         let mut exports = Vec::new();
         for dtype in ["f32", "f16", "bf16"] {
             let folders = ["hf", "ctranslate2"].map(|to| (to, format!("{run}-{to}-{dtype}")));
