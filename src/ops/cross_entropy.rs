@@ -25,13 +25,14 @@ struct Done {
     dloss: Tensor,
 }
 
-/// Threads for a row of `v`: about four accesses each.
-fn threads(v: usize, dtype: DType) -> u32 {
-    (v / dtype.per_access() / 4).next_multiple_of(32).clamp(32, 1024) as u32
+/// Threads for a row of `v`: 64 elements each, so that what a block adds up at its end is little beside them. The loads of a
+/// row on chip are all under way at once, however few they are.
+fn threads(v: usize) -> u32 {
+    (v / 64).next_multiple_of(32).clamp(32, 1024) as u32
 }
 
-fn rows(n: usize, v: usize, dtype: DType) -> Grid {
-    Grid::new([n as u32, 1, 1], [threads(v, dtype), 1, 1])
+fn rows(n: usize, v: usize) -> Grid {
+    Grid::new([n as u32, 1, 1], [threads(v), 1, 1])
 }
 
 /// Bytes of shared memory for a row of `v`, unless it is too long.
@@ -76,16 +77,17 @@ fn forward(
         return Err(Error::shape(OP, "dloss", dloss.dims(), &[1]));
     }
     let (dtype, x) = (t.dtype(), t.value(logits).clone());
-    let (losses, grid) = (t.alloc_f32(&[2, n])?, rows(n, v, dtype));
-    if let Some((dloss, shared)) = dloss.and_then(|dloss| Some((dloss, on_chip(v, dtype)?))) {
+    let (losses, chip) = (t.alloc_f32(&[2, n])?, on_chip(v, dtype));
+    let grid = Grid { shared: chip.unwrap_or(0), ..rows(n, v) };
+    if let (Some(dloss), Some(_)) = (dloss, chip) {
         let list = args![&losses, &x, targets, dloss, v, smoothing];
         // SAFETY: shapes are checked; a target outside the vocabulary is refused where batches are made.
-        unsafe { t.dev().launch(by_dtype!("cross_entropy_fused", dtype), Grid { shared, ..grid }, list) }?;
+        unsafe { t.dev().launch(by_dtype!("cross_entropy_fused", dtype), grid, list) }?;
         let [loss, nll] = sums(t, &losses)?;
         return Ok((t.push(OP, loss, Done { logits, dloss: dloss.clone() }), nll));
     }
     let stats = t.alloc_f32(&[n, 2])?;
-    let list = args![&losses, &stats, &x, targets, v, smoothing];
+    let list = args![&losses, &stats, &x, targets, v, smoothing, i32::from(chip.is_some())];
     // SAFETY: as above.
     unsafe { t.dev().launch(by_dtype!("cross_entropy_fwd", dtype), grid, list) }?;
     let [loss, nll] = sums(t, &losses)?;
@@ -106,7 +108,7 @@ impl Backward for Saved {
         let (n, v) = (x.dims()[0], x.dims()[1]);
         let list = args![&x, &self.stats, &self.targets, &dloss, v, self.smoothing];
         // SAFETY: as in the forward pass.
-        unsafe { cx.dev().launch(by_dtype!("cross_entropy_bwd", x.dtype()), rows(n, v, x.dtype()), list) }?;
+        unsafe { cx.dev().launch(by_dtype!("cross_entropy_bwd", x.dtype()), rows(n, v), list) }?;
         cx.give(self.logits, x)
     }
 }
