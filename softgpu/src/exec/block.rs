@@ -74,7 +74,7 @@ struct Barrier {
     voters: u32,
 }
 
-const ENDLESS: &str = "the warp has used up its budget of branches: is a loop without an end, or does it wait for a block that has not started?";
+const ENDLESS: &str = "the block has used up its `--budget` of branches: is a loop without an end, or does it wait for a block that has not started?";
 const INCOMPLETE: &str =
     "threads wait at a barrier for others that never come: is it inside a branch that not all of them take?";
 
