@@ -40,7 +40,8 @@ mod common {
     #[allow(dead_code)]
     mod shared;
     pub use shared::{
-        HALVES, check_close, check_differences, check_half, error_of_maximum, random, rounded, tape, to_f32,
+        HALVES, check_close, check_differences, check_half, check_half_within, error_of_maximum, random, rounded, tape,
+        to_f32,
     };
 
     pub fn devices() -> Vec<omega::device::Device> {

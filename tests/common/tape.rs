@@ -10,7 +10,8 @@ use super::to_f32;
 
 pub const RNG: RngState = RngState { seed: 0x0123_4567_89ab_cdef, step: 3 };
 
-/// A parameter on `tape` with these values, and the tensor of its gradient (zeros, added to).
+/// A parameter on `tape` with these values, and the tensor of its gradient: zeros if it is added to, else what is to be
+/// overwritten.
 pub fn parameter(tape: &mut Tape, dev: &Device, values: &[f64], shape: &[usize], accumulate: bool) -> (Var, Tensor) {
     parameter_of(tape, dev, values, shape, (DType::F32, DType::F32), accumulate)
 }
@@ -24,8 +25,8 @@ pub fn parameter_of(
     (of_value, of_grad): (DType, DType),
     accumulate: bool,
 ) -> (Var, Tensor) {
-    let grad = dev.tensor(shape, of_grad).unwrap();
-    dev.zero(&grad).unwrap();
+    let before = if accumulate { 0.0 } else { 3.5 };
+    let grad = dev.upload_as(&vec![before; shape.iter().product()], shape, of_grad).unwrap();
     let value = dev.upload_as(&to_f32(values), shape, of_value).unwrap();
     (tape.parameter(value, grad.clone(), accumulate), grad)
 }

@@ -11,8 +11,8 @@ use crate::common::{HALVES, check_close, check_differences, check_half, devices,
 const SMOOTHING: f64 = 0.125; // the same number in f32 and f64, as is:
 const DLOSS: f64 = 128.0;
 /// Rows shorter than an access, of one warp, of many, and of every alignment. At 30,000 a row of f32 is not on chip.
-const SIZES: [(usize, usize); 9] =
-    [(1, 1), (33, 1), (7, 5), (33, 33), (7, 100), (33, 1000), (1, 8000), (5, 10_001), (2, 30_000)];
+const SIZES: [(usize, usize); 10] =
+    [(1, 1), (33, 1), (300, 5), (7, 5), (33, 33), (7, 100), (33, 1000), (1, 8000), (5, 10_001), (2, 30_000)];
 
 #[test]
 fn reference_against_central_differences() {
@@ -98,6 +98,23 @@ fn half_types_against_reference() {
             check_close(&format!("loss of {n} x {v}, {dtype:?}"), &got[0], &of_rounded[0], 1e-6);
             check_close(&format!("nll of {n} x {v}, {dtype:?}"), &got[1], &of_rounded[1], 1e-6);
             check_half(&format!("dlogits of {n} x {v}"), &got[2], &exact[2], &of_rounded[2], dtype);
+        }
+    }
+}
+
+/// Of another warp than the first, and far more than exp can take: the maximum must be the row's.
+#[test]
+fn one_logit_far_above_the_others() {
+    for dev in devices() {
+        for v in [1000, 10_001, 30_000] {
+            let mut logits = random(v, 1);
+            logits[v - 1] = 300.0;
+            for fused in [true, false] {
+                let got = run(&dev, &logits, &[5], DType::F32, fused);
+                for ((name, got), want) in ["loss", "nll", "dlogits"].iter().zip(&got).zip(&want(&logits, &[5])) {
+                    check_close(&format!("{name} of {v}"), got, want, 1e-6);
+                }
+            }
         }
     }
 }

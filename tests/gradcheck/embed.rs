@@ -93,15 +93,15 @@ impl Case {
     }
 }
 
-/// Widths of one column and of several accesses, with and without a tail; of 150 and 1,300 tokens some come more than 32
-/// times, which takes the other path.
+/// Widths of one column and of several accesses, with and without a tail; of 150 and 2,600 tokens some come more than 32
+/// times, which takes the other path, and of 2,600 more than 32 times for each of its 16 warps.
 const SIZES: [(usize, usize, usize, f32); 6] = [
     (1, 5, 1, 0.0),
     (9, 10, 33, 0.0),
     (150, 10, 68, 0.3),
     (150, 10, 264, 0.3),
-    (1300, 10, 40, 0.1),
-    (1300, 10, 3, 0.0),
+    (2600, 10, 40, 0.1),
+    (2600, 10, 3, 0.0),
 ];
 
 #[test]
@@ -127,6 +127,27 @@ fn device_against_reference() {
         let halves = dev.upload_as(&[0.0; 8], &[4, 2], DType::F16).unwrap();
         let message = embed(&mut tape, e, &index, &halves, 1.0, Dropout::NONE).unwrap_err().to_string();
         assert!(message.contains("`positions` is of f16, expected f32"), "{message}");
+    }
+}
+
+/// As encoder and decoder that share a table do: its gradient comes twice, the first time in place of what was there.
+#[test]
+fn two_uses_double_the_gradient() {
+    for dev in devices() {
+        for size in [SIZES[1], SIZES[4]] {
+            let case = Case::new(size);
+            let index = EmbedIndex::new(&dev, &case.tokens, &case.positions).unwrap();
+            let positions = dev.upload(&to_f32(&case.position_table), &[8, case.c]).unwrap();
+            let mut tape = Tape::new(&dev, RNG, true);
+            let (e, de) = parameter(&mut tape, &dev, &case.table, &[case.v, case.c], false);
+            let given = [(); 2].map(|()| {
+                let y = embed(&mut tape, e, &index, &positions, case.scale() as f32, case.drop).unwrap();
+                (y, case.dy.as_slice())
+            });
+            backward(&mut tape, &dev, &given);
+            let once = case.run(&dev, DType::F32, false)[1].iter().map(|v| 2.0 * v).collect::<Vec<f32>>();
+            assert_eq!(dev.read_wide(&de).unwrap(), once, "{size:?}");
+        }
     }
 }
 

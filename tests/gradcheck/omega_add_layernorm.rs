@@ -6,7 +6,7 @@ use omega::tape::Tape;
 use omega::tensor::{DType, Tensor};
 
 use crate::common::tape::{RNG, backward, parameter, parameter_of};
-use crate::common::{HALVES, check_close, check_differences, check_half, devices, random, rounded};
+use crate::common::{HALVES, check_close, check_differences, check_half, check_half_within, devices, random, rounded};
 
 const EPS: f32 = 1e-5;
 
@@ -177,7 +177,26 @@ fn device_against_reference() {
     }
 }
 
-/// Measured: 1.00 of the error of rounding once, everywhere.
+/// More rows than one look at mean and deviation brings, and more blocks than a warp adds dα of at once.
+#[test]
+fn many_rows() {
+    for (dev, (form, n, c, dtype)) in devices().iter().flat_map(|dev| {
+        [(Form::Admin, 2640, 1032, DType::F16), (Form::RezeroPostLn, 1320, 8, DType::F32)].map(|size| (dev, size))
+    }) {
+        let case = Case::new(form, n, c, 0.0, true);
+        let got = case.run(dev, dtype, false, 1);
+        let (exact, of_rounded, has) = (case.reference(DType::F32), case.reference(dtype), case.has());
+        for k in (0..NAMES.len()).filter(|k| has[*k]) {
+            let name = format!("{form:?} {n}x{c} {}", NAMES[k]);
+            match dtype {
+                DType::F32 => check_close(&name, &got[k], &exact[k], 1e-5),
+                _ => check_half(&name, &got[k], &exact[k], &of_rounded[k], dtype),
+            }
+        }
+    }
+}
+
+/// Measured: 1.00 of the error of rounding once, everywhere. An h that is rounded on its way to y makes more of it.
 #[test]
 fn half_types_against_reference() {
     for (dev, form) in devices().iter().flat_map(|dev| FORMS.map(|form| (dev, form))) {
@@ -187,7 +206,8 @@ fn half_types_against_reference() {
             assert_eq!(got, case.run(dev, dtype, true, 1), "{form:?}: adding to zeros, and two runs, the same bits");
             let (exact, of_rounded, has) = (case.reference(DType::F32), case.reference(dtype), case.has());
             for k in (0..NAMES.len()).filter(|k| has[*k]) {
-                check_half(&format!("{form:?} {n}x{c} {}", NAMES[k]), &got[k], &exact[k], &of_rounded[k], dtype);
+                let name = format!("{form:?} {n}x{c} {}", NAMES[k]);
+                check_half_within(1.05, &name, &got[k], &exact[k], &of_rounded[k], dtype);
             }
         }
     }
