@@ -161,7 +161,9 @@ impl PendingFolder {
     pub fn create(path: &Path) -> Result<PendingFolder> {
         let taken = match fs::read_dir(path) {
             Ok(mut entries) => entries.next().is_some(),
-            Err(error) => error.kind() != io::ErrorKind::NotFound,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+            Err(_) if path.exists() => true,
+            Err(error) => return Err(Error::io(path, "create", error)), // below a file, or where nobody may look
         };
         if taken {
             let message = format!("{} is there already and not an empty folder", path.display());
@@ -255,7 +257,9 @@ mod tests {
         folder.publish().unwrap();
         assert_eq!(fs::read(path.join("a")).unwrap(), b"1");
         assert!(PendingFolder::create(&path).err().unwrap().to_string().contains("is there already"));
-        assert!(PendingFolder::create(&path.join("a")).is_err(), "a file");
+        let message = |path: &Path| PendingFolder::create(path).err().unwrap().to_string();
+        assert!(message(&path.join("a")).contains("is there already"), "a file");
+        assert!(message(&path.join("a/b")).starts_with("cannot create"), "below a file");
     }
 
     #[test]
