@@ -65,15 +65,16 @@ impl Case {
         f64::from((self.c as f32).sqrt())
     }
 
-    /// y and dtable.
-    fn run(&self, dev: &Device, dtype: DType, accumulate: bool) -> [Vec<f32>; 2] {
+    /// y and dtable, of `uses` look-ups in the same table.
+    fn run(&self, dev: &Device, dtype: DType, accumulate: bool, uses: usize) -> [Vec<f32>; 2] {
         let index = EmbedIndex::new(dev, &self.tokens, &self.positions).unwrap();
         let positions = dev.upload_as(&to_f32(&self.position_table), &[8, self.c], dtype).unwrap();
         let mut tape = Tape::new(dev, RNG, true).with_dtype(dtype);
         let (e, de) = parameter_of(&mut tape, dev, &self.table, &[self.v, self.c], (dtype, dtype), accumulate);
-        let y = embed(&mut tape, e, &index, &positions, self.scale() as f32, self.drop).unwrap();
-        let got = dev.read_wide(tape.value(y)).unwrap();
-        backward(&mut tape, dev, &[(y, &self.dy)]);
+        let mut look = || embed(&mut tape, e, &index, &positions, self.scale() as f32, self.drop).unwrap();
+        let ys: Vec<_> = (0..uses).map(|_| look()).collect();
+        let got = dev.read_wide(tape.value(ys[0])).unwrap();
+        backward(&mut tape, dev, &ys.iter().map(|y| (*y, self.dy.as_slice())).collect::<Vec<_>>());
         [got, dev.read_wide(&de).unwrap()]
     }
 
@@ -109,9 +110,9 @@ fn device_against_reference() {
     for dev in devices() {
         for size in SIZES {
             let case = Case::new(size);
-            let first = case.run(&dev, DType::F32, false);
-            assert_eq!(first, case.run(&dev, DType::F32, false), "two runs, the same bits");
-            assert_eq!(first, case.run(&dev, DType::F32, true), "adding to zeros");
+            let first = case.run(&dev, DType::F32, false, 1);
+            assert_eq!(first, case.run(&dev, DType::F32, false, 1), "two runs, the same bits");
+            assert_eq!(first, case.run(&dev, DType::F32, true, 1), "adding to zeros");
             // Measured: 3e-7 of the maximum.
             for ((name, got), want) in ["y", "dtable"].iter().zip(&first).zip(&case.want(DType::F32)) {
                 check_close(&format!("{name} of {size:?}"), got, want, 1e-6);
@@ -136,17 +137,9 @@ fn two_uses_double_the_gradient() {
     for dev in devices() {
         for size in [SIZES[1], SIZES[4]] {
             let case = Case::new(size);
-            let index = EmbedIndex::new(&dev, &case.tokens, &case.positions).unwrap();
-            let positions = dev.upload(&to_f32(&case.position_table), &[8, case.c]).unwrap();
-            let mut tape = Tape::new(&dev, RNG, true);
-            let (e, de) = parameter(&mut tape, &dev, &case.table, &[case.v, case.c], false);
-            let given = [(); 2].map(|()| {
-                let y = embed(&mut tape, e, &index, &positions, case.scale() as f32, case.drop).unwrap();
-                (y, case.dy.as_slice())
-            });
-            backward(&mut tape, &dev, &given);
-            let once = case.run(&dev, DType::F32, false)[1].iter().map(|v| 2.0 * v).collect::<Vec<f32>>();
-            assert_eq!(dev.read_wide(&de).unwrap(), once, "{size:?}");
+            let [once, twice] = [1, 2].map(|uses| case.run(&dev, DType::F32, false, uses));
+            let doubled: Vec<f32> = once[1].iter().map(|v| 2.0 * v).collect();
+            assert_eq!((&once[0], &doubled), (&twice[0], &twice[1]), "{size:?}");
         }
     }
 }
@@ -157,8 +150,8 @@ fn half_types_against_reference() {
     for (dev, dtype) in devices().iter().flat_map(|dev| HALVES.map(|dtype| (dev, dtype))) {
         for size in SIZES {
             let case = Case::new(size);
-            let got = case.run(dev, dtype, false);
-            assert_eq!(got, case.run(dev, dtype, true), "adding to zeros, and two runs, the same bits");
+            let got = case.run(dev, dtype, false, 1);
+            assert_eq!(got, case.run(dev, dtype, true, 1), "adding to zeros, and two runs, the same bits");
             let (exact, of_rounded) = (case.want(DType::F32), case.want(dtype));
             for (k, name) in ["y", "dtable"].into_iter().enumerate() {
                 check_half(&format!("{name} of {size:?}"), &got[k], &exact[k], &of_rounded[k], dtype);
