@@ -1,6 +1,6 @@
 //! Runs of multiply-adds that one handler does: random programs of such runs, with sums that are read again, results that
-//! are operands of the next one, jumps into the middle and lanes that do not take part, leave the bits that one
-//! multiply-add after the other leaves.
+//! are operands of the next one, jumps into the middle and lanes that do not take part or have left, leave the bits that
+//! one multiply-add after the other leaves.
 
 #![allow(clippy::unwrap_used)] // a panic in a test is its report
 
@@ -45,12 +45,16 @@ enum Step {
         bit: usize,
         over: usize,
     },
+    /// Lanes from this one on exit.
+    Leave {
+        from: usize,
+    },
     /// Back to that step, twice in all.
     Again {
         to: usize,
     },
 }
-use Step::{Again, Fma, Move, Skip};
+use Step::{Again, Fma, Leave, Move, Skip};
 
 #[derive(Default)]
 struct Program {
@@ -87,13 +91,14 @@ impl Program {
     fn random(rng: &mut Random) -> Program {
         let mut program = Program::default();
         for _ in 0..1 + rng.below(7) {
-            match rng.below(9) {
+            match rng.below(10) {
                 0..4 => {
                     let factors: Vec<_> =
                         (0..1 + rng.below(6)).map(|_| (rng.below(VECTORS), rng.below(CELLS))).collect();
                     program.dot(&factors, rng.below(VECTORS), rng.below(12));
                 }
                 4..8 => program.outer(rng),
+                8 => program.steps.push(Leave { from: rng.below(40) }),
                 _ => program.steps.push(Skip { bit: rng.below(5), over: rng.below(6) }),
             }
         }
@@ -122,6 +127,9 @@ impl Program {
                     let mask = 1 << bit;
                     writeln!(text, "$L{at}: and.b32 %r, %t, {mask}; setp.ne.u32 %q, %r, 0; @%q bra $L{to};")
                 }
+                Leave { from } => {
+                    writeln!(text, "$L{at}: and.b32 %r, %t, 31; setp.ge.u32 %q, %r, {from}; @%q exit;")
+                }
                 Again { to } => {
                     writeln!(text, "$L{at}: add.u32 %n, %n, 1; setp.lt.u32 %q, %n, 3; @%q bra $L{to};")
                 }
@@ -133,7 +141,7 @@ impl Program {
         text + "ret; }"
     }
 
-    /// What thread `t`'s vectors become; none where that hangs on what was never written.
+    /// What thread `t`'s vectors become, as far as it puts them back; none where that hangs on what was never written.
     fn expected(&self, start: &[f32], cells: &[f32], t: usize) -> Vec<Option<u32>> {
         let mut vectors: Vec<Option<f32>> = start.iter().copied().map(Some).collect();
         vectors.resize(VECTORS + self.sums, None);
@@ -150,6 +158,10 @@ impl Program {
                     again += 1;
                     at = if again < 3 { to } else { at };
                 }
+                Leave { from } if t % 32 >= from => {
+                    return start.iter().map(|x| Some(x.to_bits())).collect();
+                }
+                Leave { .. } => {}
                 Skip { bit, over } => at += if t >> bit & 1 == 1 { over } else { 0 },
             }
         }
@@ -224,6 +236,17 @@ fn dots_and_outer_products_of_every_length() {
         // One of them replaces what all multiply.
         let replacing = |k: usize| Fma { d: usize::from(k != len / 2), a: 0, b: 1, c: 2, swapped: false };
         Program { steps: (0..len).map(replacing).collect(), sums: 0 }.check(odd);
+    }
+}
+
+/// The same when lanes have left: from each one on.
+#[test]
+fn dots_and_outer_products_of_the_lanes_that_are_left() {
+    for (from, odd) in (0..33).flat_map(|from| [(from, false), (from, true)]) {
+        let mut program = Program { steps: vec![Leave { from }], sums: 0 };
+        program.dot(&[(0, 0), (1, 1), (2, 2), (3, 3)], 3, 4);
+        program.steps.extend((4..8).map(|d| Fma { d, a: 0, b: d % CELLS, c: d, swapped: false }));
+        program.check(odd);
     }
 }
 

@@ -270,10 +270,15 @@ pub unsafe fn take<T: Lane, const V: usize, const SPACE: u8, const BYTES: usize,
             }
             Range::Row(p) if V == 4 && BYTES == 16 => {
                 ask_ahead::<SPACE, BYTES>(p);
-                let parts = transpose::load(level, p as *const [u32; 4]);
-                for (part, at) in parts.iter().zip(values(op)) {
-                    put_in::<u32, WHOLE>(w, r, at, part);
+                let from = p as *const [u32; 4];
+                let register = values(op).map(|at| r.add(at as usize) as *mut [u32; LANES]);
+                if WHOLE || w.mask == u32::MAX {
+                    return transpose::load(level, from, register, LANES);
                 }
+                if w.is_whole() {
+                    return transpose::load(level, from, register, w.span());
+                }
+                blend_rows(w, from, register);
             }
             Range::Row(p) => {
                 ask_ahead::<SPACE, BYTES>(p);
@@ -289,10 +294,26 @@ pub unsafe fn take<T: Lane, const V: usize, const SPACE: u8, const BYTES: usize,
     }
 }
 
+/// Fills the lanes in the mask from rows of four.
+///
+/// # Safety
+/// As [`transpose::load`].
+#[inline(never)]
+unsafe fn blend_rows(w: &Warp, from: *const [u32; 4], register: [*mut [u32; LANES]; 4]) {
+    for i in (0..LANES).filter(|i| w.mask >> i & 1 != 0) {
+        // SAFETY: the caller's.
+        unsafe {
+            let row = from.add(i).read_unaligned();
+            (0..4).for_each(|v| (*register[v])[i] = row[v]);
+        }
+    }
+}
+
 /// [`load`] lane by lane; a trap before anything is written.
 ///
 /// # Safety
 /// As [`load`].
+#[inline(never)] // else the handlers would save registers for it
 pub unsafe fn load_scattered<
     T: Lane,
     const V: usize,
@@ -387,8 +408,8 @@ pub unsafe fn give<T: Lane, const V: usize, const SPACE: u8, const BYTES: usize,
             Range::Row(p) if WHOLE || w.mask == u32::MAX => {
                 ask_ahead::<SPACE, BYTES>(p);
                 if V == 4 && BYTES == 16 {
-                    let part = |v: usize| r.add(values(op)[v] as usize) as *const [u32; LANES];
-                    return transpose::store(level, p as *mut [u32; 4], [part(0), part(1), part(2), part(3)]);
+                    let register = values(op).map(|at| r.add(at as usize) as *const [u32; LANES]);
+                    return transpose::store(level, p as *mut [u32; 4], register, LANES);
                 }
                 let mut all = [[T::default(); V]; LANES];
                 for (i, all) in all.iter_mut().enumerate() {
@@ -398,8 +419,12 @@ pub unsafe fn give<T: Lane, const V: usize, const SPACE: u8, const BYTES: usize,
                 }
                 (p as *mut [[T; V]; LANES]).write_unaligned(all);
             }
+            // Only the lanes in the mask: other threads may be writing between them.
+            Range::Row(p) if V == 4 && BYTES == 16 && w.mask & w.mask.wrapping_add(1) == 0 => {
+                let register = values(op).map(|at| r.add(at as usize) as *const [u32; LANES]);
+                transpose::store(level, p as *mut [u32; 4], register, w.span());
+            }
             Range::Row(p) => {
-                // Only the lanes in the mask: other threads may be writing between them.
                 let mut left = w.mask;
                 while left != 0 {
                     let i = left.trailing_zeros() as usize;
@@ -433,6 +458,7 @@ unsafe fn value<T: Lane>(op: &Op, r: *mut u8, v: usize, i: usize) -> T {
 ///
 /// # Safety
 /// As [`load`].
+#[inline(never)] // else the handlers would save registers for it
 pub unsafe fn store_scattered<
     T: Lane,
     const V: usize,

@@ -198,6 +198,12 @@ impl Warp {
         self.mask == unsafe { std::ptr::read_volatile(&self.live) }
     }
 
+    /// Lanes up to the last one that executes.
+    #[inline(always)]
+    pub fn span(&self) -> usize {
+        LANES - self.mask.leading_zeros() as usize
+    }
+
     /// Shows the tools, if there are any, an access that comes next: [`NEXT`], or a trap.
     pub fn show(&mut self, access: &Access, addresses: &[u64; LANES]) -> u32 {
         self.show_values(access, addresses, None)

@@ -84,6 +84,7 @@ macro_rules! level {
     ($level:ident, $features:literal) => {
         mod $level {
             use super::{CHAIN, Op, Warp, file, next};
+            use crate::exec::LANES;
             use crate::exec::single::{FMA, $level as single};
 
             #[target_feature(enable = $features)]
@@ -94,8 +95,11 @@ macro_rules! level {
             ) -> u32 {
                 // SAFETY: as in `baseline`; `Level::detect` has found the features.
                 unsafe {
-                    for warp in 0..WARPS {
-                        run::<HOW, N>(w, &*op.cast::<[Op; N]>(), file(w, r, warp), WARPS > 1 || w.is_whole());
+                    let ops = &*op.cast::<[Op; N]>();
+                    if WARPS == 1 && w.live != u32::MAX && w.is_whole() {
+                        few::<HOW, N>(w, ops, r);
+                    } else {
+                        (0..WARPS).for_each(|warp| run::<HOW, N>(w, ops, file(w, r, warp), WARPS > 1 || w.is_whole()));
                     }
                     next(w, op.add(N - 1), r)
                 }
@@ -149,9 +153,62 @@ macro_rules! level {
                         }
                         out.chunks(2).for_each(|pair| odd.see(pair[0], pair[pair.len() - 1]));
                     }
-                    if odd.any() {
+                    if odd.lanes() != 0 {
                         mend(w, ops, r);
                     }
+                }
+            }
+
+            /// As [`run`], where lanes have exited: as many vectors as there are lanes left. What lies in those that are not
+            /// is nobody's, and may be NaN.
+            ///
+            /// # Safety
+            /// As [`run`]; all lanes that live must execute.
+            #[target_feature(enable = $features)]
+            #[inline]
+            unsafe fn few<const HOW: bool, const N: usize>(w: &Warp, ops: &[Op; N], r: *mut u8) {
+                use single::{PARTS, fma, load, once, plain_one, store};
+                const WIDTH: usize = LANES / PARTS;
+                // SAFETY: the caller's.
+                unsafe {
+                    let b: [_; N] = std::array::from_fn(|k| once(r, ops[k].b));
+                    let mut odd = 0;
+                    for part in 0..w.span().div_ceil(WIDTH) {
+                        if HOW == CHAIN {
+                            let mut out = load(r, ops[0].c, part);
+                            for (op, &b) in ops.iter().zip(&b) {
+                                out = fma(load(r, op.a, part), b, out);
+                            }
+                            store(r, ops[N - 1].d, part, plain_one(out));
+                            continue;
+                        }
+                        odd |= products(ops, &b, r, part) & w.live >> (WIDTH * part);
+                    }
+                    if odd != 0 {
+                        mend(w, ops, r);
+                    }
+                }
+            }
+
+            /// One vector of an outer product; the lanes that hold a NaN.
+            ///
+            /// # Safety
+            /// As [`run`].
+            #[target_feature(enable = $features)]
+            #[inline]
+            unsafe fn products<const N: usize>(ops: &[Op; N], b: &[single::Vector; N], r: *mut u8, part: usize) -> u32 {
+                use single::{fma, load, store};
+                // SAFETY: the caller's.
+                unsafe {
+                    let a = load(r, ops[0].a, part);
+                    let mut out = [a; N];
+                    for ((op, &b), out) in ops.iter().zip(b).zip(&mut out) {
+                        *out = fma(a, b, load(r, op.c, part));
+                        store(r, op.d, part, *out);
+                    }
+                    let mut odd = single::Odd::none();
+                    out.chunks(2).for_each(|pair| odd.see(pair[0], pair[pair.len() - 1]));
+                    odd.lanes()
                 }
             }
         }

@@ -60,6 +60,7 @@ macro_rules! vectors {
         use super::{ADD, FMA, MUL, Op, SUB, Warp};
         use crate::exec::LANES;
 
+        pub type Vector = $vector;
         pub const PARTS: usize = LANES / $lanes;
 
         #[target_feature(enable = $features)]
@@ -144,7 +145,7 @@ pub mod avx512 {
         _mm512_add_ps _mm512_sub_ps _mm512_mul_ps _mm512_div_ps
     );
 
-    /// Whether one of the values seen is NaN.
+    /// In which lanes one of the values seen is NaN.
     pub struct Odd(__mmask16);
 
     impl Odd {
@@ -162,8 +163,8 @@ pub mod avx512 {
 
         #[target_feature(enable = "avx512f")]
         #[inline]
-        pub fn any(self) -> bool {
-            self.0 != 0
+        pub fn lanes(self) -> u32 {
+            self.0 as u32
         }
     }
 
@@ -172,11 +173,15 @@ pub mod avx512 {
     #[inline]
     pub fn plain(values: &mut [__m512; PARTS]) {
         if _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(values[0], values[1]) != 0 {
-            let nan = _mm512_castsi512_ps(_mm512_set1_epi32(NAN as i32));
-            for value in values {
-                *value = _mm512_mask_mov_ps(*value, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(*value, *value), nan);
-            }
+            values.iter_mut().for_each(|value| *value = plain_one(*value));
         }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    pub fn plain_one(value: __m512) -> __m512 {
+        let nan = _mm512_castsi512_ps(_mm512_set1_epi32(NAN as i32));
+        _mm512_mask_mov_ps(value, _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(value, value), nan)
     }
 
     #[target_feature(enable = "avx512f")]
@@ -199,7 +204,7 @@ pub mod avx2 {
         _mm256_add_ps _mm256_sub_ps _mm256_mul_ps _mm256_div_ps
     );
 
-    /// Whether one of the values seen is NaN.
+    /// In which lanes one of the values seen is NaN.
     pub struct Odd(__m256);
 
     impl Odd {
@@ -217,8 +222,8 @@ pub mod avx2 {
 
         #[target_feature(enable = "avx2,fma")]
         #[inline]
-        pub fn any(self) -> bool {
-            _mm256_movemask_ps(self.0) != 0
+        pub fn lanes(self) -> u32 {
+            _mm256_movemask_ps(self.0) as u32
         }
     }
 
@@ -228,11 +233,15 @@ pub mod avx2 {
     pub fn plain(values: &mut [__m256; PARTS]) {
         let odd = |a, b| _mm256_cmp_ps::<_CMP_UNORD_Q>(a, b);
         if _mm256_movemask_ps(_mm256_or_ps(odd(values[0], values[1]), odd(values[2], values[3]))) != 0 {
-            let nan = _mm256_castsi256_ps(_mm256_set1_epi32(NAN as i32));
-            for value in values {
-                *value = _mm256_blendv_ps(*value, nan, odd(*value, *value));
-            }
+            values.iter_mut().for_each(|value| *value = plain_one(*value));
         }
+    }
+
+    #[target_feature(enable = "avx2,fma")]
+    #[inline]
+    pub fn plain_one(value: __m256) -> __m256 {
+        let nan = _mm256_castsi256_ps(_mm256_set1_epi32(NAN as i32));
+        _mm256_blendv_ps(value, nan, _mm256_cmp_ps::<_CMP_UNORD_Q>(value, value))
     }
 
     #[target_feature(enable = "avx2,fma")]

@@ -2,34 +2,41 @@
 
 use super::{LANES, Level};
 
+/// Fills the first `lanes` of the registers, and some that follow.
+///
 /// # Safety
-/// `from` must start 32 rows, and the machine must have what the level needs.
+/// `from` must start 32 rows, `parts` must be registers, and the machine must have what the level needs.
 #[inline(always)]
-pub unsafe fn load(level: Level, from: *const [u32; 4]) -> [[u32; LANES]; 4] {
+pub unsafe fn load(level: Level, from: *const [u32; 4], parts: [*mut [u32; LANES]; 4], lanes: usize) {
     // SAFETY: the caller's.
     unsafe {
         match level {
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => avx512::load(from),
+            Level::Avx512 => avx512::load(from, parts, lanes),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => avx2::load(from),
-            _ => baseline::load(from),
+            Level::Avx2 => avx2::load(from, parts, lanes),
+            _ => baseline::load(from, parts, lanes),
         }
     }
 }
 
+/// Writes the rows of the first `lanes`, and no others.
+///
 /// # Safety
-/// `to` must start 32 rows, `parts` must be registers, and the machine must have what the level needs.
+/// `to` must start so many rows, `parts` must be registers, and the machine must have what the level needs.
 #[inline(always)]
-pub unsafe fn store(level: Level, to: *mut [u32; 4], parts: [*const [u32; LANES]; 4]) {
+pub unsafe fn store(level: Level, to: *mut [u32; 4], parts: [*const [u32; LANES]; 4], lanes: usize) {
     // SAFETY: the caller's.
     unsafe {
-        match level {
+        let done = match level {
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => avx512::store(to, parts),
+            Level::Avx512 => avx512::store(to, parts, lanes),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => avx2::store(to, parts),
-            _ => baseline::store(to, parts),
+            Level::Avx2 => avx2::store(to, parts, lanes),
+            _ => 0,
+        };
+        for i in baseline::store(to, parts, done, lanes)..lanes {
+            to.add(i).write_unaligned(parts.map(|part| (*part)[i]));
         }
     }
 }
@@ -52,35 +59,34 @@ mod avx512 {
     /// As [`super::load`].
     #[target_feature(enable = "avx512f")]
     #[inline]
-    pub unsafe fn load(from: *const [u32; 4]) -> [[u32; LANES]; 4] {
-        let mut parts = [[0; LANES]; 4];
+    pub unsafe fn load(from: *const [u32; 4], parts: [*mut [u32; LANES]; 4], lanes: usize) {
         // SAFETY: the caller's.
         unsafe {
             let (first, last) = (index(&FIRST), index(&LAST));
-            for i in (0..LANES).step_by(16) {
+            for i in (0..lanes).step_by(16) {
                 let rows = |k: usize| _mm512_loadu_si512(from.add(i + 4 * k) as *const __m512i);
                 let (a, b, c, d) = (rows(0), rows(1), rows(2), rows(3));
                 let halves = [first, last]
                     .map(|which| [_mm512_permutex2var_epi32(a, which, b), _mm512_permutex2var_epi32(c, which, d)]);
                 for (v, [low, high]) in halves.into_iter().enumerate() {
-                    let out = |part: &mut [u32; LANES], x| _mm512_storeu_si512(part.as_mut_ptr().add(i).cast(), x);
-                    out(&mut parts[2 * v], _mm512_shuffle_i64x2::<0b01_00_01_00>(low, high));
-                    out(&mut parts[2 * v + 1], _mm512_shuffle_i64x2::<0b11_10_11_10>(low, high));
+                    let out = |part: *mut [u32; LANES], x| _mm512_storeu_si512(part.cast::<u32>().add(i).cast(), x);
+                    out(parts[2 * v], _mm512_shuffle_i64x2::<0b01_00_01_00>(low, high));
+                    out(parts[2 * v + 1], _mm512_shuffle_i64x2::<0b11_10_11_10>(low, high));
                 }
             }
         }
-        parts
     }
 
     /// # Safety
     /// As [`super::store`].
     #[target_feature(enable = "avx512f")]
     #[inline]
-    pub unsafe fn store(to: *mut [u32; 4], parts: [*const [u32; LANES]; 4]) {
+    pub unsafe fn store(to: *mut [u32; 4], parts: [*const [u32; LANES]; 4], lanes: usize) -> usize {
+        let whole = lanes & !15;
         // SAFETY: the caller's.
         unsafe {
             let (near, far) = (index(&NEAR), index(&FAR));
-            for i in (0..LANES).step_by(16) {
+            for i in (0..whole).step_by(16) {
                 let part = |v: usize| _mm512_loadu_si512((parts[v] as *const u32).add(i) as *const __m512i);
                 let (a, b, c, d) = (part(0), part(1), part(2), part(3));
                 for half in 0..2 {
@@ -95,6 +101,7 @@ mod avx512 {
                 }
             }
         }
+        whole
     }
 
     #[target_feature(enable = "avx512f")]
@@ -129,29 +136,28 @@ mod avx2 {
     /// As [`super::load`].
     #[target_feature(enable = "avx2")]
     #[inline]
-    pub unsafe fn load(from: *const [u32; 4]) -> [[u32; LANES]; 4] {
-        let mut parts = [[0; LANES]; 4];
+    pub unsafe fn load(from: *const [u32; 4], parts: [*mut [u32; LANES]; 4], lanes: usize) {
         // SAFETY: the caller's.
         unsafe {
-            for i in (0..LANES).step_by(8) {
+            for i in (0..lanes).step_by(8) {
                 let row = |k: usize| from.add(i + k) as *const f32;
                 let rows = [0, 1, 2, 3].map(|k| _mm256_loadu2_m128(row(k + 4), row(k)));
-                for (part, column) in parts.iter_mut().zip(four_by_four(rows)) {
-                    _mm256_storeu_ps(part.as_mut_ptr().add(i) as *mut f32, column);
+                for (part, column) in parts.into_iter().zip(four_by_four(rows)) {
+                    _mm256_storeu_ps(part.cast::<f32>().add(i), column);
                 }
             }
         }
-        parts
     }
 
     /// # Safety
     /// As [`super::store`].
     #[target_feature(enable = "avx2")]
     #[inline]
-    pub unsafe fn store(to: *mut [u32; 4], parts: [*const [u32; LANES]; 4]) {
+    pub unsafe fn store(to: *mut [u32; 4], parts: [*const [u32; LANES]; 4], lanes: usize) -> usize {
+        let whole = lanes & !7;
         // SAFETY: the caller's.
         unsafe {
-            for i in (0..LANES).step_by(8) {
+            for i in (0..whole).step_by(8) {
                 let columns = parts.map(|part| _mm256_loadu_ps((part as *const f32).add(i)));
                 for (k, rows) in four_by_four(columns).into_iter().enumerate() {
                     let row = |k: usize| to.add(i + k) as *mut f32;
@@ -159,6 +165,7 @@ mod avx2 {
                 }
             }
         }
+        whole
     }
 }
 
@@ -169,32 +176,33 @@ mod baseline {
     /// As [`super::load`].
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    pub unsafe fn load(from: *const [u32; 4]) -> [[u32; LANES]; 4] {
+    pub unsafe fn load(from: *const [u32; 4], parts: [*mut [u32; LANES]; 4], lanes: usize) {
         use std::arch::x86_64::*;
-        let mut parts = [[0; LANES]; 4];
         // SAFETY: SSE is in every x86-64; the caller's.
         unsafe {
-            for i in (0..LANES).step_by(4) {
+            for i in (0..lanes).step_by(4) {
                 let row = |k: usize| _mm_loadu_ps(from.add(i + k) as *const f32);
                 let (mut a, mut b, mut c, mut d) = (row(0), row(1), row(2), row(3));
                 _MM_TRANSPOSE4_PS(&mut a, &mut b, &mut c, &mut d);
-                for (part, column) in parts.iter_mut().zip([a, b, c, d]) {
-                    _mm_storeu_ps(part.as_mut_ptr().add(i) as *mut f32, column);
+                for (part, column) in parts.into_iter().zip([a, b, c, d]) {
+                    _mm_storeu_ps(part.cast::<f32>().add(i), column);
                 }
             }
         }
-        parts
     }
 
+    /// From row `done` on.
+    ///
     /// # Safety
     /// As [`super::store`].
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    pub unsafe fn store(to: *mut [u32; 4], parts: [*const [u32; LANES]; 4]) {
+    pub unsafe fn store(to: *mut [u32; 4], parts: [*const [u32; LANES]; 4], done: usize, lanes: usize) -> usize {
         use std::arch::x86_64::*;
+        let whole = lanes & !3;
         // SAFETY: as in `load`.
         unsafe {
-            for i in (0..LANES).step_by(4) {
+            for i in (done..whole).step_by(4) {
                 let column = |k: usize| _mm_loadu_ps((parts[k] as *const f32).add(i));
                 let (mut a, mut b, mut c, mut d) = (column(0), column(1), column(2), column(3));
                 _MM_TRANSPOSE4_PS(&mut a, &mut b, &mut c, &mut d);
@@ -203,32 +211,28 @@ mod baseline {
                 }
             }
         }
+        whole
     }
 
     /// # Safety
     /// As [`super::load`].
     #[cfg(not(target_arch = "x86_64"))]
     #[inline(always)]
-    pub unsafe fn load(from: *const [u32; 4]) -> [[u32; LANES]; 4] {
-        let mut parts = [[0; LANES]; 4];
-        for i in 0..LANES {
+    pub unsafe fn load(from: *const [u32; 4], parts: [*mut [u32; LANES]; 4], lanes: usize) {
+        for i in 0..lanes {
             // SAFETY: the caller's.
-            let row = unsafe { from.add(i).read_unaligned() };
-            for v in 0..4 {
-                parts[v][i] = row[v];
+            unsafe {
+                let row = from.add(i).read_unaligned();
+                (0..4).for_each(|v| (*parts[v])[i] = row[v]);
             }
         }
-        parts
     }
 
     /// # Safety
     /// As [`super::store`].
     #[cfg(not(target_arch = "x86_64"))]
     #[inline(always)]
-    pub unsafe fn store(to: *mut [u32; 4], parts: [*const [u32; LANES]; 4]) {
-        for i in 0..LANES {
-            // SAFETY: the caller's.
-            unsafe { to.add(i).write_unaligned(parts.map(|part| (*part)[i])) };
-        }
+    pub unsafe fn store(_: *mut [u32; 4], _: [*const [u32; LANES]; 4], done: usize, _: usize) -> usize {
+        done
     }
 }
