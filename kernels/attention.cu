@@ -12,8 +12,8 @@
 // argument more, `stage`.
 // Launch: grid (ceil(longest/32), H, B), block (32): a lane owns one query (key), a warp walks the other side, GROUP
 // rows at once, the same for every lane: 16-byte broadcast loads. A lane reads and writes its own row, 16 bytes at a
-// time. Shared: tiles of owned rows, float4 [D/4][32], 128·D bytes each: Q | Q G | K V dV, and unless D is 32 or 64,
-// where they are in registers: O | dQ | dK.
+// time; the lanes behind the last four that own one leave first. Shared: tiles of owned rows, float4 [D/4][32], 128·D
+// bytes each: Q | Q G | K V dV, and unless D is 32 or 64, where they are in registers: O | dQ | dK.
 // Bytes: each warp reads K and V (Q, G, O) once: Tq/32 · (8·D·Tk) fwd.
 #include "attention_common.cuh"
 #include "attention_mma.cuh"
@@ -28,19 +28,23 @@ __device__ __forceinline__ float4 fma4(float w, float4 a, float4 s) {
 }
 
 // A head's quads of elements: HEAD is its width where the compiler knows it, else 0. For HEAD > 0 two quads at a time,
-// at fixed offsets from pointers that advance, and all of them unrolled.
+// at fixed offsets from pointers that advance, and all of them unrolled; at 128 a few, as the compiler would hold 250
+// registers of them.
+template <int HEAD> __device__ __forceinline__ constexpr bool wide() { return HEAD == 0 || HEAD > 64; }
 template <int HEAD> __device__ __forceinline__ constexpr int step() { return HEAD ? 2 : 1; }
-template <int HEAD> __device__ __forceinline__ constexpr int unroll() { return HEAD ? HEAD / 4 / step<HEAD>() : 1; }
+template <int HEAD> __device__ __forceinline__ constexpr int unroll() {
+    return HEAD == 0 ? 1 : wide<HEAD>() ? 4 : HEAD / 4 / step<HEAD>();
+}
 template <int HEAD> __device__ __forceinline__ int quads(int D) { return HEAD ? HEAD / 4 : D / 4; }
 
-// The sums that a lane owns, by quad: in registers, or for HEAD = 0 a column of a tile.
-template <int HEAD> struct Sums {
+// The sums that a lane owns, by quad: in registers, or if they are too many a column of a tile.
+template <int HEAD, bool WIDE = wide<HEAD>()> struct Sums {
     static constexpr int PITCH = 1;
     float4 quad[HEAD / 4];
     __device__ __forceinline__ explicit Sums(float4*) {}
     __device__ __forceinline__ float4* at(int c) { return quad + c; }
 };
-template <> struct Sums<0> {
+template <int HEAD> struct Sums<HEAD, true> {
     static constexpr int PITCH = WARP;
     float4* column;
     __device__ __forceinline__ explicit Sums(float4* column) : column(column) {}
@@ -67,7 +71,11 @@ __device__ __forceinline__ void store(T* to, S& sums, float scale, int D, int ac
     }
 }
 
-// The row that a lane owns, into its column of a tile. Lanes past the end own the last row again and store nothing.
+// Lanes that stay where `mine` of a warp's own a row: in fours, which draw dropout's numbers for each other. Those past
+// the end own the last row again and store nothing.
+__device__ __forceinline__ int staying(int mine) { return (mine + GROUP - 1) / GROUP * GROUP; }
+
+// The row that a lane owns, into its column of a tile.
 template <int HEAD, typename T> __device__ __forceinline__ void load_own(float4* column, const T* row, int D) {
 #pragma unroll step<HEAD>() * unroll<HEAD>()
     for (int c = 0; c < quads<HEAD>(D); c++, row += 4) column[c * WARP] = load4(row);
@@ -131,7 +139,7 @@ __device__ void attention_fwd(T* o, float* lse, const T* q, const T* k, const T*
     const int lane = threadIdx.x, from = blockIdx.x * WARP, D = HEAD ? HEAD : s.D;
     const Side Q = side(s.cu_q, blockIdx.z), K = side(s.cu_k, blockIdx.z);
     const int mine = min(Q.count - from, WARP);
-    if (mine <= 0) return;
+    if (lane >= staying(mine)) return;
     const int i = from + min(lane, mine - 1), row = Q.first + i;
     const int keys = s.causal ? min(K.count, from + mine) : K.count;  // for the warp
     const int all = s.causal ? min(keys, from + 1) : keys;  // for every lane
@@ -180,7 +188,7 @@ __device__ void attention_bwd_q(T* dq, float* delta, const T* g, const T* o, con
     const int lane = threadIdx.x, from = blockIdx.x * WARP, D = HEAD ? HEAD : s.D;
     const Side Q = side(s.cu_q, blockIdx.z), K = side(s.cu_k, blockIdx.z);
     const int mine = min(Q.count - from, WARP);
-    if (mine <= 0) return;
+    if (lane >= staying(mine)) return;
     const int i = from + min(lane, mine - 1), row = Q.first + i;
     const int keys = s.causal ? min(K.count, from + mine) : K.count;
     const int all = s.causal ? min(keys, from + 1) : keys, own = s.causal ? min(keys, i + 1) : keys;
@@ -240,7 +248,7 @@ __device__ void attention_bwd_kv(T* dk, T* dv, const T* g, const float* delta, c
     const int lane = threadIdx.x, from = blockIdx.x * WARP, D = HEAD ? HEAD : s.D;
     const Side Q = side(s.cu_q, blockIdx.z), K = side(s.cu_k, blockIdx.z);
     const int mine = min(K.count - from, WARP);
-    if (mine <= 0) return;
+    if (lane >= staying(mine)) return;
     const int j = from + min(lane, mine - 1), row = K.first + j;
     const int all = s.causal ? from + WARP - 1 : 0, own = s.causal ? j : 0;  // first query that sees all keys, key j
     float4 *kt = shared + lane, *vt = kt + D / 4 * WARP;
@@ -287,7 +295,8 @@ extern "C" __global__ void attention_fwd_f32(float* o, float* lse, const float* 
                                              int stride_q, int stride_kv, int max_k, float scale_qk, int causal,
                                              DROPOUT_PARAMS) {
     const Packed s{cu_q, cu_k, Tq, D, stride_o, stride_q, stride_kv, max_k, scale_qk, causal};
-    if (D == 64) attention_fwd<64>(o, lse, q, k, v, s, DROPOUT);
+    if (D == 128) attention_fwd<128>(o, lse, q, k, v, s, DROPOUT);
+    else if (D == 64) attention_fwd<64>(o, lse, q, k, v, s, DROPOUT);
     else if (D == 32) attention_fwd<32>(o, lse, q, k, v, s, DROPOUT);
     else attention_fwd<0>(o, lse, q, k, v, s, DROPOUT);
 }
@@ -297,7 +306,8 @@ extern "C" __global__ void attention_bwd_q_f32(float* dq, float* delta, const fl
                                                int stride_q, int stride_kv, int max_k, float scale_qk, int causal,
                                                int accumulate, DROPOUT_PARAMS) {
     const Packed s{cu_q, cu_k, Tq, D, stride_o, stride_q, stride_kv, max_k, scale_qk, causal};
-    if (D == 64) attention_bwd_q<64>(dq, delta, g, o, lse, q, k, v, s, accumulate, DROPOUT);
+    if (D == 128) attention_bwd_q<128>(dq, delta, g, o, lse, q, k, v, s, accumulate, DROPOUT);
+    else if (D == 64) attention_bwd_q<64>(dq, delta, g, o, lse, q, k, v, s, accumulate, DROPOUT);
     else if (D == 32) attention_bwd_q<32>(dq, delta, g, o, lse, q, k, v, s, accumulate, DROPOUT);
     else attention_bwd_q<0>(dq, delta, g, o, lse, q, k, v, s, accumulate, DROPOUT);
 }
@@ -307,7 +317,8 @@ extern "C" __global__ void attention_bwd_kv_f32(float* dk, float* dv, const floa
                                                 int stride_q, int stride_kv, int max_k, float scale_qk, int causal,
                                                 int accumulate, DROPOUT_PARAMS) {
     const Packed s{cu_q, cu_k, Tq, D, stride_o, stride_q, stride_kv, max_k, scale_qk, causal};
-    if (D == 64) attention_bwd_kv<64>(dk, dv, g, delta, lse, q, k, v, s, accumulate, DROPOUT);
+    if (D == 128) attention_bwd_kv<128>(dk, dv, g, delta, lse, q, k, v, s, accumulate, DROPOUT);
+    else if (D == 64) attention_bwd_kv<64>(dk, dv, g, delta, lse, q, k, v, s, accumulate, DROPOUT);
     else if (D == 32) attention_bwd_kv<32>(dk, dv, g, delta, lse, q, k, v, s, accumulate, DROPOUT);
     else attention_bwd_kv<0>(dk, dv, g, delta, lse, q, k, v, s, accumulate, DROPOUT);
 }
