@@ -99,7 +99,9 @@ macro_rules! level {
                     if WARPS == 1 && w.live != u32::MAX && w.is_whole() {
                         few::<HOW, N>(w, ops, r);
                     } else {
-                        (0..WARPS).for_each(|warp| run::<HOW, N>(w, ops, file(w, r, warp), WARPS > 1 || w.is_whole()));
+                        for warp in 0..WARPS {
+                            run::<HOW, N>(w, ops, file(w, r, warp), WARPS > 1 || w.is_whole());
+                        }
                     }
                     next(w, op.add(N - 1), r)
                 }
@@ -124,7 +126,7 @@ macro_rules! level {
             #[target_feature(enable = $features)]
             #[inline]
             unsafe fn run<const HOW: bool, const N: usize>(w: &Warp, ops: &[Op; N], r: *mut u8, whole: bool) {
-                use single::{PARTS, fma, load, once, plain, put, store};
+                use single::{PARTS, fma, load, once, plain, put};
                 // SAFETY: the caller's.
                 unsafe {
                     let b: [_; N] = std::array::from_fn(|k| once(r, ops[k].b));
@@ -141,17 +143,9 @@ macro_rules! level {
                     if !whole {
                         return ops.iter().for_each(|op| single::run::<FMA, true, false>(w, op, r));
                     }
-                    // Op by op in each part, as one may add to what another has stored. A NaN stays one on its way, and
-                    // so does what all of them find at the end.
                     let mut odd = single::Odd::none();
                     for part in 0..PARTS {
-                        let a = load(r, ops[0].a, part);
-                        let mut out = [a; N];
-                        for ((op, &b), out) in ops.iter().zip(&b).zip(&mut out) {
-                            *out = fma(a, b, load(r, op.c, part));
-                            store(r, op.d, part, *out);
-                        }
-                        out.chunks(2).for_each(|pair| odd.see(pair[0], pair[pair.len() - 1]));
+                        products(ops, &b, r, part, &mut odd);
                     }
                     if odd.lanes() != 0 {
                         mend(w, ops, r);
@@ -182,7 +176,9 @@ macro_rules! level {
                             store(r, ops[N - 1].d, part, plain_one(out));
                             continue;
                         }
-                        odd |= products(ops, &b, r, part) & w.live >> (WIDTH * part);
+                        let mut here = single::Odd::none();
+                        products(ops, &b, r, part, &mut here);
+                        odd |= here.lanes() & w.live >> (WIDTH * part);
                     }
                     if odd != 0 {
                         mend(w, ops, r);
@@ -190,13 +186,20 @@ macro_rules! level {
                 }
             }
 
-            /// One vector of an outer product; the lanes that hold a NaN.
+            /// One vector of an outer product: op by op, as one may add to what another has stored. A NaN stays one on its
+            /// way, and so does what `odd` finds at the end.
             ///
             /// # Safety
             /// As [`run`].
             #[target_feature(enable = $features)]
             #[inline]
-            unsafe fn products<const N: usize>(ops: &[Op; N], b: &[single::Vector; N], r: *mut u8, part: usize) -> u32 {
+            unsafe fn products<const N: usize>(
+                ops: &[Op; N],
+                b: &[single::Vector; N],
+                r: *mut u8,
+                part: usize,
+                odd: &mut single::Odd,
+            ) {
                 use single::{fma, load, store};
                 // SAFETY: the caller's.
                 unsafe {
@@ -206,9 +209,7 @@ macro_rules! level {
                         *out = fma(a, b, load(r, op.c, part));
                         store(r, op.d, part, *out);
                     }
-                    let mut odd = single::Odd::none();
                     out.chunks(2).for_each(|pair| odd.see(pair[0], pair[pair.len() - 1]));
-                    odd.lanes()
                 }
             }
         }
