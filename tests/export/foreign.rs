@@ -125,33 +125,38 @@ fn a_tokenizer_with_other_symbols_gives_omegas_ids_or_is_refused() {
     }
 }
 
-/// Ctrl-C while it waits for a tokenizer, with the model written already.
+/// Ctrl-C while they wait for a tokenizer, with the model written already.
 #[cfg(unix)]
 #[test]
-fn an_interrupted_export_leaves_nothing() {
+fn interrupted_exports_and_imports_leave_nothing() {
     let place = run();
-    let tokenizer = place.path("data/tokenizer.json");
-    assert!(Command::new("mkfifo").arg(&tokenizer).status().unwrap().success());
-    let (run, data, out) = (place.at("run"), place.at("data"), place.at("new/out"));
-    for to in ["hf", "ctranslate2"] {
-        // It is read twice: to see whether the model was trained with it, and when the model is written.
-        let path = tokenizer.clone();
-        std::thread::spawn(move || fs::write(path, bpe().to_string()).unwrap());
-        let child = Command::new(env!("CARGO_BIN_EXE_omega"))
-            .args(["export", &run, "--to", to, "--data", &data, "--out", &out])
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let model = place.path("new/out.tmp").join(if to == "hf" { "model.safetensors" } else { "model.bin" });
-        let began = Instant::now();
+    let (run, data, out, exported) = (place.at("run"), place.at("data"), place.at("new/out"), place.at("exported"));
+    crate::omega(&["export", &run, "--to", "fairseq", "--out", &exported]);
+    for folder in ["data", "exported"] {
+        let tokenizer = place.path(folder).join("tokenizer.json");
+        assert!(Command::new("mkfifo").arg(&tokenizer).status().unwrap().success());
+    }
+    let export = |to| vec!["export", &run, "--to", to, "--data", &data, "--out", &out];
+    let cases = [
+        (export("hf"), "data", "model.safetensors"),
+        (export("ctranslate2"), "data", "model.bin"),
+        (vec!["import", &exported, "--out", &out], "exported", "checkpoint_best.safetensors"),
+    ];
+    for (words, folder, model) in cases {
+        // It is read twice: to see whether it is the one that the model was trained with, and when the model is written.
+        let tokenizer = place.path(folder).join("tokenizer.json");
+        std::thread::spawn(move || fs::write(tokenizer, bpe().to_string()).unwrap());
+        let child = Command::new(env!("CARGO_BIN_EXE_omega")).args(&words).stderr(Stdio::piped()).spawn().unwrap();
+        let (model, began) = (place.path("new/out.tmp").join(model), Instant::now());
         while !model.exists() && began.elapsed() < Duration::from_secs(60) {
             sleep(Duration::from_millis(5));
         }
+        assert!(model.exists(), "{words:?}");
         assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
         let output = child.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(130), "{to}: {said}");
+        assert_eq!(output.status.code(), Some(130), "{words:?}: {said}");
         assert!(said.contains("interrupted; what was begun is removed"), "{said}");
-        assert!(!place.path("new").exists(), "{to}");
+        assert!(!place.path("new").exists(), "{words:?}");
     }
 }
