@@ -54,8 +54,10 @@ impl TapeOp for BiasReluDropout {
 
     fn operands(&self) -> Vec<Operand> {
         let (n, f) = (self.n, self.f);
-        let x = Operand::activation("x", values(n * f, 1), &[n, f]);
-        vec![x, Operand::parameter("b", values(f, 2), &[f])]
+        let (mut x, b) = (values(n * f, 1), values(f, 2));
+        // Where x + b is nearly 0, rounding x would turn a whole gradient on or off.
+        x.iter_mut().enumerate().filter(|(i, x)| (**x + b[i % f]).abs() < 0.1).for_each(|(_, x)| *x += 0.25);
+        vec![Operand::activation("x", x, &[n, f]), Operand::parameter("b", b, &[f])]
     }
 
     fn forward(&self, t: &mut Tape, v: &[Var]) -> Result<Vec<Var>> {
