@@ -76,7 +76,9 @@ impl Bench for Attention {
         WMT,
         Size { causal: true, ..WMT },
         Size { keys: Some(SENTENCES), ..WMT },
-        Size { heads: 4, width: 256, ..WMT },
+        Size { heads: 16, ..WMT },
+        Size { width: 768, ..WMT },
+        Size { heads: 4, ..WMT },
     ];
 
     /// Self-attention.

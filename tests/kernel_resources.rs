@@ -123,6 +123,19 @@ fn docs_kernels_has_every_kernel() {
     assert!(missing.is_empty(), "{missing:?} missing: run `omega bench --markdown > docs/kernels.md`");
 }
 
+/// README shows some lines of the page, the first columns of each.
+#[test]
+fn readmes_table_is_the_pages() {
+    let [readme, page] = ["README.md", "docs/kernels.md"]
+        .map(|name| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap());
+    let kernels = || MODULES.iter().flat_map(|module| module.entries);
+    let rows: Vec<&str> =
+        readme.lines().filter(|line| kernels().any(|kernel| line.starts_with(&format!("| `{kernel}` |")))).collect();
+    assert!(rows.len() >= 10, "{rows:?}");
+    let wrong: Vec<_> = rows.iter().filter(|row| !page.lines().any(|line| line.starts_with(**row))).collect();
+    assert!(wrong.is_empty(), "{wrong:?}: docs/kernels.md says otherwise");
+}
+
 /// All SASS comes from this PTX, and softgpu runs it: one architecture, with line information.
 #[test]
 fn all_ptx_is_for_compute_80() {

@@ -267,9 +267,10 @@ pub fn markdown(dev: &Device, rows: &[Row]) -> String {
         writeln!(text, "Times: device events on {}, median of 100 runs at the shape of the first line.\n", dev.name())
             .ok();
     }
-    let mut last = "";
+    let (mut last, mut table) = ("", 0);
     for row in rows {
         if row.op != last {
+            table = text.len();
             let rule = if dev.is_gpu() { "--:|" } else { "" };
             writeln!(text, "## {}\n", row.op).ok();
             writeln!(text, "| kernel | shape |{time} moved / compulsory | sector % | conflicts / access | instr. / element | registers | spills | shared bytes | sm_80 | sm_90 | estimate µs |").ok();
@@ -283,7 +284,11 @@ pub fn markdown(dev: &Device, rows: &[Row]) -> String {
         line.extend(cells);
         line.extend(static_cells(row));
         line.push(number(estimate(counted), 2));
-        writeln!(text, "| {} |", line.join(" | ")).ok();
+        let line = format!("| {} |\n", line.join(" | "));
+        // Sizes above what is counted, and kernels that several cases launch, have lines that are the same.
+        if !text[table..].contains(&line) {
+            text.push_str(&line);
+        }
         let last_of_op = rows.iter().rposition(|other| other.op == row.op && other.counted.is_some());
         if last_of_op.is_some_and(|at| std::ptr::eq(&rows[at], row)) {
             let of_op: Vec<&Row> = rows.iter().filter(|other| other.op == row.op).collect();
