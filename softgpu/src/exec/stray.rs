@@ -4,23 +4,42 @@ use super::mem::{GENERIC, GLOBAL, LOCAL, SHARED, WRITE};
 use super::{Fault, TRAP, Warp};
 use crate::memory::{CONST_WINDOW, LOCAL_WINDOW, OFFSET_BITS, PARAM_WINDOW, SHARED_WINDOW, describe};
 
+/// The window of an address, and the offset there.
+pub fn split(space: u8, address: u64) -> (u64, u64) {
+    match space {
+        SHARED => (SHARED_WINDOW, address),
+        LOCAL => (LOCAL_WINDOW, address),
+        _ => (address >> OFFSET_BITS << OFFSET_BITS, address & ((1 << OFFSET_BITS) - 1)),
+    }
+}
+
+/// The trap for a misaligned access; `what` ends where the place follows.
+#[cold]
+pub fn uneven(w: &mut Warp, (window, offset): (u64, u64), what: String, help: &'static str, lane: usize) -> u32 {
+    let name = match window {
+        SHARED_WINDOW => "shared",
+        LOCAL_WINDOW => "local",
+        _ => {
+            let fault = Fault::new(what, help, lane as u32).of("memcheck");
+            w.stop = Some(Fault { near: Some(window | offset), ..fault });
+            return TRAP;
+        }
+    };
+    w.trap_of("memcheck", format!("{what} +{offset} of {name} memory"), help, lane as u32)
+}
+
 /// The trap for a lane's access that is outside of everything, or misaligned.
 #[cold]
 #[inline(never)]
 pub fn stray(w: &mut Warp, space: u8, address: u64, bytes: u64, lane: usize, misaligned: bool) -> u32 {
-    if misaligned {
-        let what =
-            format!("misaligned access: {bytes} bytes at an address that {bytes} does not divide ({address:#x})");
-        let help = "vector accesses need their whole size as alignment: check odd row lengths";
-        return w.trap_of("memcheck", what, help, lane as u32);
-    }
     let size = |bytes: u64| format!("{bytes} byte{}", if bytes == 1 { "" } else { "s" });
     let accessed = size(bytes);
-    let (window, offset) = match space {
-        SHARED => (SHARED_WINDOW, address),
-        LOCAL => (LOCAL_WINDOW, address),
-        _ => (address >> OFFSET_BITS << OFFSET_BITS, address & ((1 << OFFSET_BITS) - 1)),
-    };
+    let (window, offset) = split(space, address);
+    if misaligned {
+        let what = format!("misaligned access: {accessed}, whose address {bytes} must divide, at");
+        let help = "vector accesses need their whole size as alignment: check odd row lengths";
+        return uneven(w, (window, offset), what, help, lane);
+    }
     let (name, room) = match window {
         SHARED_WINDOW => ("shared", w.shared_bytes),
         LOCAL_WINDOW => ("local", w.local_bytes),

@@ -6,7 +6,7 @@
 
 use super::alu::Source;
 use super::mem::{GENERIC, GLOBAL, SHARED, resolve};
-use super::stray::stray;
+use super::stray::{split, stray, uneven};
 use super::tile::whole;
 use super::{LANES, List, NEXT, Warp, Wide, WideFn};
 use crate::exec::matrix::collective;
@@ -126,8 +126,8 @@ unsafe fn lines<const SPACE: u8>(
             let address = if layout.wide { address } else { address as u32 as u64 };
             match resolve::<SPACE>(w, 0, address, bytes) {
                 Some(_) if !address.is_multiple_of(bytes.min(16)) => {
-                    let what = format!("misaligned access: line {line} of a matrix starts at {address:#x}");
-                    return Err(w.trap_of("memcheck", what, LINES, 0));
+                    let what = format!("misaligned access: line {line} of a matrix starts at");
+                    return Err(uneven(w, split(SPACE, address), what, LINES, 0));
                 }
                 Some(p) => {
                     *out = p;
