@@ -14,11 +14,13 @@ pub mod convert;
 pub mod matrix;
 pub mod memory;
 pub mod pack;
+mod place;
 pub mod warp;
 
 use std::collections::HashMap;
 
 use self::calls::{Calls, Graph, Home};
+pub use self::place::Place;
 use crate::ast::{Class, Function, Held, Instruction, Module, Operand, Register};
 use crate::exec::Wide;
 use crate::ir::{self, Code, Inst, Ir, More, Reg};
@@ -56,18 +58,6 @@ impl Decoded {
         let (parameters, shared_bytes) = (self.parameters.clone(), self.shared_bytes);
         Signature { parameters, shared_bytes, local_bytes: self.local_bytes }
     }
-}
-
-#[derive(Clone)]
-pub struct Place {
-    pub line: u32,
-    /// File and line of the `.cu` text.
-    pub source: Option<(String, u32)>,
-    /// Of code that was inlined: where the calls stand, innermost first.
-    pub inlined: Vec<(String, u32)>,
-    pub text: String,
-    /// Of no PTX instruction: what a function starts with.
-    pub inserted: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -470,7 +460,7 @@ impl<'m, 'a> Decoder<'m, 'a> {
             let source = (!inlined.is_empty()).then(|| inlined.remove(0));
             let text = format!("{}{}", if i.guard.is_some() { "@p " } else { "" }, i.opcode);
             let inserted = self.starts.is_empty();
-            self.places.push(Place { line: i.line, source, inlined, text, inserted });
+            self.places.push(Place { line: i.line, source, inlined, text, inserted, compared: false });
         }
         self.places.len() as u32 - 1
     }

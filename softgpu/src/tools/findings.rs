@@ -7,6 +7,10 @@ use crate::exec::{LANES, Launch};
 use crate::memory;
 use crate::trap::{Side, Stop};
 
+/// Kinds of races: of lanes of one warp, and of warps.
+pub const WITHIN: &str = "racecheck within a warp";
+pub const BETWEEN: &str = "racecheck";
+
 /// In the order of their discovery.
 #[derive(Default)]
 pub struct Findings {
@@ -40,7 +44,12 @@ impl Findings {
         }
     }
 
+    /// All of them, without races of a warp's own lanes at lines where warps race, too: what orders those orders lanes.
     pub fn take(&mut self) -> Vec<Stop> {
+        let hidden = |&(kind, a, b): &(&str, u32, u32)| kind == WITHIN && self.index.contains_key(&(BETWEEN, a, b));
+        let mut hidden: Vec<usize> = self.index.iter().filter(|(key, _)| hidden(key)).map(|(_, at)| *at).collect();
+        hidden.sort_unstable();
+        hidden.into_iter().rev().for_each(|at| drop(self.list.remove(at)));
         self.index.clear();
         std::mem::take(&mut self.list)
     }

@@ -4,7 +4,7 @@ use crate::decode::Place;
 
 /// Flags of one instruction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Mark(u8);
+pub struct Mark(u16);
 
 impl Mark {
     /// Volatile, relaxed or stronger: PTX ISA 9.0, 8.4.
@@ -18,6 +18,10 @@ impl Mark {
     pub const WARP_SYNC: Mark = Mark(32);
     /// A barrier that all lanes of a warp must reach together.
     pub const ALIGNED: Mark = Mark(64);
+    /// Passes parameters or results on, padding and all: no use of what they hold.
+    pub const PASSES: Mark = Mark(128);
+    /// A plain load, but nothing comes of what it reads before an `atom.cas` has compared it: see [`Place::compared`].
+    pub const COMPARED: Mark = Mark(256);
 
     pub fn has(self, other: Mark) -> bool {
         self.0 & other.0 != 0
@@ -34,10 +38,12 @@ impl Mark {
 
     /// By the opcode's parts.
     pub fn of(text: &str) -> Mark {
-        let opcode = text.split_whitespace().next_back().unwrap_or_default();
+        // Behind a guard; a call has a name behind it.
+        let opcode = text.split_whitespace().find(|word| !word.starts_with('@')).unwrap_or_default();
         let has = |part: &str| opcode.split('.').skip(1).any(|p| p == part);
         let block = has("cta") || has("cluster");
         match opcode.split('.').next().unwrap_or_default() {
+            "call" | "ret" => Mark::PASSES,
             "membar" => Mark::FENCE.with(Mark::BLOCK, block),
             "fence" if has("proxy") || has("mbarrier_init") => Mark::default(),
             "fence" => Mark::FENCE.with(Mark::BLOCK, block),
@@ -61,5 +67,5 @@ impl Mark {
 
 /// The marks of a kernel's instructions, by place.
 pub fn marks(places: &[Place]) -> Vec<Mark> {
-    places.iter().map(|place| Mark::of(&place.text)).collect()
+    places.iter().map(|place| Mark::of(&place.text).with(Mark::COMPARED, place.compared)).collect()
 }

@@ -230,7 +230,8 @@ impl<'a> Observer<'a> {
             sync::pending(out.0, out.1, warp, access, spot);
         }
         if let Some(init) = &mut self.init {
-            init.access(warp, access, spot, self.tools.initcheck, (out.0, out.1));
+            let uses = !self.marks[access.place as usize].has(Mark::PASSES);
+            init.access(warp, access, spot, self.tools.initcheck && uses, (out.0, out.1));
         }
         if let Some(race) = &mut self.race {
             race.access(warp, access, self.marks[access.place as usize], spot, value, (out.0, out.1));

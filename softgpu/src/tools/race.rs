@@ -3,16 +3,17 @@
 //! What orders: a barrier, those that meet at it; a fence and a strong access after it, those that read what that one
 //! wrote (see [`clocks`](super::clocks)); the end of a kernel, everything. Within a warp, what lanes do in different
 //! instructions is ordered by `bar.warp.sync` alone, as lanes may run apart since sm_70. Two strong accesses (volatile,
-//! relaxed, atomic) do not race with each other; a strong and a plain one do. Lanes that write different values to one
-//! place in one instruction race; the same value is none.
+//! relaxed, atomic) do not race with each other; a strong and a plain one do, unless the plain one begins a loop around
+//! `atom.cas`, which compares what it has read. Writes of the same value to one place are no race, be they of lanes in one
+//! instruction or of warps.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::clocks::{Clocks, Knowledge, Passage};
-use super::findings::{Findings, Scene, Who};
+use super::findings::{BETWEEN, Findings, Scene, WITHIN, Who};
 use super::marks::Mark;
-use super::shadow::{ATOMIC, Cell, LINE, PLAIN, STRONG, Shadow, Stamp};
+use super::shadow::{ATOMIC, Cell, LINE, Lines, PLAIN, Readers, STRONG, Shadow, Stamp};
 use super::spot::{Shape, Space, Spot};
 use super::{Access, Touch};
 use crate::exec::{LANES, Warp};
@@ -113,18 +114,19 @@ impl Now<'_> {
     }
 
     #[inline]
-    fn check(&self, cell: &Cell, stamp: Stamp, line: bool, at: u64, conflicts: &mut Vec<Conflict>) {
-        let mut found = |earlier, wrote| conflicts.push(Conflict { earlier, wrote, lane: stamp.lane(), at });
+    fn check(&self, cell: &Cell, readers: &Readers, stamp: Stamp, line: bool, (at, out): (u64, &mut Vec<Conflict>)) {
+        let mut found = |earlier, wrote| out.push(Conflict { earlier, wrote, lane: stamp.lane(), at });
         if self.races(cell.write, stamp, line) {
             found(cell.write, true);
         }
         if self.writes {
-            cell.reads.iter().filter(|read| self.races(**read, stamp, line)).for_each(|read| found(*read, false));
+            let reads = cell.reads.iter().chain(readers.of(cell));
+            reads.filter(|read| self.races(**read, stamp, line)).for_each(|read| found(*read, false));
         }
     }
 
     #[inline]
-    fn mark(&self, cell: &mut Cell, stamp: Stamp, line: bool) {
+    fn mark(&self, cell: &mut Cell, readers: &mut Readers, stamp: Stamp, line: bool) {
         if self.writes {
             let old = cell.write;
             let same = (old.actor, old.clock) == (stamp.actor, stamp.clock);
@@ -136,14 +138,17 @@ impl Now<'_> {
                 cell.write = stamp;
             }
             if line || stamp.extent() == 15 {
-                cell.reads = [Stamp::default(); 2];
+                readers.clear(cell);
             }
             return;
         }
         let last = cell.reads[0];
         if last.clock != 0 && self.order(last) != Order::Before {
             if last.actor != self.actor {
-                cell.reads[1] = last;
+                let before = std::mem::replace(&mut cell.reads[1], last);
+                if before.clock != 0 && self.order(before) == Order::None {
+                    readers.keep(cell, before);
+                }
             } else if !line && (last.lane() != stamp.lane() || last.extent() != stamp.extent()) {
                 let bytes = last.extent() | stamp.extent();
                 let both = stamp.by(stamp.lane(), bytes, true);
@@ -178,19 +183,19 @@ fn visit<const PHASES: u8>(now: &Now, shadow: &mut Shadow, s: &Stretch, conflict
         let stop = end.min(line + LINE);
         let lane = s.lane + ((at - s.from) >> s.log2) as u32;
         let covers = at == line && stop == line + LINE && !s.many;
-        if covers && let Some(cell) = shadow.whole(line) {
-            let stamp = now.stamp.by(lane, s.log2, false);
+        let stamp = now.stamp.by(lane, s.log2, false);
+        let Shadow { lines, readers } = shadow;
+        if covers && let Some(cell) = lines.whole(line) {
             if PHASES & CHECK != 0 {
-                now.check(cell, stamp, true, line, conflicts);
+                now.check(cell, readers, stamp, true, (line, conflicts));
             }
             if PHASES & MARK != 0 {
-                now.mark(cell, stamp, true);
+                now.mark(cell, readers, stamp, true);
             }
         } else {
-            words::<PHASES>(now, shadow, s, (at, stop), conflicts);
+            words::<PHASES>(now, (lines, readers), s, (at, stop), conflicts);
             if covers && now.writes && PHASES & MARK != 0 {
-                let write = now.stamp.by(lane, s.log2, false);
-                shadow.unite(line, Cell { write, reads: [Stamp::default(); 2] });
+                lines.unite(line, stamp, readers);
             }
         }
         at = stop;
@@ -199,12 +204,12 @@ fn visit<const PHASES: u8>(now: &Now, shadow: &mut Shadow, s: &Stretch, conflict
 
 fn words<const PHASES: u8>(
     now: &Now,
-    shadow: &mut Shadow,
+    (lines, readers): (&mut Lines, &mut Readers),
     s: &Stretch,
     (at, stop): (u64, u64),
     conflicts: &mut Vec<Conflict>,
 ) {
-    let cells = shadow.words(at);
+    let cells = lines.words(at, readers);
     for word in at / 4..stop.div_ceil(4) {
         let (low, high) = (at.max(word * 4), stop.min(word * 4 + 4));
         let bytes = (15 >> (4 - (high - low))) << (low - word * 4);
@@ -214,10 +219,10 @@ fn words<const PHASES: u8>(
         let stamp = if s.many && !now.writes { stamp.shared() } else { stamp };
         let cell = &mut cells[(word % (LINE / 4)) as usize];
         if PHASES & CHECK != 0 {
-            now.check(cell, stamp, false, word * 4, conflicts);
+            now.check(cell, readers, stamp, false, (word * 4, conflicts));
         }
         if PHASES & MARK != 0 {
-            now.mark(cell, stamp, false);
+            now.mark(cell, readers, stamp, false);
         }
     }
 }
@@ -263,7 +268,7 @@ impl Race {
         let strong = access.strong || mark.has(Mark::STRONG);
         let strength = match access.touch {
             Touch::Atomic => ATOMIC,
-            _ if strong => STRONG,
+            _ if strong || mark.has(Mark::COMPARED) => STRONG,
             _ => PLAIN,
         };
         let (actor, clock) = (block.clocks.base + warp.index, block.clocks.clock(index));
@@ -294,6 +299,8 @@ impl Race {
             }
             Shape::Same { lane, from } => {
                 let many = !mask.is_power_of_two();
+                // Of readers the last one: where one lane goes on to write, it is the first more often than not.
+                let lane = if now.writes { lane } else { mask.ilog2() };
                 visit::<BOTH>(&now, shadow, &Stretch { from, bytes, lane, log2, many }, found);
                 within = now.writes;
             }
@@ -328,11 +335,17 @@ impl Race {
                 stop
             });
         }
+        if let (false, Some(value)) = (found.is_empty(), value)
+            && access.touch == Touch::Write
+            && changes_nothing(warp, spot, bytes, value, scene)
+        {
+            found.retain(|conflict| !conflict.wrote);
+        }
         if !found.is_empty() {
-            report(found, warp, access, space, self.warps, (scene, findings));
+            report(found, warp, access, spot, self.warps, (scene, findings));
             found.clear();
         }
-        if strength != PLAIN {
+        if strong || access.touch == Touch::Atomic {
             self.order(warp, mark, spot, access);
         }
     }
@@ -360,6 +373,21 @@ impl Race {
             }
         }
     }
+}
+
+/// Whether memory holds already what the lanes are about to store: of two warps that write the same value, neither matters.
+fn changes_nothing(warp: &Warp, spot: &Spot, bytes: u64, value: &dyn Fn(usize) -> [u8; 16], scene: &Scene) -> bool {
+    let start = match spot.space {
+        Space::Global(index) => scene.blocks[index].base,
+        Space::Shared => warp.shared,
+        Space::Local => return false,
+    };
+    spot.lanes().all(|lane| {
+        // SAFETY: the access lies within its allocation, or there would be no spot; nothing else runs meanwhile.
+        let there =
+            unsafe { std::slice::from_raw_parts(start.add(spot.shape.offset(lane, bytes) as usize), bytes as usize) };
+        there == &value(lane)[..bytes as usize]
+    })
 }
 
 /// Two lanes that store different values to one place, and where.
@@ -411,17 +439,19 @@ fn report(
     found: &[Conflict],
     warp: &Warp,
     access: &Access,
-    space: Space,
+    spot: &Spot,
     warps: u32,
     (scene, findings): (&Scene, &mut Findings),
 ) {
-    let mut seen: Vec<(u32, bool)> = Vec::new();
+    let actor = (warp.block * warps as u64) as u32 + warp.index;
+    let pair = |conflict: &Conflict| (conflict.earlier.place(), conflict.wrote, conflict.earlier.actor == actor);
+    let mut seen: Vec<(u32, bool, bool)> = Vec::new();
     for conflict in found {
         let (earlier, wrote) = (conflict.earlier, conflict.wrote);
-        if seen.contains(&(earlier.place(), wrote)) {
+        if seen.contains(&pair(conflict)) {
             continue;
         }
-        seen.push((earlier.place(), wrote));
+        seen.push(pair(conflict));
         let writes =
             access.touch != Touch::Read && (access.touch == Touch::Write || !wrote || earlier.strength() == PLAIN);
         let kind = match (wrote, writes) {
@@ -429,8 +459,15 @@ fn report(
             (true, false) => "RAW",
             _ => "WAR",
         };
-        findings.add("racecheck", scene, (access.place, earlier.place()), || {
-            let here = Who { block: warp.block, warp: warp.index, lane: conflict.lane };
+        let kind_of_pair = if earlier.actor == actor { WITHIN } else { BETWEEN };
+        findings.add(kind_of_pair, scene, (access.place, earlier.place()), || {
+            let twice = earlier.actor == actor && earlier.lane() == conflict.lane;
+            let another = spot.lanes().find(|lane| *lane as u32 != conflict.lane);
+            let lane = match spot.shape {
+                Shape::Same { .. } if twice => another.map_or(conflict.lane, |lane| lane as u32),
+                _ => conflict.lane,
+            };
+            let here = Who { block: warp.block, warp: warp.index, lane };
             let there =
                 Who { block: (earlier.actor / warps) as u64, warp: earlier.actor % warps, lane: earlier.lane() };
             let (between, help) = match (here.block == there.block, here.warp == there.warp) {
@@ -440,7 +477,7 @@ fn report(
             };
             let strong = access.touch == Touch::Atomic || access.strong;
             let help = if strong != (earlier.strength() != PLAIN) && here.block != there.block { MIXED } else { help };
-            let where_ = space.place(scene, conflict.at, 4.min(access.bytes as u64));
+            let where_ = spot.space.place(scene, conflict.at, 4.min(access.bytes as u64));
             let what = format!("race between {between} ({kind}) on {where_}");
             let mut stop: Stop = scene.stop("racecheck", what, help, here, access.place);
             stop.role = match access.touch {
@@ -452,6 +489,7 @@ fn report(
             let role = match (wrote, earlier.strength()) {
                 (true, ATOMIC) => "updated before",
                 (true, _) => "wrote before",
+                (false, _) if twice && lane == conflict.lane => "read before, as did other lanes",
                 (false, _) => "read before",
             };
             stop.others.push(scene.side(role, there, earlier.place()));

@@ -1,8 +1,8 @@
 //! What racecheck keeps of memory: who wrote and who read each place last.
 //!
 //! Lanes mostly touch rows, so a line of 128 bytes has one record as long as whole lines are touched, and one per word
-//! only once they are not. Of reads, the last two of different warps that nothing orders are kept: whatever else is not
-//! ordered before a later write, one of these is not either, unless barriers of a part of the block have come between.
+//! only once they are not. Of reads, the last two of different warps that nothing orders are in the record, and those
+//! before them in a list beside it: a write may be ordered after some of the readers alone.
 
 /// Bytes of a line, and words in it.
 pub const LINE: u64 = 128;
@@ -76,6 +76,64 @@ impl Stamp {
 pub struct Cell {
     pub write: Stamp,
     pub reads: [Stamp; 2],
+    /// Index + 1 of the earlier readers' list; 0: there are none.
+    earlier: u32,
+}
+
+/// Lists of readers, one per warp: the earlier ones of a line or word.
+#[derive(Default)]
+pub struct Readers {
+    lists: Vec<Vec<Stamp>>,
+    free: Vec<u32>,
+}
+
+/// So many are kept. A block has 32 warps, two of them in the record.
+const MOST_READERS: usize = 30;
+
+impl Readers {
+    /// Those before the last two.
+    #[inline]
+    pub fn of(&self, cell: &Cell) -> &[Stamp] {
+        if cell.earlier == 0 { &[] } else { &self.lists[cell.earlier as usize - 1] }
+    }
+
+    /// Notes an earlier reader, in place of what the same warp has read before.
+    pub fn keep(&mut self, cell: &mut Cell, stamp: Stamp) {
+        if cell.earlier == 0 {
+            cell.earlier = self.list(Vec::new());
+        }
+        let list = &mut self.lists[cell.earlier as usize - 1];
+        if let Some(known) = list.iter_mut().find(|known| known.actor == stamp.actor) {
+            *known = stamp;
+        } else if list.len() < MOST_READERS {
+            list.push(stamp);
+        }
+    }
+
+    /// Forgets all readers of the record.
+    #[inline]
+    pub fn clear(&mut self, cell: &mut Cell) {
+        cell.reads = [Stamp::default(); 2];
+        if cell.earlier != 0 {
+            self.lists[cell.earlier as usize - 1].clear();
+            self.free.push(cell.earlier);
+            cell.earlier = 0;
+        }
+    }
+
+    /// The number of a list that holds `stamps`.
+    fn list(&mut self, stamps: Vec<Stamp>) -> u32 {
+        match self.free.pop() {
+            Some(number) => {
+                self.lists[number as usize - 1].extend(stamps);
+                number
+            }
+            None => {
+                self.lists.push(stamps);
+                self.lists.len() as u32
+            }
+        }
+    }
 }
 
 #[derive(Clone, Copy, Default)]
@@ -88,12 +146,19 @@ pub struct Line {
 /// The shadow of a stretch of memory.
 #[derive(Default)]
 pub struct Shadow {
+    pub lines: Lines,
+    pub readers: Readers,
+}
+
+/// The records of a stretch of memory.
+#[derive(Default)]
+pub struct Lines {
     pages: Vec<Option<Box<[Line; PAGE]>>>,
     words: Vec<[Cell; WORDS]>,
     free: Vec<u32>,
 }
 
-impl Shadow {
+impl Lines {
     /// The line at a byte offset.
     #[inline]
     pub fn line(&mut self, at: u64) -> &mut Line {
@@ -112,7 +177,7 @@ impl Shadow {
     }
 
     /// The records of its words.
-    pub fn words(&mut self, at: u64) -> &mut [Cell; WORDS] {
+    pub fn words(&mut self, at: u64, readers: &mut Readers) -> &mut [Cell; WORDS] {
         let line = *self.line(at);
         if line.words != 0 {
             return &mut self.words[line.words as usize - 1];
@@ -120,8 +185,16 @@ impl Shadow {
         let mut cells = [Cell::default(); WORDS];
         for (word, cell) in cells.iter_mut().enumerate() {
             let of = |stamp: Stamp| if stamp.clock == 0 { stamp } else { stamp.of_word(word as u32) };
-            *cell = Cell { write: of(line.all.write), reads: line.all.reads.map(of) };
+            let earlier = match readers.of(&line.all) {
+                [] => 0,
+                stamps => {
+                    let stamps = stamps.iter().copied().map(of).collect();
+                    readers.list(stamps)
+                }
+            };
+            *cell = Cell { write: of(line.all.write), reads: line.all.reads.map(of), earlier };
         }
+        readers.clear(&mut self.line(at).all);
         let index = match self.free.pop() {
             Some(index) => {
                 self.words[index as usize] = cells;
@@ -136,11 +209,14 @@ impl Shadow {
         &mut self.words[index as usize]
     }
 
-    /// Gives a line one record again.
-    pub fn unite(&mut self, at: u64, all: Cell) {
+    /// Gives a line one record again: that of who wrote all of it, after which nobody has read.
+    pub fn unite(&mut self, at: u64, write: Stamp, readers: &mut Readers) {
         let line = self.line(at);
-        let words = std::mem::replace(line, Line { all, words: 0 }).words;
+        readers.clear(&mut line.all);
+        line.all.write = write;
+        let words = std::mem::take(&mut line.words);
         if words != 0 {
+            self.words[words as usize - 1].iter_mut().for_each(|cell| readers.clear(cell));
             self.free.push(words - 1);
         }
     }

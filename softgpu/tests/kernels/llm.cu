@@ -234,6 +234,7 @@ extern "C" __global__ void top_k(float* values, int* indices, const float* in, i
         }
         for (int d = 16; d; d >>= 1) best = max(best, __shfl_xor_sync(~0u, best, d));
         int at = (int)~(unsigned)best;
+        __syncwarp();
         if (threadIdx.x == 0) {
             values[blockIdx.x * k + j] = row[at];
             indices[blockIdx.x * k + j] = at;

@@ -11,6 +11,7 @@ mod passing;
 
 use std::collections::{HashMap, HashSet};
 
+use super::place;
 use super::{Decoder, Kind2, Result};
 use crate::LoadError;
 use crate::ast::Instruction;
@@ -80,6 +81,10 @@ impl<'a> Decoder<'_, 'a> {
             own.extend(self.instruction(instruction).err());
         }
         self.starts.push(self.insts.len() as u32);
+        let compared = place::compared(function);
+        for at in self.starts.windows(2).zip(compared).filter(|(at, yes)| *yes && at[0] < at[1]).map(|(at, _)| at[0]) {
+            self.places[self.insts[at as usize].place as usize].compared = true;
+        }
         own.extend(self.leave(&edge("ret")).err());
         let uncertain = f.filter(|f| !self.calls.graph.certain.contains(f));
         if let (Some(_), Some(error)) = (uncertain, own.first()) {
