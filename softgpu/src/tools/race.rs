@@ -97,7 +97,7 @@ impl Now<'_> {
     }
 
     /// Whether the present access, as `stamp` has it, races with an earlier one to the same bytes.
-    #[inline]
+    #[inline(always)]
     fn races(&self, earlier: Stamp, stamp: Stamp, line: bool) -> bool {
         if earlier.clock == 0 || earlier.strength() != PLAIN && stamp.strength() != PLAIN {
             return false;
@@ -113,19 +113,29 @@ impl Now<'_> {
         }
     }
 
-    #[inline]
+    #[cold]
+    fn races_rarely(&self, earlier: Stamp, stamp: Stamp, line: bool) -> bool {
+        self.races(earlier, stamp, line)
+    }
+
+    #[inline(always)] // a stamp that is passed in memory waits for its parts to be stored
     fn check(&self, cell: &Cell, readers: &Readers, stamp: Stamp, line: bool, (at, out): (u64, &mut Vec<Conflict>)) {
         let mut found = |earlier, wrote| out.push(Conflict { earlier, wrote, lane: stamp.lane(), at });
         if self.races(cell.write, stamp, line) {
             found(cell.write, true);
         }
         if self.writes {
-            let reads = cell.reads.iter().chain(readers.of(cell));
-            reads.filter(|read| self.races(**read, stamp, line)).for_each(|read| found(*read, false));
+            cell.reads.iter().filter(|read| self.races(**read, stamp, line)).for_each(|read| found(*read, false));
+            if cell.has_earlier() {
+                readers
+                    .of(cell)
+                    .filter(|read| self.races_rarely(*read, stamp, line))
+                    .for_each(|read| found(read, false));
+            }
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn mark(&self, cell: &mut Cell, readers: &mut Readers, stamp: Stamp, line: bool) {
         if self.writes {
             let old = cell.write;
@@ -138,7 +148,7 @@ impl Now<'_> {
                 cell.write = stamp;
             }
             if line || stamp.extent() == 15 {
-                readers.clear(cell);
+                cell.forget_readers();
             }
             return;
         }
@@ -146,7 +156,8 @@ impl Now<'_> {
         if last.clock != 0 && self.order(last) != Order::Before {
             if last.actor != self.actor {
                 let before = std::mem::replace(&mut cell.reads[1], last);
-                if before.clock != 0 && self.order(before) == Order::None {
+                let of_this_block = (before.actor.wrapping_sub(self.base) as usize) < self.known.block.len();
+                if of_this_block && before.clock != 0 && self.order(before) == Order::None {
                     readers.keep(cell, before);
                 }
             } else if !line && (last.lane() != stamp.lane() || last.extent() != stamp.extent()) {
@@ -195,7 +206,7 @@ fn visit<const PHASES: u8>(now: &Now, shadow: &mut Shadow, s: &Stretch, conflict
         } else {
             words::<PHASES>(now, (lines, readers), s, (at, stop), conflicts);
             if covers && now.writes && PHASES & MARK != 0 {
-                lines.unite(line, stamp, readers);
+                lines.unite(line, stamp);
             }
         }
         at = stop;
@@ -241,7 +252,8 @@ impl Race {
 
     pub fn block_starts(&mut self, index: u64) {
         let clocks = Clocks::new((index * self.warps as u64) as u32, self.warps as usize);
-        self.blocks.push(BlockRace { index, clocks, shared: Shadow::default() });
+        let shared = Shadow { readers: Readers::of_block(), ..Shadow::default() };
+        self.blocks.push(BlockRace { index, clocks, shared });
     }
 
     pub fn block_ends(&mut self, index: u64) {

@@ -2,7 +2,8 @@
 //!
 //! Lanes mostly touch rows, so a line of 128 bytes has one record as long as whole lines are touched, and one per word
 //! only once they are not. Of reads, the last two of different warps that nothing orders are in the record, and those
-//! before them in a list beside it: a write may be ordered after some of the readers alone.
+//! before them, if they are of the same block, in a list beside it: a write may be ordered after some of a block's readers alone.
+//! The list of a place in shared memory has room for all warps of the block; that of one in global memory for six.
 
 /// Bytes of a line, and words in it.
 pub const LINE: u64 = 128;
@@ -76,63 +77,104 @@ impl Stamp {
 pub struct Cell {
     pub write: Stamp,
     pub reads: [Stamp; 2],
-    /// Index + 1 of the earlier readers' list; 0: there are none.
+    /// The number of the earlier readers' list; 0: there are none.
     earlier: u32,
 }
 
-/// Lists of readers, one per warp: the earlier ones of a line or word.
-#[derive(Default)]
-pub struct Readers {
-    lists: Vec<Vec<Stamp>>,
-    free: Vec<u32>,
+impl Cell {
+    /// Whether there are readers before the last two.
+    #[inline]
+    pub fn has_earlier(&self) -> bool {
+        self.earlier != 0
+    }
+
+    /// Nobody has read what is there now.
+    pub fn forget_readers(&mut self) {
+        *self = Cell { write: self.write, ..Cell::default() };
+    }
 }
 
-/// So many are kept. A block has 32 warps, two of them in the record.
-const MOST_READERS: usize = 30;
+/// The earlier readers of lines and words, one stamp for each warp. Most words have the same ones as their neighbours, so lists
+/// share their ends, and are never changed.
+pub struct Readers {
+    nodes: Vec<Node>,
+    /// Numbers of nodes that were made or asked for lately, by their content.
+    recent: Vec<u32>,
+    /// The longest list.
+    most: u32,
+}
+
+/// The first of a list.
+#[derive(Clone, Copy)]
+struct Node {
+    stamp: Stamp,
+    /// The number of the rest; 0: there is none.
+    next: u32,
+    len: u32,
+}
+
+const RECENT: usize = 256;
+/// Beside the number of a list that has its greatest length.
+const FULL: u32 = 1 << 31;
+
+/// Of global memory, which most kernels read with all their warps and never write.
+impl Default for Readers {
+    fn default() -> Readers {
+        Readers { nodes: Vec::new(), recent: vec![0; RECENT], most: 6 }
+    }
+}
 
 impl Readers {
-    /// Those before the last two.
-    #[inline]
-    pub fn of(&self, cell: &Cell) -> &[Stamp] {
-        if cell.earlier == 0 { &[] } else { &self.lists[cell.earlier as usize - 1] }
+    /// Of shared memory: a block has 32 warps, two of them in the record.
+    pub fn of_block() -> Readers {
+        Readers { most: 30, ..Readers::default() }
     }
 
-    /// Notes an earlier reader, in place of what the same warp has read before.
+    /// Those before the last two, the latest first.
+    #[inline]
+    pub fn of(&self, cell: &Cell) -> impl Iterator<Item = Stamp> {
+        let node = |number: u32| self.nodes.get((number as usize).wrapping_sub(1));
+        std::iter::successors(node(cell.earlier & !FULL), move |last| node(last.next)).map(|node| node.stamp)
+    }
+
+    /// Notes an earlier reader, in place of what the same warp has read before; of so many that there is no room, none.
+    #[inline]
     pub fn keep(&mut self, cell: &mut Cell, stamp: Stamp) {
-        if cell.earlier == 0 {
-            cell.earlier = self.list(Vec::new());
-        }
-        let list = &mut self.lists[cell.earlier as usize - 1];
-        if let Some(known) = list.iter_mut().find(|known| known.actor == stamp.actor) {
-            *known = stamp;
-        } else if list.len() < MOST_READERS {
-            list.push(stamp);
+        if cell.earlier & FULL == 0 {
+            self.insert(cell, stamp);
         }
     }
 
-    /// Forgets all readers of the record.
-    #[inline]
-    pub fn clear(&mut self, cell: &mut Cell) {
-        cell.reads = [Stamp::default(); 2];
-        if cell.earlier != 0 {
-            self.lists[cell.earlier as usize - 1].clear();
-            self.free.push(cell.earlier);
+    #[cold]
+    fn insert(&mut self, cell: &mut Cell, stamp: Stamp) {
+        if self.of(cell).any(|known| known.actor == stamp.actor) {
+            let mut others: Vec<Stamp> = self.of(cell).filter(|known| known.actor != stamp.actor).collect();
             cell.earlier = 0;
+            while let Some(other) = others.pop() {
+                cell.earlier = self.node(other, cell.earlier);
+            }
+        }
+        cell.earlier = self.node(stamp, cell.earlier);
+        if self.nodes[cell.earlier as usize - 1].len == self.most {
+            cell.earlier |= FULL;
         }
     }
 
-    /// The number of a list that holds `stamps`.
-    fn list(&mut self, stamps: Vec<Stamp>) -> u32 {
-        match self.free.pop() {
-            Some(number) => {
-                self.lists[number as usize - 1].extend(stamps);
-                number
-            }
-            None => {
-                self.lists.push(stamps);
-                self.lists.len() as u32
-            }
+    /// The number of a list that begins so.
+    fn node(&mut self, stamp: Stamp, next: u32) -> u32 {
+        let mixed = [stamp.clock, stamp.what, next]
+            .into_iter()
+            .fold(stamp.actor, |mixed, part| (mixed.rotate_left(5) ^ part).wrapping_mul(0x9e37_79b9));
+        let recent = &mut self.recent[mixed as usize >> 7 & (RECENT - 1)];
+        if let Some(node) = self.nodes.get((*recent as usize).wrapping_sub(1))
+            && (node.stamp, node.next) == (stamp, next)
+        {
+            return *recent;
         }
+        let len = self.nodes.get((next as usize).wrapping_sub(1)).map_or(0, |node| node.len) + 1;
+        self.nodes.push(Node { stamp, next, len });
+        *recent = self.nodes.len() as u32;
+        *recent
     }
 }
 
@@ -185,16 +227,10 @@ impl Lines {
         let mut cells = [Cell::default(); WORDS];
         for (word, cell) in cells.iter_mut().enumerate() {
             let of = |stamp: Stamp| if stamp.clock == 0 { stamp } else { stamp.of_word(word as u32) };
-            let earlier = match readers.of(&line.all) {
-                [] => 0,
-                stamps => {
-                    let stamps = stamps.iter().copied().map(of).collect();
-                    readers.list(stamps)
-                }
-            };
-            *cell = Cell { write: of(line.all.write), reads: line.all.reads.map(of), earlier };
+            *cell = Cell { write: of(line.all.write), reads: line.all.reads.map(of), earlier: 0 };
+            let earlier: Vec<Stamp> = readers.of(&line.all).map(of).collect();
+            earlier.into_iter().rev().for_each(|stamp| readers.keep(cell, stamp));
         }
-        readers.clear(&mut self.line(at).all);
         let index = match self.free.pop() {
             Some(index) => {
                 self.words[index as usize] = cells;
@@ -210,13 +246,10 @@ impl Lines {
     }
 
     /// Gives a line one record again: that of who wrote all of it, after which nobody has read.
-    pub fn unite(&mut self, at: u64, write: Stamp, readers: &mut Readers) {
+    pub fn unite(&mut self, at: u64, write: Stamp) {
         let line = self.line(at);
-        readers.clear(&mut line.all);
-        line.all.write = write;
-        let words = std::mem::take(&mut line.words);
+        let words = std::mem::replace(line, Line { all: Cell { write, ..Cell::default() }, words: 0 }).words;
         if words != 0 {
-            self.words[words as usize - 1].iter_mut().for_each(|cell| readers.clear(cell));
             self.free.push(words - 1);
         }
     }
