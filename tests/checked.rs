@@ -53,15 +53,17 @@ fn tools(seed: u64) -> Tools {
     Tools { seed, ..Tools::checks() }
 }
 
-fn omega(args: &[&str], input: Option<&Path>) -> Output {
+fn omega(threads: &str, args: &[&str], input: Option<&Path>) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_omega"));
+    command.env("RAYON_NUM_THREADS", threads);
     let stdin = input.map_or(Stdio::null(), |path| fs::File::open(path).unwrap().into());
     let output = command.args(args).stdin(stdin).output().unwrap();
     assert!(output.status.success(), "{args:?}\n{}", String::from_utf8_lossy(&output.stderr));
     output
 }
 
-/// Three updates with every kind of dropout, validation, and a translation: the same bytes on a watched device.
+/// Three updates with every kind of dropout, in every type, validation, and a translation: the same bytes on a watched device,
+/// and on one thread.
 #[test]
 fn training_and_translation_are_clean_and_the_same() {
     let folder = tempfile::tempdir().unwrap();
@@ -73,22 +75,28 @@ fn training_and_translation_are_clean_and_the_same() {
     }
     let (train, valid, data) = (path("train"), path("valid"), path("data"));
     #[rustfmt::skip]
-    omega(&["prepare", "--source", "de", "--target", "en", "--train", &train, "--valid", &valid, "--vocab-size", "60",
+    omega("2", &["prepare", "--source", "de", "--target", "en", "--train", &train, "--valid", &valid, "--vocab-size", "60",
         "--out", &data], None);
-    let run = |device: &str| {
-        let save = path(&device.replace(':', "-"));
+    let run = |device: &str, dtype: &[&str], threads: &str| {
+        let save = path(&format!("{}{}{threads}", device.replace(':', "-"), dtype.concat()));
         #[rustfmt::skip]
-        omega(&["train", &data, "--save-dir", &save, "--device", device, "--encoder-layers", "1", "--decoder-layers", "1",
+        let flags = ["train", &data, "--save-dir", &save, "--device", device, "--encoder-layers", "1", "--decoder-layers", "1",
             "--d-model", "16", "--heads", "2", "--ffn", "32", "--max-tokens", "64", "--bleu-sentences", "2", "--samples",
             "1", "--max-update", "3", "--dropout", "0.1", "--attention-dropout", "0.1", "--relu-dropout", "0.1",
-            "--clip-norm", "1", "--update-freq", "2"], None);
-        let hypotheses = omega(&["translate", &save, "--device", device], Some(Path::new(&path("valid.de"))));
+            "--clip-norm", "1", "--update-freq", "2"];
+        omega(threads, &[&flags[..], dtype].concat(), None);
+        let valid = path("valid.de");
+        let words = [&["translate", &save, "--device", device], dtype].concat();
+        let hypotheses = omega(threads, &words, Some(Path::new(&valid)));
         (fs::read(Path::new(&save).join("checkpoint_last.safetensors")).unwrap(), hypotheses.stdout)
     };
-    let plain = run("soft");
-    assert!(!plain.1.is_empty());
-    for seed in SEEDS {
-        assert!(run(&format!("soft:checked:{seed}")) == plain, "seed {seed}: other bits");
+    for dtype in [&[][..], &["--fp16"], &["--bf16"]] {
+        let plain = run("soft", dtype, "2");
+        assert!(!plain.1.is_empty());
+        assert!(run("soft", dtype, "1") == plain, "{dtype:?}: other bits on one thread");
+        for seed in SEEDS {
+            assert!(run(&format!("soft:checked:{seed}"), dtype, "2") == plain, "{dtype:?}, seed {seed}: other bits");
+        }
     }
 }
 
@@ -186,8 +194,8 @@ fn lanes_that_share_a_column_of_attention_are_found() {
     assert!(found.iter().any(|report| report.starts_with("racecheck: two lanes write different values")), "{found:?}");
 }
 
-/// Time with all checkers over time without, one thread each. Measured beside other work: attention 8.6 to 10.3, LayerNorm
-/// 3.1 to 4.6.
+/// Time with all checkers over time without, one thread each. Measured beside other work: attention 8.6 to 11.3, LayerNorm
+/// 3.1 to 5.1.
 #[test]
 fn checkers_cost_little() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
