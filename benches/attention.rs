@@ -71,6 +71,9 @@ impl Bench for Attention {
     const SMALL: &'static [Size] = &[
         Size { queries: &[3, 40, 1], keys: Some(&[35, 2, 4]), heads: 2, width: 80, causal: false },
         Size { queries: &[5, 33, 1, 70], keys: None, heads: 2, width: 128, causal: true },
+        Size { queries: &[17, 34], keys: Some(&[65, 1]), heads: 1, width: 32, causal: false },
+        Size { queries: &[1, 33], keys: None, heads: 1, width: 96, causal: false },
+        Size { queries: &[34, 3], keys: None, heads: 1, width: 128, causal: true },
     ];
     const MODEL: &'static [Size] = &[
         WMT,

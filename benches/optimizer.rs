@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use omega::bench::{Bench, Figure, Op, Update, Work, cargo_bench, values, wide};
 use omega::device::Device;
 use omega::error::Result;
-use omega::ops::optimizer::{Adam, Flat, Pieces, adam, adam_step, novograd, row};
+use omega::ops::optimizer::{Adam, Flat, Pieces, adam, adam_step, novograd, round_copy, row};
 use omega::reference;
 use omega::tensor::{DType, Tensor};
 
@@ -103,6 +103,12 @@ impl Update for Parameters {
         let read = |tensor: &Tensor| Ok::<_, omega::Error>(wide(&dev.read_wide(tensor)?));
         let (mut p, mut m, mut v) = (read(&self.p)?, read(&self.m)?, read(&self.v)?);
         let g: Vec<f64> = read(&self.g)?.iter().map(|g| f64::from(FACTOR) * g).collect();
+        let mut figures = Vec::new();
+        if let Some(copy) = &self.copy {
+            round_copy(dev, &self.p, copy)?;
+            let want: Vec<f64> = p.iter().map(|p| copy.dtype().round(*p)).collect();
+            figures.push(Figure::of("first copy", &dev.read_wide(copy)?, &want, 0.0));
+        }
         self.run(dev)?;
         let Adam { betas, eps, weight_decay } = ADAM;
         let update = reference::optimizer::Update { betas, eps, weight_decay, lr: LR, number: NUMBER };
@@ -121,7 +127,6 @@ impl Update for Parameters {
             }
         }
         let after = [("p", &self.p, &p, 1e-6), ("m", &self.m, &m, 1e-6), ("v", &self.v, &v, 1e-6)];
-        let mut figures = Vec::new();
         // A copy is off by its rounding.
         let copy = self.copy.as_ref().map(|copy| ("copy", copy, &p, 4e-3));
         for (name, tensor, want, bound) in after.into_iter().chain(copy) {

@@ -1,14 +1,18 @@
-//! The whole model on the device: a training step against losses recorded here, the gradient along a direction against
+//! The whole model on the device: a training step against losses recorded here, before it and after, the gradient along a direction against
 //! the loss itself, and the same bits twice.
 
 use super::{Row, Table};
-use crate::config::{Init, Residual};
+use crate::config::{Init, LrScheduler, Optimizer, Residual};
 use crate::device::Device;
 use crate::error::Result;
 use crate::model::{Model, ModelConfig, PackedBatch, Tables};
 use crate::ops::cross_entropy::cross_entropy;
+use crate::ops::loss_scale::Scaling;
+use crate::ops::optimizer::Adam;
+use crate::optim::schedule::Schedule;
+use crate::optim::{Settings, Updater};
 use crate::rng::{RngState, Stream};
-use crate::tensor::DType;
+use crate::tensor::{DType, Tensor};
 
 const SEED: u64 = 20_200_417;
 const VOCAB: usize = 500;
@@ -17,6 +21,8 @@ const MAX_POSITIONS: usize = 64;
 /// Loss of the first pass in nats per target token, with every dropout, as f32 has it on softgpu. Random numbers do not
 /// depend on the device, so a GPU differs by rounding alone.
 const GOLDEN: f64 = 6.842_841_766;
+/// The same after one update.
+const GOLDEN_AFTER: f64 = 6.482_186_947;
 
 fn config() -> ModelConfig {
     ModelConfig {
@@ -68,18 +74,39 @@ impl Subject {
         self.batch.target_tokens() as f64
     }
 
-    /// Loss in nats per target token of a pass with dropout; with `backward`, gradients of the summed loss.
-    fn pass(&self, backward: bool) -> Result<f64> {
+    /// Loss in nats per target token of a pass with dropout; with a `scale` `[1]`, gradients of the summed loss times it.
+    fn pass(&self, scale: Option<&Tensor>) -> Result<f64> {
         let (model, dev) = (&self.model, self.model.params.dev());
-        let mut tape = model.tape(RngState { seed: SEED, step: 5 }, backward);
+        let mut tape = model.tape(RngState { seed: SEED, step: 5 }, scale.is_some());
         let output = model.forward(&mut tape, &self.batch, true)?;
         let (loss, _) = cross_entropy(&mut tape, output.logits, &self.batch.targets, SMOOTHING)?;
         let value = f64::from(dev.read::<f32>(tape.value(loss))?[0]);
-        if backward {
+        if let Some(scale) = scale {
             model.params.zero_grads()?;
-            tape.backward(loss, 1.0)?;
+            tape.backward_from(loss, scale.clone())?;
         }
         Ok(value / self.tokens())
+    }
+
+    /// The loss after one update by Adam, whose gradients were scaled.
+    fn loss_after_an_update(&self) -> Result<f64> {
+        let params = &self.model.params;
+        let schedule = Schedule {
+            kind: LrScheduler::InverseSqrt,
+            lr: 1e-3,
+            warmup_updates: 4,
+            warmup_init_lr: 5e-4,
+            min_lr: 0.0,
+            power: 1.0,
+            max_update: 0,
+        };
+        let adam = Adam { betas: (0.9, 0.98), eps: 1e-8, weight_decay: 1e-4 };
+        let scaling = Some(Scaling { init: 128.0, window: 2000, tolerance: 0.0, threshold: None, min: 1e-4 });
+        let settings = Settings { kind: Optimizer::Adam, adam, schedule, clip_norm: 1.0, scaling };
+        let (mut updater, record) = (Updater::new(settings, params)?, params.dev().tensor(&[8], DType::F32)?);
+        self.pass(Some(updater.scale()))?;
+        updater.update(params, self.batch.target_tokens(), &record)?;
+        self.pass(None)
     }
 
     fn gradients(&self) -> Result<Vec<f32>> {
@@ -89,8 +116,8 @@ impl Subject {
 
 /// Adds the rows of a model of type `dtype`.
 pub fn rows(dev: &Device, dtype: DType, table: &mut Table) -> Result<()> {
-    let subject = Subject::new(dev, dtype)?;
-    let loss = subject.pass(true)?;
+    let (subject, one) = (Subject::new(dev, dtype)?, dev.upload(&[1.0_f32], &[1])?);
+    let loss = subject.pass(Some(&one))?;
     let bound = match dtype {
         DType::F16 => 1e-4,  // measured: 1.4e-5
         DType::BF16 => 1e-3, // 4.6e-6, by luck
@@ -98,12 +125,20 @@ pub fn rows(dev: &Device, dtype: DType, table: &mut Table) -> Result<()> {
     };
     table.push(Row::of("model: loss as recorded", dtype, (loss / GOLDEN - 1.0).abs(), bound));
     let first = subject.gradients()?;
-    let again = subject.pass(true)?;
+    let again = subject.pass(Some(&one))?;
     let same = again.to_bits() == loss.to_bits() && subject.gradients()? == first;
     table.push(Row::yes("model: two passes, the same bits", dtype, same));
     if dtype == DType::F32 {
         table.push(Row::of("model: gradient along itself", dtype, slope_error(&subject, &first)?, 2e-3));
     }
+    let after = subject.loss_after_an_update()?;
+    // Where a gradient is nearly 0 Adam goes by its sign, which rounding decides.
+    table.push(Row::of(
+        "model: loss after an update as recorded",
+        dtype,
+        (after / GOLDEN_AFTER - 1.0).abs(),
+        10.0 * bound,
+    ));
     Ok(())
 }
 
@@ -120,7 +155,7 @@ fn slope_error(subject: &Subject, gradient: &[f32]) -> Result<f64> {
         let moved: Vec<f32> =
             before.iter().zip(gradient).map(|(v, g)| (f64::from(*v) + scale * f64::from(*g)) as f32).collect();
         dev.write(&values, &moved)?;
-        subject.pass(false)
+        subject.pass(None)
     };
     let (up, down) = (at(1.0)?, at(-1.0)?);
     dev.write(&values, &before)?;

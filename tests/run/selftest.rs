@@ -1,6 +1,23 @@
 //! `omega selftest`: what the owner of a GPU runs first.
 
+use std::collections::BTreeSet;
+
+use omega::bench;
+use omega::device::Device;
+use omega::device::kernels::MODULES;
+
 use crate::{omega, succeed, text};
+
+/// Each of its kernels meets the reference there, or is part of the model's pass.
+#[test]
+fn every_kernel_is_launched() {
+    let dev = Device::soft_counting();
+    bench::nearest_figures(&dev).unwrap();
+    let launched: BTreeSet<String> = dev.take_counters().into_iter().map(|counters| counters.kernel).collect();
+    let entries = MODULES.iter().flat_map(|module| module.entries);
+    let missing: Vec<&&str> = entries.filter(|entry| !launched.contains(**entry)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
 
 #[test]
 fn every_op_and_the_model_pass_in_every_type() {
