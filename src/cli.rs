@@ -196,9 +196,9 @@ pub struct TranslateArgs {
     /// Never repeat an n-gram of this size; 0 allows all
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub no_repeat_ngram_size: usize,
-    /// Print the N best translations of each line, one per line; a line with fewer has empty ones too
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub nbest: usize,
+    /// Print the N best translations of each line, one per line [default: 1; 3 with -i]; a line with fewer has empty ones too
+    #[arg(long, value_name = "N")]
+    pub nbest: Option<usize>,
     /// Print `LINE ||| TRANSLATION ||| SCORE`, lines counted from 0, as Marian; a score is a log-probability per token
     #[arg(long, conflicts_with = "interactive")]
     pub scores: bool,

@@ -3,7 +3,7 @@
 //! Colours go by [`anstream`]: none on a pipe, none under `NO_COLOR`, forced by `CLICOLOR_FORCE`. `--quiet` leaves errors and
 //! warnings; `-v` adds details. On a terminal one line moves, a bar; elsewhere a plain line comes every half minute.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::{IsTerminal, stderr};
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 use terminal_size::{Width, terminal_size_of};
 
 use crate::error::Error;
@@ -199,10 +199,14 @@ impl Drop for Progress {
 
 fn bar(what: &str, total: Option<u64>) -> ProgressBar {
     let (bar, template) = match total {
-        Some(total) => (ProgressBar::new(total), "{prefix} {bar:6} {percent:>3} %  {eta} left  {wide_msg}"),
+        Some(total) => (ProgressBar::new(total), "{prefix} {bar:6} {percent:>3} %  {left}{wide_msg}"),
         None => (ProgressBar::no_length(), "{prefix} {spinner} {elapsed}  {wide_msg}"),
     };
-    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    // Before anything is done nothing can be said of the rest.
+    bar.set_style(style.with_key("left", |state: &ProgressState, out: &mut dyn fmt::Write| {
+        let _ = if state.pos() > 0 { write!(out, "{:#} left  ", HumanDuration(state.eta())) } else { Ok(()) };
+    }));
     bar.set_prefix(what.to_owned());
     bar.enable_steady_tick(Duration::from_millis(500));
     bar

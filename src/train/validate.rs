@@ -62,7 +62,9 @@ impl Validation {
         let numbers: Vec<u32> = (0..wanted as u32).collect();
         let (sources, targets): (Vec<_>, Vec<_>) = self.pairs.take(&numbers).into_iter().unzip();
         let mut hypotheses = vec![String::new(); wanted];
-        for (number, ranked) in translate_ids(model.params.dev(), model, &sources, &Search::GREEDY, self.max_tokens)? {
+        for (number, ranked) in
+            translate_ids(model.params.dev(), model, &sources, &Search::GREEDY, self.max_tokens, &mut |_| {})?
+        {
             hypotheses[number] = ranked.first().map_or(Ok(String::new()), |best| coder.decode(&best.tokens))?;
         }
         let references: Vec<String> = targets.iter().map(|ids| coder.decode(ids)).collect::<Result<_>>()?;

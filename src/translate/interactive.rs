@@ -21,7 +21,7 @@ pub fn converse(translator: &Translator, args: &TranslateArgs) -> Result<()> {
         other => Error::data(format!("stdin: {other}")),
     };
     let mut editor = DefaultEditor::new().map_err(failed)?;
-    let shown = if args.nbest > 1 { args.nbest } else { SHOWN.min(args.beam) };
+    let shown = args.nbest.unwrap_or(SHOWN.min(args.beam));
     say("a line and Enter translates; arrow keys walk through earlier ones; Ctrl-D ends");
     for number in 1.. {
         let line = match editor.readline("> ") {
@@ -40,7 +40,7 @@ pub fn converse(translator: &Translator, args: &TranslateArgs) -> Result<()> {
         }
         // A history that is full or not wanted is no reason to stop.
         let _ = editor.add_history_entry(&line);
-        match translator.translate(std::slice::from_ref(&line), number) {
+        match translator.translate(std::slice::from_ref(&line), number, &mut |_| {}) {
             Ok(all) => {
                 let translations = all.into_iter().next().unwrap_or_default();
                 super::draw(translator, args, None, &line, &translations)?;

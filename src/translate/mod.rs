@@ -93,12 +93,18 @@ impl Translator {
         Ok(Translator { dev, model, coder, settings, max_tokens, too_long, text })
     }
 
-    /// Up to `beam` translations of each line, the best first. Errors name the line, counted from `first`.
-    pub fn translate(&self, lines: &[String], first: usize) -> Result<Vec<Vec<Translation>>> {
+    /// Up to `beam` translations of each line, the best first; `done` hears of lines whose translations have been found.
+    /// Errors name the line, counted from `first`.
+    pub fn translate(
+        &self,
+        lines: &[String],
+        first: usize,
+        done: &mut dyn FnMut(&[usize]),
+    ) -> Result<Vec<Vec<Translation>>> {
         let sources = lines.iter().enumerate().map(|(number, line)| self.encode(line, first + number));
         let sources: Vec<Vec<u32>> = sources.collect::<Result<_>>()?;
         let mut texts = vec![Vec::new(); lines.len()];
-        let mut all = translate_ids(&self.dev, &self.model, &sources, &self.settings, self.max_tokens)?;
+        let mut all = translate_ids(&self.dev, &self.model, &sources, &self.settings, self.max_tokens, done)?;
         all.sort_by_key(|(number, _)| *number); // the error is that of the first line that has one
         for (number, hypotheses) in all {
             let translation = |h: Hypothesis| {
@@ -177,13 +183,14 @@ fn expect_scored(hypotheses: &[Hypothesis]) -> Result<()> {
 }
 
 /// Hypotheses of each of `sources` that holds more than the end symbol, with its number; longest batches of
-/// `max_tokens`, sentences of like length together.
+/// `max_tokens`, sentences of like length together. `done` hears of the numbers of each batch.
 pub fn translate_ids(
     dev: &Device,
     model: &Model,
     sources: &[Vec<u32>],
     settings: &Search,
     max_tokens: usize,
+    done: &mut dyn FnMut(&[usize]),
 ) -> Result<Vec<(usize, Vec<Hypothesis>)>> {
     // An empty line has nothing to translate, and a model asked for it makes something up.
     let numbers: Vec<usize> = (0..sources.len()).filter(|number| sources[*number].len() > 1).collect();
@@ -199,7 +206,9 @@ pub fn translate_ids(
     for batch in Batches::plan(&lengths, limits, 0)?.iter() {
         let batch: Vec<usize> = batch.iter().map(|at| numbers[*at as usize]).collect();
         let ids: Vec<&[u32]> = batch.iter().map(|number| sources[*number].as_slice()).collect();
-        results.extend(batch.into_iter().zip(search(dev, model, &ids, settings)?));
+        let found = search(dev, model, &ids, settings)?;
+        done(&batch);
+        results.extend(batch.into_iter().zip(found));
     }
     Ok(results)
 }
@@ -208,8 +217,8 @@ fn settings(args: &TranslateArgs) -> Result<Search> {
     if args.beam == 0 || args.max_tokens == 0 || args.buffer_size == 0 {
         return Err(Error::usage("--beam, --max-tokens and --buffer-size: at least 1 is needed"));
     }
-    if args.nbest == 0 || args.nbest > args.beam {
-        let (nbest, beam) = (args.nbest, args.beam);
+    if let Some(nbest) = args.nbest.filter(|nbest| *nbest == 0 || *nbest > args.beam) {
+        let beam = args.beam;
         return Err(Error::usage(format!("--nbest {nbest}: 1 to --beam {beam} translations exist")));
     }
     let numbers = [("lenpen", args.lenpen), ("unkpen", args.unkpen), ("max-len-a", args.max_len_a)];
@@ -279,6 +288,7 @@ fn translate_lines(args: &TranslateArgs, translator: &Translator, source: Source
     let mut progress = (!typed).then(|| Progress::new("translate", source.bytes()));
     let input = source.read(args.buffer_size)?;
     let (mut done, mut bytes, mut drawn) = (0, 0, false);
+    let bytes_of = |line: &String| line.len() as u64 + 1;
     loop {
         let (mut lines, mut read) = input.next_lines();
         // What comes before a line that cannot be translated is answered before the error.
@@ -293,7 +303,14 @@ fn translate_lines(args: &TranslateArgs, translator: &Translator, source: Source
             }
             return Ok(());
         }
-        let all = translator.translate(&lines, done + 1)?;
+        let (mut found, mut found_bytes) = (0, 0);
+        let all = translator.translate(&lines, done + 1, &mut |numbers| {
+            found += numbers.len();
+            found_bytes += numbers.iter().map(|number| bytes_of(&lines[*number])).sum::<u64>();
+            if let Some(progress) = &mut progress {
+                progress.count(bytes + found_bytes, (done + found) as u64, "lines");
+            }
+        })?;
         for (number, (line, translations)) in lines.iter().zip(&all).enumerate() {
             let later = drawn.then_some(done + number + 1);
             drawn |= draw(translator, args, later, line, translations)?;
@@ -303,10 +320,7 @@ fn translate_lines(args: &TranslateArgs, translator: &Translator, source: Source
         }
         read?;
         done += lines.len();
-        bytes += lines.iter().map(|line| line.len() as u64 + 1).sum::<u64>();
-        if let Some(progress) = &mut progress {
-            progress.count(bytes, done as u64, "lines");
-        }
+        bytes += lines.iter().map(bytes_of).sum::<u64>();
     }
 }
 
@@ -314,7 +328,7 @@ fn translate_lines(args: &TranslateArgs, translator: &Translator, source: Source
 fn printed(args: &TranslateArgs, first: usize, all: &[Vec<Translation>]) -> String {
     let mut text = String::new();
     for (number, translations) in all.iter().enumerate() {
-        for rank in 0..args.nbest {
+        for rank in 0..args.nbest.unwrap_or(1) {
             let found = translations.get(rank);
             let shown = found.map_or("", |translation| translation.text.as_str());
             let _ = match (args.scores, found) {
