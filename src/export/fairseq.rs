@@ -113,17 +113,22 @@ fn args_of(config: &ModelConfig, state: &RunState) -> Value {
     Value::Object(args)
 }
 
+/// What is to be read.
+const FOLDER: &str = "give a folder that `omega export --to fairseq` wrote, or one made as `omega import --help` says; a run \
+                      needs no import";
+
 /// Runs `omega import`.
 pub fn import(args: &ImportArgs) -> Result<()> {
     give_up_at_interrupt()?;
     let settings = args.folder.join(ARGS);
     reads(&settings);
-    let text = fs::read_to_string(&settings).map_err(|error| Error::io(&settings, "read", error))?;
+    let unread = |path: &Path, error| Error::io(path, "read", error).hint(FOLDER);
+    let text = fs::read_to_string(&settings).map_err(|error| unread(&settings, error))?;
     let settings_of: Value =
         serde_json::from_str(&text).map_err(|error| Error::data(format!("{}: {error}", settings.display())))?;
     let path = args.folder.join(MODEL);
     reads(&path);
-    let bytes = fs::read(&path).map_err(|error| Error::io(&path, "read", error))?;
+    let bytes = fs::read(&path).map_err(|error| unread(&path, error))?;
     let context = |error: Error| error.context(path.display());
     let mut tensors = read(&bytes).map_err(context)?;
     let (config, source, target) =
@@ -167,7 +172,8 @@ fn is_copy(name: &str) -> bool {
 
 /// All tensors but buffers and copies, in f32.
 fn read(bytes: &[u8]) -> Result<HashMap<String, NamedTensor>> {
-    let file = SafeTensors::deserialize(bytes).map_err(|error| Error::data(format!("not a whole file ({error})")))?;
+    let file = SafeTensors::deserialize(bytes)
+        .map_err(|error| Error::data(format!("not a whole file ({error})")).hint(FOLDER))?;
     let mut tensors = HashMap::new();
     for (name, view) in file.iter().filter(|(name, _)| !BUFFERS.contains(name) && !is_copy(name)) {
         let data: Vec<f32> = match view.dtype() {
