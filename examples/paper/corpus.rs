@@ -24,6 +24,16 @@ pub struct Corpus {
     pub constant: f64,
 }
 
+/// The name of the validation text in `folder`; an error if there is none.
+pub fn expect_text(folder: &Path) -> Result<&'static str> {
+    let valid = ["val", "valid"].into_iter().find(|name| open(&folder.join(name), "de").is_ok());
+    valid.ok_or_else(|| {
+        let folder = folder.display();
+        format!("{folder}: no val.de or valid.de; give Multi30k's folder (`make paper TEXT=DIR`), or `make demo` first")
+            .into()
+    })
+}
+
 impl Corpus {
     /// A data-bin of `args.text` whose validation split is the first `valid_pairs` pairs.
     pub fn prepare(args: &Args, valid_pairs: usize) -> Result<Corpus> {
@@ -32,10 +42,7 @@ impl Corpus {
         claim(args)?;
         if !folder.join("done").exists() {
             std::fs::create_dir_all(&folder)?;
-            let valid = ["val", "valid"].into_iter().find(|name| open(&args.text.join(name), "de").is_ok());
-            let valid = valid.ok_or_else(|| {
-                format!("{}: no val.de or valid.de; `make demo` makes data/demo", args.text.display())
-            })?;
+            let valid = expect_text(&args.text)?;
             for lang in ["de", "en"] {
                 let lines = BufReader::new(open(&args.text.join(valid), lang)?).lines().take(valid_pairs);
                 let mut out = File::create(folder.join("valid").with_extension(lang))?;

@@ -33,7 +33,7 @@ pub fn run(args: &Args, name: &str) -> Result<(String, bool)> {
         (title, format!("a batch of {}", corpus.name()), checks)
     };
     let mut page = format!("## {}: {title}\n\nAt initialisation, on {text}.\n\n", name.to_uppercase());
-    for picture in pictures(&args.out, name)? {
+    for picture in pictures(&args.out(), name)? {
         writeln!(page, "![{title}]({picture})")?;
     }
     writeln!(page, "\n| criterion and measured value | verdict |\n|---|---|")?;
@@ -54,7 +54,7 @@ fn pictures(folder: &Path, name: &str) -> Result<Vec<String>> {
 /// `omega analyze …`, its JSON kept in the runs folder: what is there is not computed again.
 fn analyze(args: &Args, key: &str, picture: Option<&str>, words: &[&str]) -> Result<Value> {
     let json = args.runs.join(format!("{key}.json"));
-    let svg = picture.map(|name| args.out.join(name));
+    let svg = picture.map(|name| args.out().join(name));
     if !json.exists() || svg.as_ref().is_some_and(|svg| !svg.exists()) {
         std::fs::create_dir_all(&args.runs)?;
         let mut omega = Command::new(&args.omega);

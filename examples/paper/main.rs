@@ -9,7 +9,7 @@ mod init;
 mod report;
 mod training;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -19,6 +19,8 @@ use training::EXPERIMENTS;
 
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
+const DEMO: &str = "data/demo";
+
 /// Train what the papers compare, at a size for two cores, and hold the results against pass criteria.
 #[derive(Parser)]
 #[command(after_help = "Example: cargo run --release --example paper -- e2b e2c --text multi30k")]
@@ -26,17 +28,25 @@ pub struct Args {
     /// e1 e3a e3b e2a e2b e2c e2d e60; without any, all
     pub parts: Vec<String>,
     /// Folder with train.de, train.en and val or valid (also .gz), as Multi30k has them
-    #[arg(long, value_name = "DIR", default_value = "data/demo")]
+    #[arg(long, value_name = "DIR", default_value = DEMO)]
     pub text: PathBuf,
     /// Where runs are kept and go on
     #[arg(long, value_name = "DIR", default_value = "runs/paper")]
     pub runs: PathBuf,
-    /// Where tables and pictures are written
-    #[arg(long, value_name = "DIR", default_value = "docs/paper")]
-    pub out: PathBuf,
+    /// Where tables and pictures are written [default: docs/paper; runs/paper/pages for the demo's text]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// The omega to run
     #[arg(long, value_name = "FILE", default_value = "target/release/omega")]
     pub omega: PathBuf,
+}
+
+impl Args {
+    /// The pages of docs/paper are of Multi30k.
+    pub fn out(&self) -> PathBuf {
+        let default = if self.text == Path::new(DEMO) { self.runs.join("pages") } else { "docs/paper".into() };
+        self.out.clone().unwrap_or(default)
+    }
 }
 
 fn main() -> ExitCode {
@@ -57,11 +67,15 @@ fn run(args: &Args) -> Result<bool> {
         return Err(format!("no part `{part}`: {}", names.join(", ")).into());
     }
     let asked = |name: &str| args.parts.is_empty() || args.parts.iter().any(|part| part == name);
-    std::fs::create_dir_all(&args.out)?;
+    // E1 alone needs no text; the others should not find out after it that there is none.
+    if names.iter().any(|name| *name != "e1" && asked(name)) {
+        corpus::expect_text(&args.text)?;
+    }
+    std::fs::create_dir_all(args.out())?;
     let mut all = true;
     for name in init::NAMES.into_iter().filter(|name| asked(name)) {
         let (page, passed) = init::run(args, name)?;
-        report::write(&args.out.join(format!("{name}.md")), &page)?;
+        report::write(&args.out().join(format!("{name}.md")), &page)?;
         print!("{page}");
         all &= passed;
     }
@@ -70,8 +84,8 @@ fn run(args: &Args) -> Result<bool> {
         eprintln!("{}: {}", experiment.name, experiment.title);
         let results = training::run(args, experiment, &corpus)?;
         let page = report::page(experiment, &corpus, &results)?;
-        report::write(&args.out.join(format!("{}.md", experiment.name)), &page.markdown)?;
-        report::write(&args.out.join(format!("{}.svg", experiment.name)), &page.svg)?;
+        report::write(&args.out().join(format!("{}.md", experiment.name)), &page.markdown)?;
+        report::write(&args.out().join(format!("{}.svg", experiment.name)), &page.svg)?;
         print!("{}", page.markdown);
         all &= page.passed;
     }
