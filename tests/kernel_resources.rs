@@ -64,6 +64,34 @@ fn no_spills_and_a_row_for_every_kernel_and_architecture() {
     println!("{} rows; most registers: {} in {} on {}", rows.len(), most.registers, most.kernel, most.arch);
 }
 
+/// Registers on sm_80 beside those of published kernels that do the same: docs/performance.md has the table.
+#[test]
+fn registers_are_no_more_than_in_published_kernels() {
+    let Some(rows) = resources() else { return };
+    let halves = ["f16", "bf16"];
+    let most = |family: &str, types: &[&str]| {
+        let of =
+            |row: &&KernelResources| row.arch == "sm_80" && types.iter().any(|t| row.kernel == format!("{family}_{t}"));
+        rows.iter().filter(of).map(|row| row.registers).max().unwrap_or_else(|| panic!("no kernel {family}"))
+    };
+    let all = ["f32", "f16", "bf16"];
+    let cases = [
+        ("omega_add_layernorm_fwd", &all[..], 94),
+        ("omega_add_layernorm_bwd", &halves, 160),
+        ("omega_add_layernorm_bwd", &["f32"], 168),
+        ("optimizer_adam", &all, 32),
+        ("cross_entropy_fwd", &all, 32),
+        ("cross_entropy_bwd", &all, 32),
+        ("cross_entropy_fused", &all, 32),
+        ("attention_fwd_64", &halves, 126),
+    ];
+    for (family, types, limit) in cases {
+        let registers = most(family, types);
+        println!("{family} {types:?}: {registers}, limit {limit}");
+        assert!(registers <= limit, "{family} {types:?}: {registers} registers, limit {limit}");
+    }
+}
+
 /// softgpu reads the same figures from the cubins, which its counters take for the occupancy.
 #[test]
 fn softgpu_reads_what_ptxas_says() {

@@ -24,6 +24,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("OMEGA_DEMO=multi30k make demo", "as `make demo`"),
     ("make test", "runs this test"),
     ("make lint", "compiles everything once more"),
+    ("cargo test --release --test kernel_resources", "is a test itself"),
     ("make toolchain", "downloads nvcc"),
     ("make paper TEXT=DIR", "trains for half an hour and more"),
     ("cargo run --release --example paper -- PART… --text DIR", "as `make paper`"),
