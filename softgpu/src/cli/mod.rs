@@ -4,6 +4,8 @@ mod args;
 mod coverage;
 mod exec;
 mod files;
+#[cfg(test)]
+mod fuzz;
 mod inspect;
 mod run;
 
@@ -25,7 +27,7 @@ pub const REFUSED: u8 = 2;
 #[command(
     name = "softgpu",
     version,
-    after_help = "Exit status: 0 clean, 3 a trap or a checker's report, 2 unsupported or bad usage."
+    after_help = "Exit status: 0 clean, 3 a trap or a checker's report, 2 unsupported, badly asked, or not written."
 )]
 pub struct Command {
     #[command(subcommand)]
