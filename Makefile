@@ -17,10 +17,10 @@ lint: toolchain
 bench: toolchain
 	cargo bench --workspace
 
-# Mutated PTX for softgpu, longer than in `make test`: `make fuzz SECONDS=3600`.
+# Mutated PTX, images and command lines for softgpu, longer than in `make test`: `make fuzz SECONDS=3600`.
 SECONDS ?= 600
 fuzz:
-	OMEGA_FUZZ_SECONDS=$(SECONDS) cargo test --release -p softgpu --test fuzz -- --nocapture
+	OMEGA_FUZZ_SECONDS=$(SECONDS) cargo test --release -p softgpu --bin softgpu --test fuzz mutated -- --nocapture
 
 # Breaks what docs/mutations.md lists, one thing at a time; a test must fail each time. `make mutants ONLY=blas`.
 mutants: toolchain

@@ -2,11 +2,15 @@
 
 #![allow(clippy::unwrap_used)] // a panic in a test is its report
 
+#[path = "common/skip.rs"]
+mod skip;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
 use omega::device::kernels::{KernelResources, MODULES, RESOURCES};
+use skip::skipped;
 
 /// What a release build carries SASS for; DESIGN.md, section 1.
 const ARCHITECTURES: [&str; 6] = ["sm_80", "sm_86", "sm_89", "sm_90", "sm_100", "sm_120"];
@@ -21,7 +25,7 @@ fn resources() -> Option<&'static [KernelResources]> {
     let fatbins = MODULES.iter().all(|module| !module.fatbin.is_empty());
     assert!(fatbins || cfg!(debug_assertions), "a release build has a fatbin for every kernel file");
     if !fatbins {
-        println!("skipped: a debug build has no fatbins and so no figures; `cargo test --release` has");
+        skipped("a debug build has no fatbins and so no figures; `cargo test --release` has");
     }
     fatbins.then_some(RESOURCES)
 }
@@ -180,7 +184,7 @@ fn all_ptx_is_for_compute_80() {
 #[test]
 fn a_build_without_nvcc_names_make_toolchain() {
     if Path::new("/usr/local/cuda/bin/nvcc").exists() {
-        println!("skipped: build.rs would find /usr/local/cuda/bin/nvcc");
+        skipped("build.rs would find /usr/local/cuda/bin/nvcc");
         return;
     }
     let folder = tempfile::tempdir().unwrap();

@@ -269,6 +269,14 @@ fn files_stay_short() {
     none(wrong);
 }
 
+/// libtest keeps to itself what a passing test prints, and a skipped one passes: `skipped` writes past it.
+#[test]
+fn skipped_tests_say_so() {
+    let wrong = ["tests", "softgpu"].iter().flat_map(|folder| files(folder, &["rs"]));
+    let wrong = wrong.filter(|path| read(path).contains("println!(\"skipped"));
+    none(wrong.map(|path| format!("{}: say it as tests/common/skip.rs does", path.display())).collect());
+}
+
 /// Where `unsafe` may stand: the device boundary anywhere, an op at its launch, and the two files that map a file.
 fn unsafe_is_allowed(path: &Path, line: &str, before: &str) -> bool {
     let reasoned = || before.contains("// SAFETY:");

@@ -4,12 +4,15 @@
 
 #[path = "common/pypi.rs"]
 mod pypi;
+#[path = "common/skip.rs"]
+mod skip;
 
 use std::fs;
 use std::process::Command;
 
 use pypi::python;
 use serde_json::Value;
+use skip::skipped;
 
 const PACKAGES: [&str; 2] = ["tensorboard==2.20.0", "setuptools<81"];
 
@@ -26,7 +29,7 @@ fn tensorboard_reads_what_was_logged() {
     let python = match python("tensorboard", &PACKAGES) {
         Ok(python) => python,
         Err(reason) => {
-            eprintln!("skipped: tensorboard cannot be installed here: {reason}");
+            skipped(format_args!("tensorboard cannot be installed here: {reason}"));
             return;
         }
     };

@@ -2,7 +2,11 @@
 //! `ptxas` gives the one that a whole model goes through.
 #![allow(clippy::unwrap_used)] // a panic in a test is its report
 
+#[path = "common/skip.rs"]
+mod skip;
+
 use omega::device::kernels::{MODULES, RESOURCES, module_of};
+use skip::skipped;
 use softgpu::counters::Counts;
 use softgpu::{Launch, Memory, Module, Tools, launch_with};
 
@@ -156,7 +160,7 @@ fn rounding_a_copy_moves_6_bytes_per_parameter() {
 fn adam_keeps_32_registers() {
     let rows: Vec<_> = RESOURCES.iter().filter(|row| row.kernel.starts_with("optimizer_adam_")).collect();
     if rows.is_empty() && cfg!(debug_assertions) {
-        println!("skipped: a debug build has no figures");
+        skipped("a debug build has no figures");
         return;
     }
     assert_eq!(rows.len(), 3 * 6);

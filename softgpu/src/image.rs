@@ -224,6 +224,10 @@ struct Section<'a> {
 /// Sections of a file in ELF's 64-bit form.
 fn sections(elf: &[u8]) -> Option<Vec<Section<'_>>> {
     let (table, size, count, names) = (u64_at(elf, 40)?, u16_at(elf, 58)?, u16_at(elf, 60)?, u16_at(elf, 62)?);
+    // Of headers that overlap there could be more than the file has bytes.
+    if size < 64 {
+        return None;
+    }
     let header = |index: usize| elf.get(table.checked_add(index * size)?..)?.get(..64);
     let names = u64_at(header(names)?, 24)?;
     let section = |index| {

@@ -28,7 +28,7 @@ mod trap;
 mod variables;
 
 pub use disassemble::disassemble;
-pub use exec::{Launch, Level, MAX_BLOCK, MAX_GRID, MAX_THREADS, Sink, launch, launch_with};
+pub use exec::{Launch, Level, MAX_BLOCK, MAX_GRID, MAX_THREADS, Refusal, Sink, launch, launch_with, limits};
 pub use inspect::{Inspection, ParameterInfo, inspect};
 pub use isa::{coverage, coverage_page, rows, spellings};
 pub use memory::Memory;

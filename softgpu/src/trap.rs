@@ -19,8 +19,9 @@ impl LoadError {
 /// Why a launch did not finish.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    #[error("cannot launch `{kernel}`: {what}")]
-    Launch { kernel: String, what: String },
+    /// A GPU would refuse it. No thread has run; `help` may be empty.
+    #[error("cannot launch `{kernel}`: {what}{}", below(.help))]
+    Launch { kernel: String, what: String, help: &'static str },
     /// The kernel has an instruction that softgpu lacks.
     #[error("cannot launch `{kernel}`: {why}")]
     Unsupported { kernel: String, why: LoadError },
@@ -96,8 +97,13 @@ impl fmt::Display for Stop {
         if self.count > 1 {
             write!(f, "\n  note: it happened {} times at these lines", self.count)?;
         }
-        write!(f, "\n{}", wrap(&format!("  help: {}", self.help)))
+        f.write_str(&below(self.help))
     }
+}
+
+/// A line of help, if there is any.
+pub(crate) fn below(help: &str) -> String {
+    if help.is_empty() { String::new() } else { format!("\n{}", wrap(&format!("  help: {help}"))) }
 }
 
 /// Columns of a report.

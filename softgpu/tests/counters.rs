@@ -6,11 +6,14 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+/// Where a `.loc` says that a line is from.
+const SOURCE: &str = "kernels/of/a/project/with/many/folders/and/one/source.cu";
+
 /// Runs kernel `k`, whose body this is, with one null pointer as its argument and one block of 32 threads.
 fn run(body: &str, options: &[&str]) -> (Value, Output) {
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
-        ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 data) {{\n\
+        ".version 8.0\n.target sm_80\n.address_size 64\n.file 1 \"{SOURCE}\"\n.visible .entry k(.param .u64 data) {{\n\
          .reg .b32 %r<9>; .reg .b64 %d<9>; .reg .pred %p<3>;\n\
          .shared .align 16 .b8 s[512]; .local .align 16 .b8 l[64];\n{body}\n}}"
     );
@@ -116,4 +119,38 @@ fn an_empty_kernel_has_no_estimate() {
     let (_, output) = run("ld.param.u64 %d1, [data]; st.global.u32 [%d1], 1; ret;", &["--smem", "0"]);
     let table = String::from_utf8(output.stdout).unwrap();
     assert!(table.contains("    < 0.01 µs, bound by memory") && !table.contains("0.00"), "{table}");
+}
+
+/// Every record has its efficiency and its bank conflicts as figures, in all and by line; the table has them by line.
+#[test]
+fn efficiency_and_bank_conflicts_are_figures() {
+    // 4 bytes of each sector; words of one bank in pairs; one byte of each 4.
+    let body = "ld.param.u64 %d1, [data]; mov.u32 %r1, %tid.x; mul.wide.u32 %d2, %r1, 32; add.u64 %d3, %d1, %d2;\n\
+                .loc 1 7 1\nst.global.u32 [%d3], %r1; mov.u32 %r3, s; shl.b32 %r2, %r1, 3; add.u32 %r3, %r3, %r2;\n\
+                .loc 1 8 1\nst.shared.u32 [%r3], %r1; st.local.u8 [l], %r1; ret;";
+    let (json, output) = run(body, &["--smem", "0"]);
+    let line = |number: u64| json["lines"].as_array().unwrap().iter().find(|l| l["line"] == number).unwrap();
+    for (counts, stores, efficiency, conflicts) in [
+        (&json["total"], "global_stores", 0.125, 0),
+        (&json["total"], "shared_stores", 0.5, 1),
+        (&json["total"], "local_stores", 0.25, 0),
+        (line(7), "global_stores", 0.125, 0),
+        (line(8), "shared_stores", 0.5, 1),
+    ] {
+        assert_eq!(
+            (&counts[stores]["efficiency"], &counts[stores]["bank_conflicts"]),
+            (&efficiency.into(), &conflicts.into())
+        );
+    }
+    let (none, loads) = (Value::Null, &json["total"]["global_loads"]);
+    assert_eq!((&loads["efficiency"], &loads["bank_conflicts"]), (&none, &0.into()), "nothing was moved");
+    let table = String::from_utf8(output.stdout).unwrap();
+    let row = |number: &str| {
+        let row = table.lines().find(|row| row.contains(number)).unwrap_or_else(|| panic!("{table}"));
+        row.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert!(row("source.cu:7").ends_with(" 32 12.5 % 0"), "{table}");
+    assert!(row("source.cu:8").ends_with(" 4 25.0 % 1"), "{table}");
+    assert!(row("source line").ends_with("instructions active sectors efficiency conflicts"), "{table}");
+    assert!(table.lines().all(|row| row.chars().count() <= 100), "{table}");
 }

@@ -232,6 +232,25 @@ fn a_folder_without_the_driver_is_named() {
     assert_eq!(outcome(&output), (0, String::new()));
 }
 
+/// As after `cargo install`: what the error says, and README too, is what makes it work.
+#[test]
+fn an_installed_command_is_told_where_the_driver_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let installed = folder.path().join("softgpu");
+    std::fs::copy(env!("CARGO_BIN_EXE_softgpu"), &installed).unwrap();
+    let mut lost = Command::new(&installed);
+    let (code, said) = outcome(&lost.args(["exec", "--", "true"]).env_remove("SOFTGPU_DRIVER").output().unwrap());
+    let folder = folder.path().display();
+    assert!(code == 2 && said.starts_with(&format!("error: no libcuda.so.1 in {folder} or ")), "{code} {said}");
+    let told = Command::new(&installed).args(["exec", "--", "true"]).env("SOFTGPU_DRIVER", driver()).output().unwrap();
+    assert_eq!(outcome(&told), (0, String::new()));
+    let (build, place) = ("cargo build --release -p softgpu-driver", "/target/release/softgpu-driver");
+    let readme = include_str!("../README.md");
+    for text in [&said, readme] {
+        assert!(text.contains(build) && text.contains("SOFTGPU_DRIVER=") && text.contains(place), "{text}");
+    }
+}
+
 /// The program returns at once, and the kernel that nobody waited for is run then.
 #[test]
 fn what_is_pending_at_the_end_is_run() {
@@ -244,7 +263,10 @@ fn what_is_pending_at_the_end_is_run() {
 /// A launch that was refused is missing whatever the program does; another wrong call is a finding of memcheck only.
 #[test]
 fn wrong_calls_count() {
-    for (part, text) in [("large", "1 to [1024, 1024, 64]"), ("nowhere", "cuLaunchKernel: CUDA_ERROR_INVALID_HANDLE")] {
+    for (part, text) in [
+        ("large", "1024 in all\n  help: take smaller blocks"),
+        ("nowhere", "cuLaunchKernel: CUDA_ERROR_INVALID_HANDLE"),
+    ] {
         for (options, status) in [("", 2), ("--check racecheck", 2), ("--check memcheck", 3)] {
             let (code, said) = exec(options, part);
             assert!(code == status && said.contains(text), "{part} {options}: {code} {said}");

@@ -174,15 +174,22 @@ fn a_kernel_that_cannot_run_is_refused_alone() {
 fn launches_that_a_gpu_refuses_are_refused() {
     let message = start("", 1025, 1).unwrap_err();
     assert!(message.starts_with("cannot launch `stray`: block [1025, 1, 1]"), "{message}");
-    assert!(start("", 0, 1).is_err() && start("", 1, 0).is_err());
+    assert!(
+        start("", 0, 1)
+            .unwrap_err()
+            .ends_with("\n  help: a block has at least one thread: an axis that is not used is 1")
+    );
+    assert!(start("", 1, 0).unwrap_err().contains("a quotient is to be rounded up"));
     let message = start("", 1, 1 << 31).unwrap_err();
-    let most = "1 to [2147483647, 65535, 65535] blocks are possible";
+    let most = "1 to [2147483647, 65535, 65535] blocks are possible
+  help: put the largest extent into x, or have each block do several pieces in a loop";
     assert_eq!(message, format!("cannot launch `stray`: grid [2147483648, 1, 1]: {most}"));
     let module = Module::load(&format!("{HEAD}.visible .entry k(.param .u32 n) {{ ret; }}")).unwrap();
     let shape = Launch { grid: [1; 3], block: [1; 3], shared_bytes: 0, args: &[&[0; 8]] };
     let deep = Launch { block: [1, 1, 65], args: &[&[0; 4]], ..shape };
     let message = launch(&module, "k", &Memory::new(), &deep).unwrap_err().to_string();
-    let most = "1 to [1024, 1024, 64] threads, 1024 in all";
+    let most = "1 to [1024, 1024, 64] threads, 1024 in all
+  help: take smaller blocks and more of them: 128 or 256 threads suit most kernels";
     assert_eq!(message, format!("cannot launch `k`: block [1, 1, 65]: {most}"));
     let shape = Launch { grid: [1; 3], block: [1; 3], shared_bytes: 0, args: &[&[0; 8]] };
     let refused = launch(&module, "k", &Memory::new(), &shape);
@@ -204,9 +211,11 @@ fn blocks_are_those_that_the_kernel_is_compiled_for() {
         (start("most", [32, 1, 1]), start("most", [4, 4, 2]), start("exact", [32, 1, 1])),
         (Ok(()), Ok(()), Ok(()))
     );
-    let why = "33 threads a block: it is compiled for at most 32 (`.maxntid`, __launch_bounds__)";
+    let why = "33 threads a block: it is compiled for at most 32 (`.maxntid`, __launch_bounds__)
+  help: launch smaller blocks, or compile it with larger bounds";
     assert_eq!(start("most", [33, 1, 1]), Err(format!("cannot launch `most`: {why}")));
-    let why = "block [16, 1, 1]: it is compiled for [32, 1, 1] (`.reqntid`)";
+    let why = "block [16, 1, 1]: it is compiled for [32, 1, 1] (`.reqntid`)
+  help: launch it with these blocks, or compile it without the demand";
     assert_eq!(start("exact", [16, 1, 1]), Err(format!("cannot launch `exact`: {why}")));
 }
 

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::programs::{SENTENCES, expected};
 use crate::pypi::python_of;
+use crate::skip::skipped;
 use crate::{Place, omega, sentences};
 
 /// Best first: fairseq has wheels for 3.8, is compiled for the others, and no later one can import it.
@@ -85,7 +86,7 @@ fn fairseq_translates_alike_and_trains_on() {
     let python = match fairseq() {
         Ok(python) => python,
         Err(reason) => {
-            eprintln!("skipped: fairseq is not installed here: {reason}");
+            skipped(format_args!("fairseq is not installed here: {reason}"));
             return;
         }
     };

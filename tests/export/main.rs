@@ -8,6 +8,8 @@ mod foreign;
 mod programs;
 #[path = "../common/pypi.rs"]
 mod pypi;
+#[path = "../common/skip.rs"]
+mod skip;
 
 use std::fs;
 use std::path::PathBuf;

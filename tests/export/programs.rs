@@ -14,6 +14,7 @@ use omega::translate::search::Search;
 use omega::translate::translate_ids;
 
 use crate::pypi::python;
+use crate::skip::skipped;
 use crate::{Place, sentences};
 
 const PACKAGES: [&str; 3] = ["transformers==5.24.0", "torch==2.15.0", "ctranslate2==4.8.5"];
@@ -45,7 +46,7 @@ fn other_programs_translate_alike() {
     let python = match python("transformers", &PACKAGES) {
         Ok(python) => python,
         Err(reason) => {
-            eprintln!("skipped: Transformers and CTranslate2 cannot be installed here: {reason}");
+            skipped(format_args!("Transformers and CTranslate2 cannot be installed here: {reason}"));
             return;
         }
     };

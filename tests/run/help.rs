@@ -8,6 +8,7 @@ use clap::CommandFactory;
 use omega::cli::Cli;
 
 use crate::bad_input::fail;
+use crate::skip::skipped;
 use crate::{Workplace, names, omega, succeed, text};
 
 /// Lines of a screen, and its width: `-h` of every command fits.
@@ -207,7 +208,7 @@ fn colours_are_for_terminals() {
         script.output().ok().map(|output| text(&output.stdout))
     };
     let Some(shown) = terminal("") else {
-        eprintln!("skipped: there is no `script` to make a terminal with");
+        skipped("there is no `script` to make a terminal with");
         return;
     };
     assert!(shown.contains("\x1b[1;31merror:"), "{shown:?}");

@@ -15,6 +15,8 @@ mod recipes;
 mod resume;
 mod scaling;
 mod selftest;
+#[path = "../common/skip.rs"]
+mod skip;
 mod terminal;
 mod train;
 mod translate;

@@ -7,6 +7,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
+use crate::skip::skipped;
 use crate::{Workplace, omega, succeed, text};
 
 pub fn feed(command: &mut Command, input: &[u8]) -> Output {
@@ -191,7 +192,7 @@ fn a_prompt_goes_on_after_what_is_not_text_and_ctrl_c_is_an_error() {
     let mut script = Command::new("script");
     script.args(["-qec", &command, "/dev/null"]).env("TERM", "xterm").stdin(Stdio::piped()).stdout(Stdio::piped());
     let Ok(mut child) = script.spawn() else {
-        eprintln!("skipped: there is no `script` to make a terminal with");
+        skipped("there is no `script` to make a terminal with");
         return;
     };
     let (mut stdin, mut stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());

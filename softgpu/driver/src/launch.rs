@@ -3,7 +3,7 @@
 use std::ffi::{c_uint, c_void};
 use std::sync::Arc;
 
-use softgpu::{Error, MAX_BLOCK, MAX_GRID, MAX_THREADS, Memory};
+use softgpu::{Error, Memory, limits};
 
 use crate::entry::{api, get, list};
 use crate::image::Kernel;
@@ -111,15 +111,11 @@ impl Gpu {
             return refuse_launch(Status::NOT_SUPPORTED, format!("cannot launch `{name}`: {why}"));
         }
         let KernelLaunch { grid, block, shared_bytes, .. } = launch;
-        let beyond = |sizes: &[u32; 3], most: &[u32; 3]| sizes.iter().zip(most).any(|(n, most)| n == &0 || n > most);
         let invalid = |what: String| refuse_launch(Status::INVALID_VALUE, format!("`{name}`: {what}"));
-        if beyond(grid, &MAX_GRID) {
-            return invalid(format!("grid {grid:?}: 1 to {MAX_GRID:?} blocks are possible"));
-        }
-        let threads: u64 = block.iter().map(|n| u64::from(*n)).product();
-        if beyond(block, &MAX_BLOCK) || threads > u64::from(MAX_THREADS) {
-            return invalid(format!("block {block:?}: 1 to {MAX_BLOCK:?} threads, {MAX_THREADS} in all"));
-        }
+        let threads = match limits(*grid, *block) {
+            Ok(threads) => threads,
+            Err(why) => return invalid(why.to_string()),
+        };
         if kernel.required_block.is_some_and(|required| required != *block) {
             return invalid(format!(
                 "block {block:?}, where the kernel's .reqntid asks for {:?}",

@@ -2,9 +2,14 @@
 //! each as wide. A wrong one would read a neighbour's register, which no other test need notice.
 #![allow(clippy::unwrap_used)] // a panic in a test is its report
 
+#[path = "common/skip.rs"]
+mod skip;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use skip::skipped;
 
 fn header() -> Option<PathBuf> {
     let folders = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(std::env::var_os).map(PathBuf::from);
@@ -109,7 +114,7 @@ fn prototypes(header: &str) -> BTreeMap<String, Vec<String>> {
 #[test]
 fn parameters_are_those_of_the_header() {
     let Some(header) = header() else {
-        eprintln!("skipped: no cuda.h in $CUDA_HOME, $CUDA_PATH, .cuda or /usr/local/cuda");
+        skipped("no cuda.h in $CUDA_HOME, $CUDA_PATH, .cuda or /usr/local/cuda");
         return;
     };
     let prototypes = prototypes(&fs::read_to_string(header).unwrap());

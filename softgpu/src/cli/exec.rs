@@ -29,8 +29,12 @@ fn driver() -> Result<PathBuf, String> {
     let here = std::env::current_exe().map_err(|error| format!("where am I? {error}"))?;
     let folder = here.parent().map(PathBuf::from).unwrap_or_default();
     [folder.join("softgpu-driver"), folder.clone()].into_iter().find(|folder| folder.join(FILE).exists()).ok_or_else(|| {
-        let folder = folder.display();
-        format!("no {FILE} beside {folder}: build the driver (`cargo build --release -p softgpu-driver`), or name its folder in SOFTGPU_DRIVER")
+        format!(
+            "no {FILE} in {0} or {0}/softgpu-driver\n  help: build the driver where softgpu's sources are, with `cargo build \
+             --release -p softgpu-driver`, and name\n        its folder: SOFTGPU_DRIVER=SOURCES/target/release/softgpu-driver \
+             softgpu exec …",
+            folder.display()
+        )
     })
 }
 

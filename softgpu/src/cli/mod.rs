@@ -3,6 +3,9 @@
 mod args;
 mod coverage;
 mod exec;
+mod files;
+#[cfg(test)]
+mod fuzz;
 mod inspect;
 mod run;
 
@@ -24,7 +27,7 @@ pub const REFUSED: u8 = 2;
 #[command(
     name = "softgpu",
     version,
-    after_help = "Exit status: 0 clean, 3 a trap or a checker's report, 2 unsupported or bad usage."
+    after_help = "Exit status: 0 clean, 3 a trap or a checker's report, 2 unsupported, badly asked, or not written."
 )]
 pub struct Command {
     #[command(subcommand)]
@@ -186,21 +189,4 @@ pub fn usage(usage: &clap::Error) -> Result<ExitCode, String> {
         return Ok(ExitCode::from(REFUSED));
     }
     written(printed).map(|()| ExitCode::SUCCESS)
-}
-
-/// Writes a file as a whole or not at all.
-fn write_whole(path: &std::path::Path, bytes: &[u8]) -> Result<(), String> {
-    let failed = |error: std::io::Error| format!("cannot write {}: {error}", path.display());
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    // A pipe or a device is written in place.
-    if path.exists() && !path.is_file() {
-        return std::fs::write(path, bytes).map_err(failed);
-    }
-    let written = std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, path));
-    written.map_err(|error| {
-        // What is left of it is of no use; that it cannot be removed is no news either.
-        let _ = std::fs::remove_file(&part);
-        failed(error)
-    })
 }

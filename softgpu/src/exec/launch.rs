@@ -48,15 +48,15 @@ pub fn launch_with(
     launch: &Launch,
     tools: &Tools,
 ) -> Result<Report, Error> {
-    let refuse = |what: String| Error::Launch { kernel: entry.to_string(), what };
+    let refuse = |Refusal { what, help }| Error::Launch { kernel: entry.to_string(), what, help };
     let Some(kernel) = module.kernels.iter().find(|k| k.decoded.name == entry) else {
         return Err(match module.refusal(entry) {
             Some(why) => Error::Unsupported { kernel: entry.to_string(), why: why.clone() },
-            None => refuse("the module has no such kernel".into()),
+            None => refuse("the module has no such kernel".to_string().into()),
         });
     };
     let decoded = &kernel.decoded;
-    let params = pack(decoded, launch).map_err(refuse)?;
+    let params = pack(decoded, launch).map_err(|what| refuse(what.into()))?;
     let count = check(launch, decoded).map_err(refuse)?;
     let variables = module.variables.place(memory)?;
     let blocks = memory.snapshot();
@@ -98,34 +98,86 @@ pub fn launch_with(
     }
 }
 
-/// The number of blocks, if a GPU would take the launch.
-fn check(launch: &Launch, decoded: &Decoded) -> Result<u64, String> {
-    let fixed = decoded.shared_bytes;
-    let threads: u64 = launch.block.iter().map(|&n| n as u64).product();
+/// Why a GPU would refuse a launch, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub what: String,
+    /// A sentence; nothing where `what` says it all.
+    pub help: &'static str,
+}
+
+impl Refusal {
+    fn new(what: String, help: &'static str) -> Refusal {
+        Refusal { what, help }
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", self.what, crate::trap::below(self.help))
+    }
+}
+
+impl From<String> for Refusal {
+    fn from(what: String) -> Refusal {
+        Refusal::new(what, "")
+    }
+}
+
+/// The threads of a block, if every GPU since sm_80 takes such a grid of such blocks, whatever the kernel.
+pub fn limits(grid: [u32; 3], block: [u32; 3]) -> Result<u64, Refusal> {
+    let threads: u64 = block.iter().map(|&n| u64::from(n)).product();
     let beyond = |sizes: [u32; 3], most: [u32; 3]| sizes.iter().zip(most).any(|(&n, most)| n == 0 || n > most);
-    if beyond(launch.block, MAX_BLOCK) || threads > u64::from(MAX_THREADS) {
-        return Err(format!("block {:?}: 1 to {MAX_BLOCK:?} threads, {MAX_THREADS} in all", launch.block));
+    if beyond(block, MAX_BLOCK) || threads > u64::from(MAX_THREADS) {
+        let help = match threads {
+            0 => "a block has at least one thread: an axis that is not used is 1",
+            _ => "take smaller blocks and more of them: 128 or 256 threads suit most kernels",
+        };
+        let what = format!("block {block:?}: 1 to {MAX_BLOCK:?} threads, {MAX_THREADS} in all");
+        return Err(Refusal::new(what, help));
     }
+    if beyond(grid, MAX_GRID) {
+        let help = match grid.contains(&0) {
+            true => {
+                "an axis that is not used is 1, and a quotient is to be rounded up: (n + 255) / 256 blocks for n threads"
+            }
+            false => "put the largest extent into x, or have each block do several pieces in a loop",
+        };
+        return Err(Refusal::new(format!("grid {grid:?}: 1 to {MAX_GRID:?} blocks are possible"), help));
+    }
+    Ok(threads)
+}
+
+/// The number of blocks, if a GPU would take the launch.
+fn check(launch: &Launch, decoded: &Decoded) -> Result<u64, Refusal> {
+    let threads = limits(launch.grid, launch.block)?;
     if let Some(block) = decoded.required_block.filter(|&block| block != launch.block) {
-        return Err(format!("block {:?}: it is compiled for {block:?} (`.reqntid`)", launch.block));
-    }
-    if let Some(most) = decoded.most_threads.filter(|&most| most < threads) {
-        return Err(format!(
-            "{threads} threads a block: it is compiled for at most {most} (`.maxntid`, __launch_bounds__)"
+        return Err(Refusal::new(
+            format!("block {:?}: it is compiled for {block:?} (`.reqntid`)", launch.block),
+            "launch it with these blocks, or compile it without the demand",
         ));
     }
-    let [x, y, z] = launch.grid;
-    if beyond(launch.grid, MAX_GRID) {
-        return Err(format!("grid {:?}: 1 to {MAX_GRID:?} blocks are possible", launch.grid));
+    if let Some(most) = decoded.most_threads.filter(|&most| most < threads) {
+        return Err(Refusal::new(
+            format!("{threads} threads a block: it is compiled for at most {most} (`.maxntid`, __launch_bounds__)"),
+            "launch smaller blocks, or compile it with larger bounds",
+        ));
     }
+    let fixed = decoded.shared_bytes;
     if fixed > MAX_STATIC {
-        return Err(format!("{fixed} bytes of static shared memory, {MAX_STATIC} are possible: make it dynamic"));
+        return Err(Refusal::new(
+            format!("{fixed} bytes of static shared memory, {MAX_STATIC} are possible"),
+            "make it dynamic: `extern __shared__` in the kernel, and its size in the launch",
+        ));
     }
     let shared = fixed + launch.shared_bytes as usize;
     if shared > MAX_SHARED {
-        return Err(format!("{shared} bytes of shared memory, {MAX_SHARED} are possible"));
+        return Err(Refusal::new(
+            format!("{shared} bytes of shared memory, {MAX_SHARED} are possible"),
+            "take smaller tiles, or keep a part in registers or global memory",
+        ));
     }
-    Ok(x as u64 * y as u64 * z as u64)
+    Ok(launch.grid.iter().map(|&n| u64::from(n)).product())
 }
 
 /// The first block that has strayed so far: its turn, which threads read often and write hardly ever, and what it did.

@@ -37,7 +37,7 @@ pub mod warp;
 pub mod wmma;
 
 pub use alu::expand_handlers;
-pub use launch::{Launch, MAX_BLOCK, MAX_GRID, MAX_THREADS, Sink, launch, launch_with};
+pub use launch::{Launch, MAX_BLOCK, MAX_GRID, MAX_THREADS, Refusal, Sink, launch, launch_with, limits};
 pub use warp::clock;
 
 use crate::memory::Block;

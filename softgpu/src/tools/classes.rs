@@ -28,8 +28,7 @@ pub enum Class {
     Other,
 }
 
-/// Floating-point operations of one instruction: of a thread, or for `Class::Tensor` of a warp. A fused multiply-add is
-/// two.
+/// Floating-point operations of one instruction: of a thread, or for `Class::Tensor` of a warp. `COUNTERS.md` has the list.
 pub fn flops(opcode: &str) -> (Class, u64) {
     let parts: Vec<&str> = opcode.split('.').collect();
     let (word, ty) = (parts[0], parts[parts.len() - 1]);
@@ -80,13 +79,15 @@ fn class(parts: &[&str]) -> Class {
     }
 }
 
-/// 2·m·n·k of a shape such as `m16n8k16`, where its numbers are floating-point ones.
+/// 2·m·n·k of a shape such as `m16n8k16`, where its numbers are floating-point ones. With halves, each quarter of a warp has
+/// an m8n8k4 product of its own (PTX ISA 9.7.14).
 fn matrix_flops(parts: &[&str]) -> u64 {
     let whole = |p: &&str| matches!(*p, "s8" | "u8" | "s4" | "u4" | "b1");
     let shape = parts.iter().find(|p| p.starts_with('m') && p.contains('n') && p.contains('k'));
     let Some(shape) = shape.filter(|_| !parts.iter().any(whole)) else { return 0 };
     let numbers = shape.split(['m', 'n', 'k']).filter_map(|digits| digits.parse::<u64>().ok());
-    2 * numbers.product::<u64>()
+    let products = if *shape == "m8n8k4" && !parts.contains(&"f64") { 4 } else { 1 };
+    products * 2 * numbers.product::<u64>()
 }
 
 #[cfg(test)]
@@ -100,12 +101,21 @@ mod tests {
             ("mul.ftz.f32", (Class::Fp32, 1)),
             ("fma.rn.bf16x2", (Class::Fp16, 4)),
             ("ex2.approx.ftz.f32", (Class::Special, 1)),
+            ("ex2.approx.f16x2", (Class::Special, 2)),
             ("div.rn.f32", (Class::Fp32, 1)),
+            ("div.full.f32", (Class::Special, 1)),
+            ("sqrt.rn.f64", (Class::Special, 1)),
+            ("mul.rn.f32x2", (Class::Fp32, 2)),
+            ("max.f32", (Class::Fp32, 0)),
+            ("red.global.add.f32", (Class::Atomic, 0)),
             ("add.s32", (Class::Integer, 0)),
             ("ld.global.nc.v4.f32", (Class::Global, 0)),
             ("st.shared.f32", (Class::Shared, 0)),
             ("cp.async.cg.shared.global", (Class::Global, 0)),
             ("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", (Class::Tensor, 4096)),
+            ("mma.sync.aligned.m8n8k4.row.col.f32.f16.f16.f32", (Class::Tensor, 2048)),
+            ("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64", (Class::Tensor, 512)),
+            ("wmma.mma.sync.aligned.row.col.m16n16k16.s32.u8.u8.s32", (Class::Tensor, 0)),
             ("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32", (Class::Tensor, 0)),
             ("wmma.load.a.sync.aligned.row.m16n16k16.shared.f16", (Class::Tensor, 0)),
             ("bar.warp.sync", (Class::Warp, 0)),

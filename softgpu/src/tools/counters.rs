@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
+use serde::ser::{SerializeStruct, Serializer};
 
 use super::classes::{Class, flops};
 use super::{Access, Touch};
@@ -19,7 +20,7 @@ const SECTOR: u64 = 32;
 const BANKS: usize = 32;
 
 /// Traffic of one kind: loads or stores of one space.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
     /// Warp instructions that touched the space with at least one thread.
     pub requests: u64,
@@ -40,17 +41,43 @@ impl Traffic {
         if self.sectors == 0 { 1.0 } else { self.bytes_distinct as f64 / (self.sectors * SECTOR) as f64 }
     }
 
+    /// [`Traffic::sector_efficiency`], or in shared memory the least wavefronts over those that it took; none without
+    /// traffic.
+    pub fn efficiency(&self) -> Option<f64> {
+        match (self.sectors, self.wavefronts) {
+            (0, 0) => None,
+            (0, taken) => Some(self.wavefronts_ideal as f64 / taken as f64),
+            _ => Some(self.sector_efficiency()),
+        }
+    }
+
     pub fn bank_conflicts(&self) -> u64 {
         self.wavefronts - self.wavefronts_ideal
     }
 
-    fn add(&mut self, other: &Traffic) {
+    pub(super) fn add(&mut self, other: &Traffic) {
         self.requests += other.requests;
         self.sectors += other.sectors;
         self.bytes_asked += other.bytes_asked;
         self.bytes_distinct += other.bytes_distinct;
         self.wavefronts += other.wavefronts;
         self.wavefronts_ideal += other.wavefronts_ideal;
+    }
+}
+
+/// What was counted, and the figures that follow from it, so that every reader has the same.
+impl Serialize for Traffic {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut record = serializer.serialize_struct("Traffic", 8)?;
+        record.serialize_field("requests", &self.requests)?;
+        record.serialize_field("sectors", &self.sectors)?;
+        record.serialize_field("bytes_asked", &self.bytes_asked)?;
+        record.serialize_field("bytes_distinct", &self.bytes_distinct)?;
+        record.serialize_field("wavefronts", &self.wavefronts)?;
+        record.serialize_field("wavefronts_ideal", &self.wavefronts_ideal)?;
+        record.serialize_field("efficiency", &self.efficiency())?;
+        record.serialize_field("bank_conflicts", &self.bank_conflicts())?;
+        record.end()
     }
 }
 

@@ -10,6 +10,8 @@ use crate::image::Resources;
 
 /// Lines of source that the table shows.
 const LINES: usize = 12;
+/// Columns of a source line's name, with a space after it.
+const NAME: usize = 39;
 
 impl Counters {
     fn threads(&self) -> u32 {
@@ -126,27 +128,39 @@ impl Counters {
     fn write_lines(&self, out: &mut String) -> std::fmt::Result {
         writeln!(
             out,
-            "  {:<44}{:>14}{:>8}{:>12}{:>12}",
-            "source line", "instructions", "active", "sectors", "conflicts"
+            "  {:<40}{:>14}{:>8}{:>12}{:>12}{:>12}",
+            "source line", "instructions", "active", "sectors", "efficiency", "conflicts"
         )?;
         for line in self.lines.iter().take(LINES) {
             let c = &line.counts;
-            let moves = [&c.global_loads, &c.global_stores, &c.global_atomics, &c.local_loads, &c.local_stores];
-            let sectors: u64 = moves.iter().map(|t| t.sectors).sum();
+            let mut moves = Traffic::default();
+            [&c.global_loads, &c.global_stores, &c.global_atomics, &c.local_loads, &c.local_stores]
+                .iter()
+                .for_each(|t| moves.add(t));
+            let used = moves.efficiency().map_or(String::new(), |part| format!("{:.1} %", part * 100.0));
             let shared = [&c.shared_loads, &c.shared_stores, &c.shared_atomics];
             let conflicts: u64 = shared.iter().map(|t| t.bank_conflicts()).sum();
-            let name = format!("{}:{}", line.file, line.line);
+            let name = end_of(&format!("{}:{}", line.file, line.line), NAME);
             writeln!(
                 out,
-                "  {name:<44}{:>14}{:>8.1}{sectors:>12}{conflicts:>12}",
+                "  {name:<40}{:>14}{:>8.1}{:>12}{used:>12}{conflicts:>12}",
                 c.warp_instructions,
-                c.active_threads()
+                c.active_threads(),
+                moves.sectors
             )?;
         }
         match self.lines.len().saturating_sub(LINES) {
             0 => Ok(()),
             more => writeln!(out, "  … {more} more lines in the JSON"),
         }
+    }
+}
+
+/// The last characters of a name that is too long for its column: file and line say more than the first folders.
+fn end_of(name: &str, columns: usize) -> String {
+    match name.chars().count().checked_sub(columns) {
+        None | Some(0) => name.to_owned(),
+        Some(more) => format!("…{}", name.chars().skip(more + 1).collect::<String>()),
     }
 }
 

@@ -2,11 +2,15 @@
 //! installed, the test says so and is skipped.
 #![allow(clippy::unwrap_used)] // a panic in a test is its report
 
+#[path = "../common/skip.rs"]
+mod skip;
+
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use skip::skipped;
 use softgpu_driver as _; // so that cargo builds it
 
 /// numba's compiler needs NVVM; it asks the runtime for its version and NVRTC for small pieces. Not nvJitLink, which
@@ -40,12 +44,25 @@ fn python() -> Result<PathBuf, String> {
     Ok(python)
 }
 
+/// Run by itself as a test that is skipped, whose line must come through what libtest keeps to itself.
+#[test]
+fn a_skipped_test_says_so() {
+    const PART: &str = "SOFTGPU_SKIPPED";
+    if env::var_os(PART).is_some() {
+        return skipped("there is nothing to test");
+    }
+    let mut again = Command::new(env::current_exe().unwrap());
+    let output = again.args(["--exact", "a_skipped_test_says_so"]).env(PART, "1").output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "skipped: there is nothing to test\n");
+}
+
 #[test]
 fn numba_runs_its_examples() {
     let python = match python() {
         Ok(python) => python,
         Err(reason) => {
-            eprintln!("skipped: numba-cuda cannot be installed here: {reason}");
+            skipped(format_args!("numba-cuda cannot be installed here: {reason}"));
             return;
         }
     };

@@ -1,37 +1,21 @@
-//! Mutated PTX must be refused, or run, or stopped: never a panic, a hang, or all of the memory. And what is accepted
-//! prints to a text that means the same.
+//! Mutated PTX, and the fatbins and programs that hold it, must be refused, or run, or stopped, with tools and without: never a
+//! panic, a hang, or all of the memory. And what is accepted prints to a text that means the same.
 //!
-//! `OMEGA_FUZZ_SECONDS=600 cargo test --release -p softgpu --test fuzz` looks longer (`make fuzz`). A failure prints the
-//! seed and the text; what takes the process down leaves its text in `target/tmp/fuzz.ptx`.
+//! `OMEGA_FUZZ_SECONDS=600 cargo test --release -p softgpu --test fuzz` looks longer (`make fuzz`). A failure prints its number
+//! and the case; what takes the process down leaves its text in `target/tmp/fuzz.ptx`. What people type is mutated in
+//! `src/cli/fuzz.rs`.
 
 #![allow(clippy::unwrap_used)] // a panic in a test is its report
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+mod images;
+mod random;
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use softgpu::{Launch, Memory, Module, disassemble, launch, reprint, same};
-
-/// SplitMix64: Steele, Lea and Flood 2014, OOPSLA.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() % n.max(1) as u64) as usize
-    }
-
-    fn pick<'t>(&mut self, all: &[&'t str]) -> &'t str {
-        all[self.below(all.len())]
-    }
-}
+use random::{Random, repeat};
+use softgpu::counters::{Counters, Traffic};
+use softgpu::{Error, Launch, Memory, Module, Stop, Tools, disassemble, inspect, launch_with, reprint, same};
 
 /// What is put in the place of a token: everything that the grammar has, and numbers at the edges.
 const WORDS: [&str; 64] = [
@@ -181,12 +165,12 @@ fn mutate(text: &str, other: &str, random: &mut Random) -> String {
 }
 
 /// What happens to be accepted prints to what means the same, decodes to the same, and runs to its end or to a report.
-fn try_out(text: &str) {
+fn try_out(text: &str, random: &mut Random) {
     let printed = match reprint(text) {
         Ok(printed) => printed,
         Err(error) => {
             assert!(error.line > 0 && !error.what.is_empty());
-            assert!(Module::load(text).is_err());
+            assert!(Module::load(text).is_err() && inspect(text).is_err());
             return;
         }
     };
@@ -194,49 +178,87 @@ fn try_out(text: &str) {
     let (a, b) = (disassemble(text, false), disassemble(&printed, false));
     assert!(a.is_ok() == b.is_ok() && (a.is_err() || a == b), "printed:\n{printed}\n{a:?}\n{b:?}");
     let Ok(module) = Module::load(text) else { return };
+    let kernels = inspect(text).unwrap().kernels;
+    assert!(module.entries().eq(kernels.iter().map(|kernel| kernel.name.as_str())));
     let module = module.with_budget(20_000).with_output(|_| {});
-    let memory = Memory::new();
-    let data = memory.alloc(4096).unwrap().to_le_bytes();
     for entry in module.entries() {
         for threads in [32, 64] {
-            let shape = Launch { grid: [1; 3], block: [threads, 1, 1], shared_bytes: 256, args: &[&data] };
-            if let Err(error) = launch(&module, entry, &memory, &shape) {
-                assert!(!error.to_string().is_empty());
-            }
+            try_launch(&module, entry, threads, random);
         }
     }
 }
 
+/// Plain, and then with some of the tools, in another order.
+fn try_launch(module: &Module, entry: &str, threads: u32, random: &mut Random) {
+    let [plain, watched] = [Memory::new(), Memory::watched()];
+    let data = [&plain, &watched].map(|memory| memory.alloc(4096).unwrap().to_le_bytes());
+    let run = |blocks, memory: &Memory, data: &[u8], tools: Tools| {
+        let shape = Launch { grid: [blocks, 1, 1], block: [threads, 1, 1], shared_bytes: 256, args: &[data] };
+        launch_with(module, entry, memory, &shape, &tools)
+    };
+    if let Err(error) = run(1, &plain, &data[0], Tools::default()) {
+        assert!(!error.to_string().is_empty());
+    }
+    let on = random.next();
+    let tools = Tools {
+        memcheck: on & 1 > 0,
+        initcheck: on & 2 > 0,
+        racecheck: on & 4 > 0,
+        synccheck: on & 8 > 0,
+        counters: on & 16 > 0,
+        seed: on >> 5 & 3,
+    };
+    match run(2, &watched, &data[1], tools) {
+        Ok(report) => {
+            report.findings.iter().for_each(check_report);
+            assert_eq!(report.counters.is_some(), tools.counters);
+            report.counters.iter().for_each(check_counters);
+        }
+        Err(Error::Stopped(stop)) => stop.before.iter().chain([&*stop]).for_each(check_report),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+fn check_report(stop: &Stop) {
+    let said = stop.to_string();
+    assert!(!stop.what.is_empty() && !stop.help.is_empty() && stop.ptx_line > 0 && stop.count > 0, "{said}");
+}
+
+/// Figures that cannot be, and lines that a terminal would break.
+fn check_counters(counters: &Counters) {
+    let total = &counters.total;
+    assert!(total.thread_instructions <= total.active_thread_instructions, "{total:?}");
+    assert!(total.active_thread_instructions <= 32 * total.warp_instructions, "{total:?}");
+    assert!(total.divergent_branches <= total.branches, "{total:?}");
+    let possible = |t: &Traffic| {
+        let part = t.efficiency().is_none_or(|part| (0.0..=1.0).contains(&part));
+        part && t.wavefronts_ideal <= t.wavefronts && t.bytes_distinct <= t.bytes_asked
+    };
+    for c in counters.lines.iter().map(|line| &line.counts).chain([total]) {
+        let moved = [&c.global_loads, &c.global_stores, &c.global_atomics, &c.local_loads, &c.local_stores];
+        assert!(moved.into_iter().chain([&c.shared_loads, &c.shared_stores, &c.shared_atomics]).all(possible), "{c:?}");
+    }
+    assert_eq!(counters.json(&[])["lines"].as_array().unwrap().len(), counters.lines.len());
+    let table = counters.table(&[]);
+    assert!(table.lines().skip(1).all(|line| line.chars().count() <= 100), "{table}");
+}
+
 #[test]
 fn mutated_text_is_refused_or_runs() {
-    let seconds = std::env::var("OMEGA_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok());
-    let seed = std::env::var("OMEGA_FUZZ_SEED").ok().and_then(|s| s.parse().ok());
     let seeds = seeds();
-    seeds.iter().for_each(|text| try_out(text));
-    let end = Instant::now() + Duration::from_secs(seconds.unwrap_or(4));
-    // The short run is the same every time, the long one never.
-    let from = seed.or(seconds.map(|_| std::process::id() as u64)).unwrap_or(1) << 32;
-    let mut count = 0;
-    for number in from.. {
-        if Instant::now() > end {
-            break;
-        }
-        let mut random = Random(number);
+    seeds.iter().for_each(|text| try_out(text, &mut Random(31)));
+    let make = |random: &mut Random| {
         let (a, b) = (random.below(seeds.len()), random.below(seeds.len()));
         let a = if random.below(3) == 0 { random.below(SEEDS.len()) } else { a };
-        let text = mutate(&seeds[a], &seeds[b], &mut random);
-        if seconds.is_some() {
+        mutate(&seeds[a], &seeds[b], random)
+    };
+    repeat(6, make, |text, random| {
+        if random::long() {
             // For what takes the process down with it.
-            std::fs::write(concat!(env!("CARGO_TARGET_TMPDIR"), "/fuzz.ptx"), &text).unwrap();
+            std::fs::write(concat!(env!("CARGO_TARGET_TMPDIR"), "/fuzz.ptx"), text).unwrap();
         }
-        let start = Instant::now();
-        if catch_unwind(AssertUnwindSafe(|| try_out(&text))).is_err() {
-            panic!("mutation {number} of seed {a}:\n{text}");
-        }
-        assert!(start.elapsed() < Duration::from_secs(5), "{:?} for mutation {number}:\n{text}", start.elapsed());
-        count += 1;
-    }
-    println!("{count} mutations");
+        try_out(text, random);
+    });
 }
 
 /// Nothing in any text nests, repeats or counts so that the parser would need a stack or a memory without end.
