@@ -155,7 +155,7 @@ impl<const SCHEME: usize> TapeOp for Plain<SCHEME> {
         };
         let mut gradients = vec![d.x, d.f, d.b];
         gradients.extend((SCHEME != PRE_LN).then(|| vec![d.alpha]));
-        gradients.extend(normed.then(|| [d.gamma, d.beta]).into_iter().flatten());
+        gradients.extend([d.gamma, d.beta].into_iter().filter(|_| normed));
         (outputs, gradients)
     }
 }

@@ -30,7 +30,7 @@ pub fn expected(place: &Place, run: &str, lines: &[String]) -> String {
     let coder = Coder::of_folder(&place.path("data"), dictionary).unwrap();
     let sources: Vec<Vec<u32>> = lines.iter().map(|line| coder.encode(line).unwrap()).collect();
     let settings = Search { max_len_a: 0.0, max_len_b: 200, ..Search::GREEDY };
-    let mut found = translate_ids(&dev, &model, &sources, &settings, 1000).unwrap();
+    let mut found = translate_ids(&dev, &model, &sources, &settings, 1000, &mut |_| {}).unwrap();
     found.sort_by_key(|(number, _)| *number);
     let mut text = String::new();
     for (number, hypotheses) in found {
