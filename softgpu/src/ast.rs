@@ -16,7 +16,7 @@ pub enum Class {
     Word,
     /// 64-bit registers.
     Double,
-    /// 128-bit registers, which no instruction takes yet.
+    /// 128-bit registers: two doubles per lane.
     Quad,
 }
 

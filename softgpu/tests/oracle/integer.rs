@@ -221,6 +221,11 @@ fn logic(opcode: &str, parts: &[&'static str]) -> Option<Case> {
             out as u32 as u64
         }));
     }
+    if opcode == "mov.b128" {
+        let text = ".reg .b128 x, y; mov.b128 x, {a0, a1}; mov.b128 y, x; mov.b128 {d1, d0}, y;".to_string();
+        let expect = |x: &[u64]| vec![Want::Bits(x[1]), Want::Bits(x[0])];
+        return Some(Case { text, inputs: vec![Ty::I(64); 2], outputs: vec![Ty::I(64); 2], expect: Box::new(expect) });
+    }
     if matches!(head, "selp" | "slct" | "mov") {
         let ty = match (head, parts) {
             ("slct", [.., ty, _]) | (_, [.., ty]) => *ty,
