@@ -16,6 +16,7 @@ pub mod memory;
 pub mod pack;
 pub mod quad;
 mod special;
+pub mod video;
 pub mod warp;
 
 use std::collections::HashMap;
@@ -214,7 +215,7 @@ fn writes_nothing(opcode: &str) -> bool {
 
 fn destinations(operand: &Operand, out: &mut Vec<Register>) {
     match operand {
-        Operand::Register(r) => out.push(*r),
+        Operand::Register(r) | Operand::Part(r, _) => out.push(*r),
         Operand::Vector(parts) | Operand::List(parts) => parts.iter().for_each(|p| destinations(p, out)),
         Operand::Pair(a, b) => {
             destinations(a, out);
@@ -494,10 +495,14 @@ impl<'m, 'a> Decoder<'m, 'a> {
         match isa::find(i.opcode) {
             Some(Entry::Row(row)) => {
                 let operands: Vec<&Operand> = i.operands.iter().collect();
-                // Spelt like a copy: `mov.b64 %rd, {%r1, %r2}`, `mov.u32 %r, %clock`; like one destination: `setp p|q`.
+                // Spelt like a copy: `mov.b64 %rd, {%r1, %r2}`, `mov.u32 %r, %clock`; like whole registers: `vabsdiff4 %r.b0`;
+                // like one destination: `setp p|q`.
                 match operands.as_slice() {
                     [Operand::Vector(_), _] | [_, Operand::Vector(_)] => self.pack(i),
                     [_, from] if pack::changes(from) => self.read_clock(i),
+                    all if i.opcode.starts_with('v') && all.iter().any(|o| matches!(o, Operand::Part(..))) => {
+                        self.video(i, &i.opcode.split('.').collect::<Vec<_>>(), 3)
+                    }
                     [Operand::Pair(..), ..] if i.opcode.starts_with("setp.") => {
                         self.set_predicate(i, &i.opcode.split('.').collect::<Vec<_>>())
                     }
