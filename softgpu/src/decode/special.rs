@@ -57,6 +57,11 @@ pub fn find(name: &str) -> Option<Init> {
         "%nsmid" => return Some(Init::Bits(MULTIPROCESSORS as u64)),
         "%gridid" | "%cluster_nctaid" | "%cluster_nctarank" => return Some(Init::Bits(1)),
         "%cluster_ctaid" | "%cluster_ctarank" | "%is_explicit_cluster" => return Some(Init::Bits(0)),
+        // softgpu reserves no shared memory for the system, and a kernel is no part of a graph.
+        "%reserved_smem_offset_begin" | "%reserved_smem_offset_end" | "%reserved_smem_offset_cap" => {
+            return Some(Init::Bits(0));
+        }
+        "%reserved_smem_offset_0" | "%reserved_smem_offset_1" | "%current_graph_exec" => return Some(Init::Bits(0)),
         _ if counts_nothing(word) => return Some(Init::Bits(0)),
         _ => return None,
     }))
