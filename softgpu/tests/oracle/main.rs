@@ -281,6 +281,12 @@ fn everything_else() {
 #[test]
 fn video_instructions() {
     assert_none(failures(|opcode| opcode.starts_with('v')));
+    // Parts of registers are printed as they were read.
+    for opcode in ["vadd2.u32.s32.u32.sat", "vabsdiff4.s32.s32.u32.add", "vset.u32.s32.lt"] {
+        let text = kernel(&case(opcode).unwrap(), false);
+        let printed = softgpu::reprint(&text).unwrap();
+        assert!(softgpu::same(&text, &printed).unwrap(), "{printed}");
+    }
 }
 
 /// What is not one opcode: moves of parts, literals, registers wider than the type, special registers, guards.
