@@ -106,6 +106,9 @@ pub struct Place {
     pub space: u8,
 }
 
+/// A double, and the word that it is extended from.
+type Extended = (Reg, Reg);
+
 /// What an opcode's modifiers say about an access.
 struct Modifiers<'a> {
     space: &'a str,
@@ -229,14 +232,14 @@ impl<'a> Decoder<'_, 'a> {
         Ok(base)
     }
 
-    /// The registers of the values of an access, and (double, word) for each that is loaded into a wider register.
+    /// The registers of the values of an access, and those that are loaded beside wider ones.
     fn values(
         &mut self,
         i: &Instruction<'a>,
         values: &[Operand<'a>],
         ty: &str,
         load: bool,
-    ) -> Result<(Vec<Reg>, Vec<(Reg, Reg)>)> {
+    ) -> Result<(Vec<Reg>, Vec<Extended>)> {
         let (mut registers, mut extended) = (Vec::new(), Vec::new());
         for value in values {
             let is_double = matches!(value, Operand::Register(r) if self.kernel.registers[*r].0 == Class::Double);

@@ -44,7 +44,7 @@ pub static FORMS: &[Form] = &[
 ];
 
 /// A register and the name of its part, `""` if it is meant whole.
-fn part<'o, 'a>(operand: &'o Operand<'a>) -> (Operand<'a>, &'a str) {
+fn part<'a>(operand: &Operand<'a>) -> (Operand<'a>, &'a str) {
     match operand {
         Operand::Part(register, name) => (Operand::Register(*register), name),
         whole => (whole.clone(), ""),
