@@ -16,7 +16,7 @@ pub enum Class {
     Word,
     /// 64-bit registers.
     Double,
-    /// 128-bit registers, which no instruction takes yet.
+    /// 128-bit registers: two doubles per lane.
     Quad,
 }
 
@@ -25,6 +25,8 @@ pub type Register = usize;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Operand<'a> {
     Register(Register),
+    /// Bytes or halves of a register, `b0` to `b7654` or `h0` to `h32`: of video instructions.
+    Part(Register, &'a str),
     /// An immediate as the bits of the type that the instruction reads. Floats keep their own width.
     Integer(i64),
     Float32(u32),

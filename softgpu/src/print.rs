@@ -338,6 +338,7 @@ fn operand(out: &mut String, o: &Operand, names: &Names) -> fmt::Result {
     };
     match o {
         Operand::Register(r) => write!(out, "{}", names.registers[*r]),
+        Operand::Part(r, part) => write!(out, "{}.{part}", names.registers[*r]),
         Operand::Integer(value) => write!(out, "{value}"),
         Operand::Float32(bits) => write!(out, "0f{bits:08X}"),
         Operand::Float64(bits) => write!(out, "0d{bits:016X}"),

@@ -145,6 +145,22 @@ fn unknown_text_is_refused_at_load_with_its_line() {
     assert_eq!(message, format!("PTX line 5: softgpu cannot run `add.u32`: {why}"));
     let message = start("add.u32 %r0, %r0, %d0;", 1, 1).unwrap_err();
     assert_eq!(message, "PTX line 5: softgpu cannot run `add.u32`: `%d0` has another width than the instruction");
+    // Parts of registers are for the instructions that know them, and must be there.
+    for (body, why) in [
+        ("add.u32 %r0, %r1.b0, %r2;", "this kind of operand"),
+        ("vadd2.u32.u32.u32 %r0.h01, %r1, %r2, %r3;", "parts in this order"),
+        ("vadd2.u32.u32.u32 %r0, %r1.h4, %r2, %r3;", "this part"),
+        ("vadd4.u32.u32.u32 %r0, %r1.b76, %r2, %r3;", "this number of parts"),
+        ("vadd4.u32.u32.u32 %r0.h1, %r1, %r2, %r3;", "this part"),
+        ("vadd.u32.u32.u32 %r0, %r1.b4, %r2;", "this part"),
+        ("vadd.u32.u32.u32.add %r0.b1, %r1, %r2, %r3;", "a part of the destination"),
+        ("vadd.u32.u32.u32.add %r0, %r1, %r2;", "these operands"),
+        ("vadd2.u32.u32.u32.sat.add %r0, %r1, %r2, %r3;", "the instruction"),
+        ("vmad.u32.u32.u32 %r0, %r1, %r2, %r3;", "the instruction"),
+    ] {
+        let message = start(body, 1, 1).unwrap_err();
+        assert!(message.starts_with("PTX line 5: softgpu cannot run `") && message.contains(why), "{message}");
+    }
     let message = start("add.rz.u32 %r0, %r0, %r0;", 1, 1).unwrap_err();
     assert!(message.contains("`add.rz.u32`"), "{message}");
     assert!(Module::load("#include").is_err_and(|e| e.line == 1));

@@ -22,7 +22,7 @@ pub static FORMS: &[Form] = &[
             "div(.rn|.rz|.rm|.rp)[.ftz].f32",
             "div(.rn|.rz|.rm|.rp).f64",
             "rcp(.rn|.rz|.rm|.rp)[.ftz].f32",
-            "rcp(.rn|.rz|.rm|.rp).f64",
+            "rcp(.rn|.rz|.rm|.rp)[.ftz].f64", // `.ftz` is about f32 and f16
             "sqrt(.rn|.rz|.rm|.rp)[.ftz].f32",
             "sqrt(.rn|.rz|.rm|.rp).f64",
             "add[.rn][.ftz][.sat](.f16|.f16x2)",

@@ -19,11 +19,11 @@ pub static FORMS: &[Form] = &[
     },
     Form {
         names: &[
-            "set(.eq|.ne)[.and|.or|.xor](.u32|.s32|.f32)(.b16|.b32|.b64)",
-            "set(.eq|.ne|.lt|.le|.gt|.ge)[.and|.or|.xor](.u32|.s32|.f32)(.u16|.s16|.u32|.s32|.u64|.s64)",
-            "set(.lo|.ls|.hi|.hs)[.and|.or|.xor](.u32|.s32|.f32)(.u16|.u32|.u64)",
-            "set(.eq|.ne|.lt|.le|.gt|.ge|.equ|.neu|.ltu|.leu|.gtu|.geu|.num|.nan)[.and|.or|.xor][.ftz](.u32|.s32|.f32).f32",
-            "set(.eq|.ne|.lt|.le|.gt|.ge|.equ|.neu|.ltu|.leu|.gtu|.geu|.num|.nan)[.and|.or|.xor](.u32|.s32|.f32).f64",
+            "set(.eq|.ne)[.and|.or|.xor](.u32|.s32|.f32|.f16)(.b16|.b32|.b64)",
+            "set(.eq|.ne|.lt|.le|.gt|.ge)[.and|.or|.xor](.u32|.s32|.f32|.f16)(.u16|.s16|.u32|.s32|.u64|.s64)",
+            "set(.lo|.ls|.hi|.hs)[.and|.or|.xor](.u32|.s32|.f32|.f16)(.u16|.u32|.u64)",
+            "set(.eq|.ne|.lt|.le|.gt|.ge|.equ|.neu|.ltu|.leu|.gtu|.geu|.num|.nan)[.and|.or|.xor][.ftz](.u32|.s32|.f32|.f16).f32",
+            "set(.eq|.ne|.lt|.le|.gt|.ge|.equ|.neu|.ltu|.leu|.gtu|.geu|.num|.nan)[.and|.or|.xor](.u32|.s32|.f32|.f16).f64",
             "set(.eq|.ne|.lt|.le|.gt|.ge|.equ|.neu|.ltu|.leu|.gtu|.geu|.num|.nan)[.and|.or|.xor][.ftz](.f16|.u16|.s16|.u32|.s32).f16",
             "set(.eq|.ne|.lt|.le|.gt|.ge|.equ|.neu|.ltu|.leu|.gtu|.geu|.num|.nan)[.and|.or|.xor][.ftz](.f16x2|.u32|.s32).f16x2",
             "set(.eq|.ne|.lt|.le|.gt|.ge|.equ|.neu|.ltu|.leu|.gtu|.geu|.num|.nan)[.and|.or|.xor](.bf16|.u16|.s16|.u32|.s32).bf16",

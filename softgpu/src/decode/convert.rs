@@ -28,6 +28,7 @@ pub static FORMS: &[Form] = &[
             "cvt[.rni|.rzi|.rmi|.rpi].bf16.bf16",
             "cvt[.ftz][.sat].f32.f16",
             "cvt[.ftz].f32.bf16",
+            "cvt(.rn|.rz|.rm|.rp).f32.bf16",
             "cvt[.ftz][.sat].f64.f32",
             "cvt[.sat].f64.f16",
             "cvt.f64.bf16",
@@ -35,6 +36,7 @@ pub static FORMS: &[Form] = &[
             "cvt(.rn|.rz|.rm|.rp)[.ftz].bf16.f32",
             "cvt(.rn|.rz).relu(.f16|.bf16).f32",
             "cvt(.rn|.rz)[.relu].satfinite(.f16|.bf16).f32",
+            "cvt(.rn|.rz).satfinite.relu(.f16|.bf16).f32",
             "cvt(.rn|.rz|.rm|.rp)[.sat].f16.f64",
             "cvt(.rn|.rz|.rm|.rp).bf16.f64",
             "cvt(.rn|.rz|.rm|.rp)(.f16.bf16|.bf16.f16)",
@@ -44,7 +46,10 @@ pub static FORMS: &[Form] = &[
         decode: |d, i, parts| d.convert_softly(i, parts),
     },
     Form {
-        names: &["cvt(.rn|.rz)[.relu][.satfinite](.f16x2|.bf16x2).f32"],
+        names: &[
+            "cvt(.rn|.rz)[.relu][.satfinite](.f16x2|.bf16x2).f32",
+            "cvt(.rn|.rz).satfinite.relu(.f16x2|.bf16x2).f32",
+        ],
         decode: |d, i, parts| d.convert_pair(i, parts),
     },
     Form {

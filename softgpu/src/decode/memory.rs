@@ -16,7 +16,13 @@ macro_rules! types {
 }
 macro_rules! scalars {
     () => {
-        "(.b8|.u8|.s8|.b16|.u16|.s16|.b32|.u32|.s32|.f32|.b64|.u64|.s64|.f64)"
+        "(.b8|.u8|.s8|.b16|.u16|.s16|.b32|.u32|.s32|.f32|.b64|.u64|.s64|.f64|.b128)"
+    };
+}
+/// Each opcode with every type; `.b128` has no vectors.
+macro_rules! of_all_types {
+    ($([$($head:expr),+])*) => {
+        &[$(concat!($($head,)+ types!()), concat!($($head,)+ ".b128")),*]
     };
 }
 macro_rules! priority {
@@ -41,43 +47,54 @@ macro_rules! shareable {
 }
 
 const LOAD: Form = Form {
-    names: &[
-        concat!(
+    names: of_all_types! {
+        [
             "ld[.weak][.global|.shared|.shared::cta|.shared::cluster|.local|.const|.param|.param::entry|.param::func]",
-            "[.ca|.cg|.cs|.lu|.cv]",
-            types!()
-        ),
-        concat!("ld[.weak][.global](.ca|.cg|.cs|.lu|.cv)(.L2::64B|.L2::128B|.L2::256B)", types!()),
-        concat!("ld[.weak][.global](.L2::64B|.L2::128B|.L2::256B)", types!()),
-        concat!("ld[.weak][.global][.ca|.cg|.cs|.lu|.cv].L2::cache_hint", sizes!(), types!()),
-        concat!("ld[.weak][.global]", priority!(), "[.L2::cache_hint]", sizes!(), types!()),
-        concat!("ld.global[.ca|.cg|.cs].nc[.L2::cache_hint]", sizes!(), types!()),
-        concat!("ld.global.nc", priority!(), "[.L2::cache_hint]", sizes!(), types!()),
-        concat!("ld.volatile[.global|.shared|.shared::cta|.shared::cluster|.local|.const|.param]", sizes!(), types!()),
-        concat!("ld(.relaxed|.acquire)", scopes!(), shareable!(), types!()),
-        concat!("ld(.relaxed|.acquire)", scopes!(), "[.global]", priority!(), types!()),
-        concat!("ld(.relaxed|.acquire)", scopes!(), "[.global].L2::cache_hint", sizes!(), types!()),
-        concat!("ld.mmio.relaxed.sys[.global]", scalars!()),
-        concat!("ldu[.global]", types!()),
-    ],
+            "[.ca|.cg|.cs|.lu|.cv]"
+        ]
+        ["ld[.weak][.global](.ca|.cg|.cs|.lu|.cv)(.L2::64B|.L2::128B|.L2::256B)"]
+        ["ld[.weak][.global](.L2::64B|.L2::128B|.L2::256B)"]
+        ["ld[.weak][.global][.ca|.cg|.cs|.lu|.cv].L2::cache_hint", sizes!()]
+        ["ld[.weak][.global]", priority!(), "[.L2::cache_hint]", sizes!()]
+        ["ld.global[.ca|.cg|.cs].nc[.L2::cache_hint]", sizes!()]
+        ["ld.global.nc", priority!(), "[.L2::cache_hint]", sizes!()]
+        ["ld.global", priority!(), ".nc[.L2::cache_hint]", sizes!()]
+        ["ld.volatile[.global|.shared|.shared::cta|.shared::cluster|.local|.const|.param]", sizes!()]
+        ["ld(.relaxed|.acquire)", scopes!(), shareable!()]
+        ["ld(.relaxed|.acquire)", scopes!(), "[.global](.L2::64B|.L2::128B|.L2::256B)"]
+        ["ld(.relaxed|.acquire)", scopes!(), "[.global]", priority!(), "[.L2::cache_hint]", sizes!()]
+        ["ld(.relaxed|.acquire)", scopes!(), "[.global].L2::cache_hint", sizes!()]
+        ["ldu[.global]"]
+    },
     decode: |d, i, parts| d.memory(i, &parts[1..], true),
 };
 
 const STORE: Form = Form {
-    names: &[
-        concat!("st[.weak][.global|.shared|.shared::cta|.shared::cluster|.local][.wb|.cg|.cs|.wt]", types!()),
-        concat!("st[.weak][.global][.wb|.cg|.cs|.wt].L2::cache_hint", types!()),
-        concat!("st[.weak][.global]", priority!(), "[.L2::cache_hint]", types!()),
-        concat!("st.volatile[.global|.shared|.shared::cta|.shared::cluster|.local]", types!()),
-        concat!("st(.relaxed|.release)", scopes!(), shareable!(), types!()),
-        concat!("st(.relaxed|.release)", scopes!(), "[.global]", priority!(), types!()),
-        concat!("st(.relaxed|.release)", scopes!(), "[.global].L2::cache_hint", types!()),
-        concat!("st.mmio.relaxed.sys[.global]", scalars!()),
-    ],
+    names: of_all_types! {
+        ["st[.weak][.global|.shared|.shared::cta|.shared::cluster|.local][.wb|.cg|.cs|.wt]"]
+        ["st[.weak][.global][.wb|.cg|.cs|.wt].L2::cache_hint"]
+        ["st[.weak][.global]", priority!(), "[.L2::cache_hint]"]
+        ["st.volatile[.global|.shared|.shared::cta|.shared::cluster|.local]"]
+        ["st(.relaxed|.release)", scopes!(), shareable!()]
+        ["st(.relaxed|.release)", scopes!(), "[.global]", priority!(), "[.L2::cache_hint]"]
+        ["st(.relaxed|.release)", scopes!(), "[.global].L2::cache_hint"]
+    },
     decode: |d, i, parts| d.memory(i, &parts[1..], false),
 };
 
-pub static FORMS: &[Form] = &[LOAD, STORE];
+pub static FORMS: &[Form] = &[
+    LOAD,
+    STORE,
+    // Of memory that a device maps: scalars alone.
+    Form {
+        names: &[concat!("ld.mmio.relaxed.sys[.global]", scalars!())],
+        decode: |d, i, parts| d.memory(i, &parts[1..], true),
+    },
+    Form {
+        names: &[concat!("st.mmio.relaxed.sys[.global]", scalars!())],
+        decode: |d, i, parts| d.memory(i, &parts[1..], false),
+    },
+];
 
 /// An address operand: its base register, whether that has 64 bits, a constant to add, and the space as `exec::mem`
 /// numbers them.
@@ -88,6 +105,9 @@ pub struct Place {
     pub offset: i32,
     pub space: u8,
 }
+
+/// A double, and the word that it is extended from.
+type Extended = (Reg, Reg);
 
 /// What an opcode's modifiers say about an access.
 struct Modifiers<'a> {
@@ -212,6 +232,30 @@ impl<'a> Decoder<'_, 'a> {
         Ok(base)
     }
 
+    /// The registers of the values of an access, and those that are loaded beside wider ones.
+    fn values(
+        &mut self,
+        i: &Instruction<'a>,
+        values: &[Operand<'a>],
+        ty: &str,
+        load: bool,
+    ) -> Result<(Vec<Reg>, Vec<Extended>)> {
+        let (mut registers, mut extended) = (Vec::new(), Vec::new());
+        for value in values {
+            let is_double = matches!(value, Operand::Register(r) if self.kernel.registers[*r].0 == Class::Double);
+            if !load {
+                registers.push(self.narrowed(i, value, mem::kind_of(ty))?);
+            } else if is_double && mem::kind_of(ty) == Kind::W {
+                // A register may be wider than the value: PTX ISA 9.0, 9.4.1. Loaded beside it, then extended.
+                registers.push(self.new_slot(Kind::W));
+                extended.push((self.slot(i, value, Kind::D)?, registers[registers.len() - 1]));
+            } else {
+                registers.push(self.destination(i, value, mem::kind_of(ty))?);
+            }
+        }
+        Ok((registers, extended))
+    }
+
     /// `ld` and `st`.
     pub fn memory(&mut self, i: &Instruction<'a>, parts: &[&str], load: bool) -> Result<()> {
         let Some((ty, modifiers)) = parts.split_last() else { return unsupported(i, "an access without a type") };
@@ -239,31 +283,23 @@ impl<'a> Decoder<'_, 'a> {
             [address, value] => (value, address),
             _ => return unsupported(i, "these operands"),
         };
-        let values: Vec<&Operand> = match value {
-            Operand::Vector(parts) => parts.iter().collect(),
-            one => vec![one],
-        };
-        let Some(ty) = mem::known(ty, m.v).filter(|_| values.len() == m.v) else {
+        // 128 bits lie in two doubles, and are accessed as two are, but as one.
+        let whole = *ty == "b128";
+        let count = if whole { 2 } else { m.v };
+        let Some(ty) = mem::known(if whole { "b64" } else { ty }, count) else {
             return unsupported(i, "this access (at most 16 bytes)");
         };
         // A block is run by one thread of the host: only what other blocks see needs its atomics.
         let space = mem::space(m.space, !load);
         let shared = matches!(space, Some(GLOBAL | GENERIC | WRITE));
-        let at_run_time = m.strong && shared || m.v == 8;
+        let at_run_time = m.strong && shared || count == 8;
         let place = self.place(i, address, m.space, !load, at_run_time)?;
-        let (mut registers, mut extended) = (Vec::new(), Vec::new());
-        for value in values {
-            let is_double = matches!(value, Operand::Register(r) if self.kernel.registers[*r].0 == Class::Double);
-            if !load {
-                registers.push(self.narrowed(i, value, mem::kind_of(ty))?);
-            } else if is_double && mem::kind_of(ty) == Kind::W {
-                // A register may be wider than the value: PTX ISA 9.0, 9.4.1. Loaded beside it, then extended.
-                registers.push(self.new_slot(Kind::W));
-                extended.push((self.slot(i, value, Kind::D)?, registers[registers.len() - 1]));
-            } else {
-                registers.push(self.destination(i, value, mem::kind_of(ty))?);
-            }
-        }
+        let (mut registers, extended) = match value {
+            quad if whole => (self.halves(i, quad, load)?.to_vec(), Vec::new()),
+            Operand::Vector(parts) if parts.len() == count => self.values(i, parts, ty, load)?,
+            one if count == 1 => self.values(i, std::slice::from_ref(one), ty, load)?,
+            _ => return unsupported(i, "this number of values"),
+        };
         if at_run_time {
             let imms = vec![
                 place.space as i64,
@@ -272,6 +308,7 @@ impl<'a> Decoder<'_, 'a> {
                 place.offset as i64,
                 m.order as i64,
                 m.strong as i64,
+                whole as i64,
             ];
             match load {
                 true => {
@@ -284,7 +321,7 @@ impl<'a> Decoder<'_, 'a> {
             }
         } else {
             registers.resize(4, 0);
-            let access = Access { ty, v: m.v, space: place.space.min(GENERIC), wide: place.wide, strong: m.strong };
+            let access = Access { ty, v: count, space: place.space.min(GENERIC), wide: place.wide, strong: m.strong };
             let code = if load { Code::Load(access) } else { Code::Store(access) };
             let [first, second, third, fourth] = [registers[0], registers[1], registers[2], registers[3]];
             self.emit(i, code, [first, place.base, second, third, fourth], place.offset as u32);

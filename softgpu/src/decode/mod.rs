@@ -15,12 +15,16 @@ pub mod matrix;
 pub mod memory;
 pub mod pack;
 mod place;
+pub mod quad;
+mod special;
+pub mod video;
 pub mod warp;
 
 use std::collections::HashMap;
 
 use self::calls::{Calls, Graph, Home};
 pub use self::place::Place;
+pub use self::special::{MULTIPROCESSORS, Order, Special};
 use crate::ast::{Class, Function, Held, Instruction, Module, Operand, Register};
 use crate::exec::Wide;
 use crate::ir::{self, Code, Inst, Ir, More, Reg};
@@ -74,37 +78,6 @@ pub enum Init {
     },
     Special(Special),
 }
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Special {
-    Thread(usize),
-    Block(usize),
-    Threads(usize),
-    Blocks(usize),
-    Lane,
-    Warp,
-    /// The multiprocessor that the block is on: blocks are dealt out in turn.
-    Multiprocessor,
-    /// Lanes that compare so to the thread's own, as a mask.
-    Lanes(Order),
-    /// Bytes of shared memory: what the launch asked for, or all.
-    DynamicShared,
-    TotalShared,
-}
-
-/// How the lanes of a `%lanemask_…` compare to the thread's own.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Order {
-    Equal,
-    LessOrEqual,
-    Less,
-    GreaterOrEqual,
-    Greater,
-}
-
-/// Multiprocessors of the device that softgpu plays, and warps that each can hold: an A100.
-pub const MULTIPROCESSORS: u32 = 108;
-const RESIDENT_WARPS: u64 = 64;
 
 /// What a register is a mere copy of.
 #[derive(Clone, Copy)]
@@ -232,7 +205,7 @@ fn writes_nothing(opcode: &str) -> bool {
 
 fn destinations(operand: &Operand, out: &mut Vec<Register>) {
     match operand {
-        Operand::Register(r) => out.push(*r),
+        Operand::Register(r) | Operand::Part(r, _) => out.push(*r),
         Operand::Vector(parts) | Operand::List(parts) => parts.iter().for_each(|p| destinations(p, out)),
         Operand::Pair(a, b) => {
             destinations(a, out);
@@ -267,7 +240,7 @@ impl<'m, 'a> Decoder<'m, 'a> {
         for i in self.kernel.body.iter().filter(|i| i.guard.is_none()) {
             let [Operand::Register(to), from] = i.operands.as_slice() else { continue };
             let class = self.kernel.registers[*to].0;
-            if writes.get(to) != Some(&1) || class == Class::Predicate {
+            if writes.get(to) != Some(&1) || matches!(class, Class::Predicate | Class::Quad) {
                 continue;
             }
             let source = match from {
@@ -313,7 +286,7 @@ impl<'m, 'a> Decoder<'m, 'a> {
             Operand::Integer(v) => Init::Bits(*v as u64),
             Operand::Float32(bits) => Init::Bits(*bits as u64),
             Operand::Float64(bits) => Init::Bits(*bits),
-            Operand::Symbol(name) => match special(name) {
+            Operand::Symbol(name) => match special::find(name) {
                 Some(init) => init,
                 None if *name == "WARP_SZ" => Init::Bits(32),
                 None => self.address_of(name)?,
@@ -512,10 +485,14 @@ impl<'m, 'a> Decoder<'m, 'a> {
         match isa::find(i.opcode) {
             Some(Entry::Row(row)) => {
                 let operands: Vec<&Operand> = i.operands.iter().collect();
-                // Spelt like a copy: `mov.b64 %rd, {%r1, %r2}`, `mov.u32 %r, %clock`; like one destination: `setp p|q`.
+                // Spelt like a copy: `mov.b64 %rd, {%r1, %r2}`, `mov.u32 %r, %clock`; like whole registers: `vabsdiff4 %r.b0`;
+                // like one destination: `setp p|q`.
                 match operands.as_slice() {
                     [Operand::Vector(_), _] | [_, Operand::Vector(_)] => self.pack(i),
                     [_, from] if pack::changes(from) => self.read_clock(i),
+                    all if i.opcode.starts_with('v') && all.iter().any(|o| matches!(o, Operand::Part(..))) => {
+                        self.video(i, &i.opcode.split('.').collect::<Vec<_>>(), 3)
+                    }
                     [Operand::Pair(..), ..] if i.opcode.starts_with("setp.") => {
                         self.set_predicate(i, &i.opcode.split('.').collect::<Vec<_>>())
                     }
@@ -538,41 +515,6 @@ impl<'m, 'a> Decoder<'m, 'a> {
 /// The address of a function, for those that are called through a pointer.
 pub fn function_address(module: &Module, name: &str) -> Option<u64> {
     module.function(name).filter(|&f| module.functions[f].defined).map(crate::memory::function_address)
-}
-
-/// Special registers that hold still while a block runs: PTX ISA 9.0, 10. Clusters have one block.
-fn special(name: &str) -> Option<Init> {
-    let (word, axis) = name.rsplit_once('.').unwrap_or((name, "x"));
-    let axis = ["x", "y", "z"].iter().position(|a| *a == axis)?;
-    let lanes = |order| Special::Lanes(order);
-    Some(Init::Special(match word {
-        "%tid" => Special::Thread(axis),
-        "%ctaid" | "%clusterid" => Special::Block(axis),
-        "%ntid" => Special::Threads(axis),
-        "%nctaid" | "%nclusterid" => Special::Blocks(axis),
-        "%laneid" => Special::Lane,
-        "%warpid" => Special::Warp,
-        "%smid" => Special::Multiprocessor,
-        "%lanemask_eq" => lanes(Order::Equal),
-        "%lanemask_le" => lanes(Order::LessOrEqual),
-        "%lanemask_lt" => lanes(Order::Less),
-        "%lanemask_ge" => lanes(Order::GreaterOrEqual),
-        "%lanemask_gt" => lanes(Order::Greater),
-        "%dynamic_smem_size" => Special::DynamicShared,
-        "%total_smem_size" | "%aggr_smem_size" => Special::TotalShared,
-        "%nwarpid" => return Some(Init::Bits(RESIDENT_WARPS)),
-        "%nsmid" => return Some(Init::Bits(MULTIPROCESSORS as u64)),
-        "%gridid" | "%cluster_nctaid" | "%cluster_nctarank" => return Some(Init::Bits(1)),
-        "%cluster_ctaid" | "%cluster_ctarank" | "%is_explicit_cluster" => return Some(Init::Bits(0)),
-        _ if counts_nothing(word) => return Some(Init::Bits(0)),
-        _ => return None,
-    }))
-}
-
-/// `%pm0` … `%pm7`, their halves, and `%envreg0` … `%envreg31`: what only a profiler or the driver would set.
-fn counts_nothing(name: &str) -> bool {
-    let number = |prefix| name.strip_prefix(prefix).and_then(|n: &str| n.trim_end_matches("_64").parse::<u32>().ok());
-    number("%pm").is_some_and(|n| n < 8) || number("%envreg").is_some_and(|n| n < 32)
 }
 
 /// `kernels/embed.cu` of a longer path: the last two parts.

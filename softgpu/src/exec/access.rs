@@ -4,6 +4,7 @@
 //! Operands: the values, and the address (64 bits). Constants: see [`Shape`].
 
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::alu::Source;
 use super::mem::{GENERIC, find};
@@ -18,7 +19,7 @@ pub enum Order {
 }
 
 /// The constants of an access: space, bytes of an element, whether elements are extended by their sign, what to add to
-/// the address, the order, and whether it is a strong access.
+/// the address, the order, whether it is a strong access, and whether the elements are the parts of one value.
 struct Shape {
     space: u8,
     bytes: usize,
@@ -26,11 +27,15 @@ struct Shape {
     offset: u64,
     acquire: bool,
     strong: bool,
+    whole: bool,
 }
+
+/// Held while a value of 128 bits is accessed, for which the host has no atomics: nobody sees half of one.
+static WHOLE: Mutex<()> = Mutex::new(());
 
 impl Shape {
     fn of(list: &List) -> Shape {
-        let [space, bytes, signed, offset, order, strong] = [0, 1, 2, 3, 4, 5].map(|k| list.imms[k]);
+        let [space, bytes, signed, offset, order, strong, whole] = [0, 1, 2, 3, 4, 5, 6].map(|k| list.imms[k]);
         Shape {
             space: space as u8,
             bytes: bytes as usize,
@@ -38,7 +43,13 @@ impl Shape {
             offset: offset as u64,
             acquire: order == Order::AcquireRelease as i64,
             strong: strong != 0,
+            whole: whole != 0,
         }
+    }
+
+    /// For the time of the access, if it is of values that must not be seen in part.
+    fn alone(&self) -> Option<MutexGuard<'static, ()>> {
+        self.whole.then(|| WHOLE.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn reach(&self, place: u32, touch: Touch, bytes: u64) -> Reach {
@@ -172,6 +183,7 @@ unsafe fn load_lanes(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
             Ok(places) => places,
             Err(trap) => return trap,
         };
+        let _alone = shape.alone();
         for lane in lanes(w.mask) {
             for (v, &to) in values.iter().enumerate() {
                 set(r, to, shape.bytes, lane, read(places[lane].add(v * shape.bytes), &shape));
@@ -191,6 +203,7 @@ unsafe fn store_lanes(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
             Ok(places) => places,
             Err(trap) => return trap,
         };
+        let _alone = shape.alone();
         for lane in lanes(w.mask) {
             for (v, &from) in values.iter().enumerate() {
                 write(places[lane].add(v * shape.bytes), &shape, get(r, from, shape.bytes, lane));

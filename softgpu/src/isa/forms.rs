@@ -3,7 +3,7 @@
 use crate::LoadError;
 use crate::ast::Instruction;
 use crate::decode::{
-    Decoder, address, arith, async_copy, atomic, compare, control, convert, matrix, memory, pack, warp,
+    Decoder, address, arith, async_copy, atomic, compare, control, convert, matrix, memory, pack, quad, video, warp,
 };
 
 /// An instruction with a decoder of its own.
@@ -19,6 +19,6 @@ pub type DecodeFn =
 
 pub fn all() -> impl Iterator<Item = &'static Form> {
     let memory = [address::FORMS, async_copy::FORMS, atomic::FORMS, memory::FORMS];
-    let arithmetic = [arith::FORMS, compare::FORMS, convert::FORMS, pack::FORMS];
+    let arithmetic = [arith::FORMS, compare::FORMS, convert::FORMS, pack::FORMS, quad::FORMS, video::FORMS];
     memory.into_iter().chain(arithmetic).chain([control::FORMS, matrix::FORMS, warp::FORMS]).flatten()
 }

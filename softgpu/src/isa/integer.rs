@@ -50,6 +50,7 @@ rows! {
     slow "mul.hi.u16" => u16, (a: u16, b: u16) (a as u32 * b as u32 >> 16) as u16;
     slow "mul.hi.s16" => i16, (a: i16, b: i16) (a as i32 * b as i32 >> 16) as i16;
     slow "mad.lo.u16" "mad.lo.s16" => u16, (a: u16, b: u16, c: u16) a.wrapping_mul(b).wrapping_add(c);
+    slow "~video" => u32, (a: u32, b: u32, c: u32, d: u32) super::video::video(a, b, c, d);
     slow "mad.hi.u16" => u16, (a: u16, b: u16, c: u16) ((a as u32 * b as u32 >> 16) as u16).wrapping_add(c);
     slow "mad.hi.s16" => i16, (a: i16, b: i16, c: i16) ((a as i32 * b as i32 >> 16) as i16).wrapping_add(c);
     slow "mad.hi.u32" => u32, (a: u32, b: u32, c: u32) ((a as u64 * b as u64 >> 32) as u32).wrapping_add(c);

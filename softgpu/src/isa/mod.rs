@@ -19,6 +19,7 @@ mod logic;
 pub mod math;
 pub mod soft;
 mod spell;
+pub mod video;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;

@@ -112,6 +112,17 @@ impl<'a> Body<'a> {
         None
     }
 
+    /// `%r1.h0`: parts of a register, up to four bytes or halves.
+    pub fn part(&mut self, name: &'a str) -> Option<Operand<'a>> {
+        let (register, part) = name.rsplit_once('.')?;
+        let digits = part.strip_prefix(['b', 'h'])?;
+        let known = matches!(digits.len(), 1..=4) && digits.bytes().all(|c| matches!(c, b'0'..=b'7'));
+        match self.find(register).filter(|_| known)? {
+            Operand::Register(register) => Some(Operand::Part(register, part)),
+            _ => None,
+        }
+    }
+
     /// What was declared; an unused register becomes one of the function's.
     fn whole(&mut self, scope: usize, name: &'a str, named: Named<'a>) -> Operand<'a> {
         match named {

@@ -223,9 +223,11 @@ impl<'a> Parser<'a> {
             }
             Some(Token::Word(name)) if !name.starts_with('.') => {
                 self.at += 1;
-                let named = body.find(name).unwrap_or(Operand::Symbol(name));
+                let named = body.find(name).or_else(|| body.part(name)).unwrap_or(Operand::Symbol(name));
                 match self.peek() {
-                    Some(Token::Mark('+' | '-')) if !matches!(named, Operand::Register(_) | Operand::Vector(_)) => {
+                    Some(Token::Mark('+' | '-'))
+                        if !matches!(named, Operand::Register(_) | Operand::Part(..) | Operand::Vector(_)) =>
+                    {
                         Operand::Sum(Box::new(named), self.addend()?)
                     }
                     _ => named,

@@ -68,6 +68,9 @@ fn class(parts: &[&str]) -> Class {
         "atom" | "red" => Class::Atomic,
         "add" | "addc" | "sub" | "subc" | "mul" | "mad" | "madc" | "mul24" | "mad24" | "sad" | "div" | "rem"
         | "neg" | "abs" | "min" | "max" | "dp4a" | "dp2a" => Class::Integer,
+        "vadd" | "vsub" | "vabsdiff" | "vmin" | "vmax" | "vshl" | "vshr" | "vset" | "vadd2" | "vsub2" | "vavrg2"
+        | "vabsdiff2" | "vmin2" | "vmax2" | "vset2" | "vadd4" | "vsub4" | "vavrg4" | "vabsdiff4" | "vmin4"
+        | "vmax4" | "vset4" => Class::Integer,
         "cvt" | "cvta" => Class::Convert,
         "bra" | "brx" | "call" | "ret" | "exit" | "trap" | "nanosleep" => Class::Control,
         "bar" if parts.contains(&"warp") => Class::Warp,
@@ -109,6 +112,7 @@ mod tests {
             ("max.f32", (Class::Fp32, 0)),
             ("red.global.add.f32", (Class::Atomic, 0)),
             ("add.s32", (Class::Integer, 0)),
+            ("vabsdiff4.u32.u32.u32.add", (Class::Integer, 0)),
             ("ld.global.nc.v4.f32", (Class::Global, 0)),
             ("st.shared.f32", (Class::Shared, 0)),
             ("cp.async.cg.shared.global", (Class::Global, 0)),

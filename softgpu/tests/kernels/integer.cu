@@ -81,7 +81,7 @@ extern "C" __global__ void dot_products(int* out, const int* a, const int* b, in
 extern "C" __global__ void video_simd(uint32_t* out, const uint32_t* a, const uint32_t* b, int n) {
     int i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n) return;
-    uint32_t x = a[i], y = b[i], *o = out + 12 * i;
+    uint32_t x = a[i], y = b[i], *o = out + 14 * i;
     o[0] = __vadd4(x, y);
     o[1] = __vsub2(x, y);
     o[2] = __vaddus4(x, y);
@@ -94,6 +94,8 @@ extern "C" __global__ void video_simd(uint32_t* out, const uint32_t* a, const ui
     o[9] = __vabs2(x);
     o[10] = __vsetltu4(x, y);
     o[11] = __vaddss2(x, y);
+    o[12] = __vsadu2(x, y);
+    o[13] = __vsads2(x, y);
 }
 
 // Inline PTX that the compiler never emits by itself, but people write.

@@ -192,6 +192,8 @@ fn video_simd(k: &Kernel) {
             halves(x, 0, |a, _| a.wrapping_abs()),
             bytes(x, y, |a, b| (a < b) as u8),
             halves(x, y, i16::saturating_add),
+            [0, 16].map(|at| ((x >> at) as u16).abs_diff((y >> at) as u16) as u32).iter().sum(),
+            [0, 16].map(|at| ((x >> at) as i16).abs_diff((y >> at) as i16) as u32).iter().sum(),
         ]
     });
 }

@@ -2,7 +2,8 @@
 
 use crate::{Run, error, get, random_bytes, set};
 
-const TYPES: [(&str, usize); 14] = [
+/// Type and bytes of a register: 128 bits are taken apart into two.
+const TYPES: [(&str, usize); 15] = [
     ("b8", 1),
     ("u8", 1),
     ("s8", 1),
@@ -17,6 +18,7 @@ const TYPES: [(&str, usize); 14] = [
     ("u64", 8),
     ("s64", 8),
     ("f64", 8),
+    ("b128", 8),
 ];
 
 /// Bytes of what is loaded from or stored to; where the offsets of the lanes and the values lie, and the results.
@@ -118,7 +120,7 @@ struct Case<'a> {
 impl Case<'_> {
     fn opcode(&self, what: &str) -> String {
         let space = if self.generic { String::new() } else { format!(".{}", self.space) };
-        let v = if self.v > 1 { format!(".v{}", self.v) } else { String::new() };
+        let v = if self.v > 1 && !self.whole() { format!(".v{}", self.v) } else { String::new() };
         format!("{what}{}{space}{}{v}.{}", self.order, self.cache, self.ty)
     }
 
@@ -127,7 +129,23 @@ impl Case<'_> {
         (20..20 + self.v).map(|k| format!("{name}{k}")).collect()
     }
 
+    /// One value of 128 bits.
+    fn whole(&self) -> bool {
+        self.ty == "b128"
+    }
+
+    /// What puts the registers into the operand before the access, and what takes them out after it.
+    fn packing(&self) -> (&'static str, &'static str) {
+        match self.whole() {
+            true => ("mov.b128 %q0, {%d20, %d21};", "mov.b128 {%d20, %d21}, %q0;"),
+            false => ("", ""),
+        }
+    }
+
     fn operand(&self) -> String {
+        if self.whole() {
+            return "%q0".into();
+        }
         let all = self.registers().join(", ");
         if self.v > 1 { format!("{{{all}}}") } else { all }
     }
@@ -164,7 +182,8 @@ impl Case<'_> {
         let mut body = format!("{} {} {ready}", set_up(self.space).1, self.address());
         let registers = self.registers();
         registers.iter().for_each(|r| body += &format!("mov.b{} {r}, 77;", if r.starts_with("%d") { 64 } else { 32 }));
-        body += &format!("{guard} {} {}, [%d10];", self.opcode("ld"), self.operand());
+        let (pack, unpack) = self.packing();
+        body += &format!("{pack} {guard} {} {}, [%d10]; {unpack}", self.opcode("ld"), self.operand());
         body += "mul.wide.u32 %d11, %r0, 64; add.u64 %d11, %d0, %d11;";
         for (k, r) in registers.iter().enumerate() {
             let from = if r.starts_with("%d") { r } else { "%d12" };
@@ -199,7 +218,8 @@ impl Case<'_> {
             let bits = if r.starts_with("%d") { 64 } else { 32 };
             body += &format!("ld.global.b{bits} {r}, [%d11+{}];", VALUES + 8 * k);
         }
-        body += &format!("{guard} {} [%d10], {}; bar.sync 0;", self.opcode("st"), self.operand());
+        let (pack, _) = self.packing();
+        body += &format!("{pack} {guard} {} [%d10], {}; bar.sync 0;", self.opcode("st"), self.operand());
         let back = match self.space {
             "global" => String::new(),
             space => format!(
@@ -247,7 +267,7 @@ fn every_access(mut f: impl FnMut(Case)) {
         for v in [1, 2, 4, 8] {
             for way in [Way::Table, Way::Row, Way::Same] {
                 for guard in [false, true] {
-                    if size * v <= 16 {
+                    if size * v <= 16 && (ty != "b128" || v == 2) {
                         f(Case { ty, size, v, way, guard, ..PLAIN });
                     }
                 }
@@ -290,7 +310,7 @@ fn stores_to_every_space() {
 /// Orders, scopes and hints do not change what one thread sees.
 #[test]
 fn orders_scopes_and_hints() {
-    let widths = [("s8", 1, 4), ("b16", 2, 2), ("u32", 4, 4), ("f32", 4, 1), ("b64", 8, 2)];
+    let widths = [("s8", 1, 4), ("b16", 2, 2), ("u32", 4, 4), ("f32", 4, 1), ("b64", 8, 2), ("b128", 8, 2)];
     for (ty, size, v) in widths {
         let case = Case { ty, size, v, guard: true, ..PLAIN };
         for order in [".volatile", ".relaxed.cta", ".relaxed.cluster", ".relaxed.gpu", ".relaxed.sys"] {
@@ -305,8 +325,9 @@ fn orders_scopes_and_hints() {
             Case { order: &format!(".release.{scope}"), space: "shared", ..case }.stores();
             Case { order: &format!(".release.{scope}"), generic: true, ..case }.stores();
         }
-        Case { order: ".mmio.relaxed.sys", v: 1, ..case }.loads();
-        Case { order: ".mmio.relaxed.sys", v: 1, ..case }.stores();
+        let v = if case.whole() { 2 } else { 1 };
+        Case { order: ".mmio.relaxed.sys", v, ..case }.loads();
+        Case { order: ".mmio.relaxed.sys", v, ..case }.stores();
         Case { order: ".weak", ..case }.loads();
         Case { order: ".weak", ..case }.stores();
         let hints = [
@@ -325,7 +346,12 @@ fn orders_scopes_and_hints() {
             ".nc.L1::no_allocate",
             ".L1::evict_unchanged.L2::128B",
             ".L1::evict_normal",
+            ".L1::evict_last.nc.L2::64B",
         ];
+        for order in [".relaxed.gpu", ".acquire.sys"] {
+            let sizes = [".L2::64B", ".L2::128B", ".L2::256B", ".L1::no_allocate.L2::128B", ".L1::evict_unchanged"];
+            sizes.into_iter().for_each(|cache| Case { order, cache, ..case }.loads());
+        }
         hints.into_iter().for_each(|cache| Case { cache, ..case }.loads());
         [".wb", ".cg", ".cs", ".wt", ".L1::no_allocate", ".L1::evict_last"]
             .into_iter()
@@ -339,9 +365,9 @@ fn cache_policies_are_read_and_have_no_effect() {
         createpolicy.fractional.L2::evict_last.L2::evict_unchanged.b64 %d21;
         createpolicy.range.global.L2::evict_last.L2::evict_unchanged.b64 %d22, [%d0], 256, 512; createpolicy.cvt.L2.b64 %d23, %d21;
         ld.global.L2::cache_hint.u32 %r1, [%d0], %d20; ld.global.nc.L1::evict_last.L2::cache_hint.u32 %r2, [%d0+4], %d21;
-        ld.global.L1::no_allocate.L2::cache_hint.L2::128B.v2.u32 {%r3, %r4}, [%d0+8], %d22;
+        ld.relaxed.gpu.global.L1::no_allocate.L2::cache_hint.L2::128B.v2.u32 {%r3, %r4}, [%d0+8], %d22;
         add.u32 %r1, %r1, %r2; add.u32 %r1, %r1, %r3; add.u32 %r1, %r1, %r4;
-        st.global.L2::cache_hint.u32 [%d0+16], %r1, %d23; st.global.L1::evict_first.L2::cache_hint.u32 [%d0+20], %r2, %d23;
+        st.release.gpu.global.L1::evict_last.L2::cache_hint.u32 [%d0+16], %r1, %d23; st.global.L1::evict_first.L2::cache_hint.u32 [%d0+20], %r2, %d23;
         prefetch.global.L1 [%d0]; prefetch.L2 [%d0+64]; prefetch.global.L2::evict_last [%d0]; prefetchu.L1 [%d0];
         prefetch.global.L1 [%d1]; applypriority.global.L2::evict_normal [%d0], 128; ldu.global.u32 %r5, [%d0+12]; st.global.u32 [%d0+24], %r5;";
     let mut data = [0; 256];
@@ -476,6 +502,13 @@ fn strays() {
         ("ld.param.u32 %r1, [value+8];", "memcheck: access past parameter memory: 4 bytes at +24 of 20"),
         ("cvta.param.u64 %d2, value; st.u32 [%d2], 1;", "memcheck: a write to parameter memory"),
         ("discard.global.L2 [%d0+64], 128;", "memcheck: misaligned access: 128 bytes"),
+        ("ld.global.b128 %q1, [%d0+8];", "memcheck: misaligned access: 16 bytes"),
+        ("st.relaxed.gpu.global.b128 [%d0+8], %q1;", "memcheck: misaligned access: 16 bytes"),
+        ("st.b128 [%d0+1024], 0;", "memcheck: access past an allocation: 16 bytes at +1024 of argument 0"),
+        (
+            ".shared .align 16 .b8 s[24]; ld.shared.b128 %q1, [s+16];",
+            "memcheck: access past shared memory: 16 bytes at +16 of 24",
+        ),
         ("ld.global.u32 %r1, [%d0+-4];", "memcheck: access before an allocation: 4 bytes at -4 of argument 0"),
     ];
     for (body, expected) in cases {
@@ -506,6 +539,10 @@ fn refused() {
         ("ld.global.f16 %h1, [%d0];", "`ld.global.f16`"),
         ("ld.mmio.relaxed.sys.v2.u32 {%r1, %r2}, [%d0];", "`ld.mmio.relaxed.sys.v2.u32`"),
         ("st.const.u32 [%d0], %r1;", "`st.const.u32`"),
+        ("ld.global.v2.b128 {%q1, %q2}, [%d0];", "`ld.global.v2.b128`"),
+        ("ld.global.b128 %d1, [%d0];", "no 128-bit register here"),
+        ("ld.global.b64 %q1, [%d0];", "registers of type `.b128`"),
+        ("st.global.b128 [%d0], -1;", "no 128-bit register here"),
         ("cvta.shared.u32 %r1, %r2;", "32-bit generic addresses"),
     ];
     for (body, expected) in cases {

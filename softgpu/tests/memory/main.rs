@@ -6,6 +6,7 @@
 mod access;
 mod async_copy;
 mod atomic;
+mod quads;
 mod variables;
 
 use softgpu::{Launch, Memory, Module, launch};
@@ -35,7 +36,7 @@ impl Run<'_> {
     pub fn text(&self) -> String {
         format!(
             ".version 9.0\n.target sm_90\n.address_size 64\n{}\n.visible .entry k(.param .u64 data, .param .align 16 .b8 value[{}]) {{
-            .reg .b16 %h<40>; .reg .b32 %r<40>; .reg .f32 %f<20>; .reg .b64 %d<40>; .reg .f64 %g<20>; .reg .pred %p<9>;
+            .reg .b16 %h<40>; .reg .b32 %r<40>; .reg .f32 %f<20>; .reg .b64 %d<40>; .reg .f64 %g<20>; .reg .pred %p<9>; .reg .b128 %q<9>;
             ld.param.u64 %d0, [data]; mov.u32 %r0, %tid.x; cvt.u64.u32 %d1, %r0;\n{}\nret; }}\n",
             self.before,
             self.by_value.len(),

@@ -147,7 +147,11 @@ pub fn case(opcode: &str) -> Option<Case> {
     let pair = last.ends_with("x2");
     let f = format(last.trim_end_matches("x2"))?;
     let ty = if pair { Ty::pair(f) } else { Ty::float(f) };
-    let (head, modifiers) = (parts[0], parts.clone());
+    let (head, mut modifiers) = (parts[0], parts.clone());
+    // ptxas makes the same code of `rcp.rn.ftz.f64` and `rcp.rn.f64`: `.ftz` is about f32 and f16.
+    if head == "rcp" && f == F64 && !parts.contains(&"approx") {
+        modifiers.retain(|modifier| *modifier != "ftz");
+    }
     if modifiers.contains(&"approx") || modifiers.contains(&"full") {
         return approximate(opcode, head, modifiers, f, ty, pair);
     }

@@ -88,7 +88,7 @@ pub fn case(opcode: &str) -> Option<Case> {
     Some(case)
 }
 
-/// `dp4a`, `dp2a`, `vabsdiff4`, and pairs of 16-bit integers.
+/// `dp4a`, `dp2a`, and pairs of 16-bit integers.
 fn lanes_of_words(opcode: &str, parts: &[&'static str]) -> Option<Case> {
     let words = |n: usize| vec![Ty::I(32); n];
     let signed = |ty: &str| ty.starts_with('s');
@@ -106,16 +106,6 @@ fn lanes_of_words(opcode: &str, parts: &[&'static str]) -> Option<Case> {
             Some(Case::bits(opcode, Ty::I(32), words(3), move |x| {
                 let term = |i: u32| value(x[0] >> (16 * i), 16, sa) * value(x[1] >> (8 * (from + i)), 8, sb);
                 wrap(term(0) + term(1) + x[2] as i128, 32, false)
-            }))
-        }
-        ["vabsdiff4", "u32", a, b, rest @ ..] => {
-            let (sa, sb, add) = (signed(a), signed(b), !rest.is_empty());
-            Some(Case::bits(opcode, Ty::I(32), words(3), move |x| {
-                let difference = |i: u32| (value(x[0] >> (8 * i), 8, sa) - value(x[1] >> (8 * i), 8, sb)).abs();
-                if add {
-                    return wrap((0..4).map(difference).sum::<i128>() + x[2] as i128, 32, false);
-                }
-                (0..4).map(|i| (difference(i).min(255) as u64) << (8 * i)).sum()
             }))
         }
         [head, .., ty @ ("u16x2" | "s16x2")] => {
@@ -220,6 +210,11 @@ fn logic(opcode: &str, parts: &[&'static str]) -> Option<Case> {
             let out = if left { (all << n) >> 32 } else { all >> n };
             out as u32 as u64
         }));
+    }
+    if opcode == "mov.b128" {
+        let text = ".reg .b128 x, y; mov.b128 x, {a0, a1}; mov.b128 y, x; mov.b128 {d1, d0}, y;".to_string();
+        let expect = |x: &[u64]| vec![Want::Bits(x[1]), Want::Bits(x[0])];
+        return Some(Case { text, inputs: vec![Ty::I(64); 2], outputs: vec![Ty::I(64); 2], expect: Box::new(expect) });
     }
     if matches!(head, "selp" | "slct" | "mov") {
         let ty = match (head, parts) {

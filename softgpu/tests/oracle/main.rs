@@ -10,6 +10,7 @@ mod exact;
 mod float;
 mod integer;
 mod moves;
+mod video;
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -19,7 +20,10 @@ use rayon::prelude::*;
 use softgpu::{Launch, Level, Memory, Module, launch};
 
 fn case(opcode: &str) -> Option<Case> {
-    convert::case(opcode).or_else(|| integer::case(opcode)).or_else(|| float::case(opcode))
+    convert::case(opcode)
+        .or_else(|| integer::case(opcode))
+        .or_else(|| float::case(opcode))
+        .or_else(|| video::case(opcode))
 }
 
 /// First words of what is not arithmetic, or is tested elsewhere.
@@ -199,6 +203,7 @@ fn records(case: &Case, seed: u64, size: usize) -> Vec<Vec<u64>> {
 fn size(opcode: &str) -> usize {
     match opcode.split('.').next().unwrap_or_default() {
         "set" | "setp" => 128,
+        video if video.starts_with('v') => 384,
         "cvt" => 640,
         _ => 2048,
     }
@@ -269,7 +274,19 @@ fn comparisons() {
 
 #[test]
 fn everything_else() {
-    assert_none(failures(|opcode| !matches!(head(opcode), "cvt" | "set" | "setp")));
+    assert_none(failures(|opcode| !matches!(head(opcode), "cvt" | "set" | "setp") && !opcode.starts_with('v')));
+}
+
+/// Of scalars, of pairs of halves and of four bytes.
+#[test]
+fn video_instructions() {
+    assert_none(failures(|opcode| opcode.starts_with('v')));
+    // Parts of registers are printed as they were read.
+    for opcode in ["vadd2.u32.s32.u32.sat", "vabsdiff4.s32.s32.u32.add", "vset.u32.s32.lt"] {
+        let text = kernel(&case(opcode).unwrap(), false);
+        let printed = softgpu::reprint(&text).unwrap();
+        assert!(softgpu::same(&text, &printed).unwrap(), "{printed}");
+    }
 }
 
 /// What is not one opcode: moves of parts, literals, registers wider than the type, special registers, guards.

@@ -137,6 +137,14 @@ pub fn cases() -> Vec<Case> {
             |_| vec![32, 108, 0, 0, 0, 1, 0, 64],
         ),
     ];
+    // No reserved shared memory, and no graph.
+    all.push(case(
+        "mov.u32 d0, %reserved_smem_offset_begin; mov.u32 d1, %reserved_smem_offset_end; \
+         mov.b32 d2, %reserved_smem_offset_cap; mov.u32 d3, %reserved_smem_offset_1; mov.u64 d4, %current_graph_exec;",
+        &[w],
+        &[w, w, w, w, d],
+        |_| vec![0; 5],
+    ));
     // Legacy: the coordinates in 16 bits.
     all.push(case("mov.u16 d0, %nctaid.y; cvt.u32.u16 d1, %ntid.y;", &[w], &[h, w], |_| vec![1, 1]));
     all
