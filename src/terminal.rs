@@ -7,11 +7,11 @@ use std::fmt::{self, Display};
 use std::io::{IsTerminal, stderr};
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanDuration, ProgressBar, ProgressState, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use terminal_size::{Width, terminal_size_of};
 
 use crate::error::Error;
@@ -120,6 +120,8 @@ pub fn around_bar<T>(print: impl FnOnce() -> T) -> T {
 /// Work whose end is known or not, with rate and remaining time. Gone from the terminal when it is dropped.
 pub struct Progress {
     bar: Option<ProgressBar>,
+    /// The position that the bar started at.
+    start: Arc<AtomicU64>,
     /// Of the plain lines; none where nothing is to be said.
     what: Option<String>,
     total: Option<u64>,
@@ -131,12 +133,13 @@ impl Progress {
     /// Progress of `what` up to `total` units of any kind.
     pub fn new(what: &str, total: Option<u64>) -> Progress {
         let (watched, wanted) = (stderr().is_terminal(), at_least(Level::Normal));
-        let bar = (watched && wanted).then(|| bar(what, total));
+        let start = Arc::default();
+        let bar = (watched && wanted).then(|| bar(what, total, Arc::clone(&start)));
         if let Some(bar) = &bar {
             *BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
         }
         let what = (wanted && !watched).then(|| what.to_owned());
-        Progress { bar, what, total, began: Instant::now(), said: Instant::now() }
+        Progress { bar, start, what, total, began: Instant::now(), said: Instant::now() }
     }
 
     /// Whether anybody watches a bar.
@@ -147,8 +150,9 @@ impl Progress {
     /// Puts the bar to `position` where it starts: what was done in an earlier run counts for no rate.
     pub fn start_at(&self, position: u64) {
         if let Some(bar) = &self.bar {
+            self.start.store(position, Ordering::Relaxed);
             bar.set_position(position);
-            bar.reset_eta();
+            bar.reset_elapsed();
         }
     }
 
@@ -197,15 +201,20 @@ impl Drop for Progress {
     }
 }
 
-fn bar(what: &str, total: Option<u64>) -> ProgressBar {
+fn bar(what: &str, total: Option<u64>, start: Arc<AtomicU64>) -> ProgressBar {
     let (bar, template) = match total {
         Some(total) => (ProgressBar::new(total), "{prefix} {bar:6} {percent:>3} %  {left}{wide_msg}"),
         None => (ProgressBar::no_length(), "{prefix} {spinner} {elapsed}  {wide_msg}"),
     };
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    // Before anything is done nothing can be said of the rest.
-    bar.set_style(style.with_key("left", |state: &ProgressState, out: &mut dyn fmt::Write| {
-        let _ = if state.pos() > 0 { write!(out, "{:#} left  ", HumanDuration(state.eta())) } else { Ok(()) };
+    // From the mean rate so far: indicatif's own estimate grows while a batch takes its time. Before anything is done nothing
+    // can be said.
+    bar.set_style(style.with_key("left", move |state: &ProgressState, out: &mut dyn fmt::Write| {
+        let (start, at) = (start.load(Ordering::Relaxed), state.pos());
+        if let (Some(total), true) = (state.len(), at > start) {
+            let rest = total.saturating_sub(at) as f64 / (at - start) as f64;
+            let _ = write!(out, "{} left  ", seconds_in_words(state.elapsed().as_secs_f64() * rest));
+        }
     }));
     bar.set_prefix(what.to_owned());
     bar.enable_steady_tick(Duration::from_millis(500));
