@@ -12,9 +12,7 @@ pub unsafe fn load(level: Level, from: *const [u32; 4], parts: [*mut [u32; LANES
     unsafe {
         match level {
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => avx512::load(from, parts, lanes),
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => avx2::load(from, parts, lanes),
+            Level::Avx2 | Level::Avx512 => avx2::load(from, parts, lanes),
             _ => baseline::load(from, parts, lanes),
         }
     }
@@ -30,9 +28,7 @@ pub unsafe fn store(level: Level, to: *mut [u32; 4], parts: [*const [u32; LANES]
     unsafe {
         let done = match level {
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512 => avx512::store(to, parts, lanes),
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx2 => avx2::store(to, parts, lanes),
+            Level::Avx2 | Level::Avx512 => avx2::store(to, parts, lanes),
             _ => 0,
         };
         for i in baseline::store(to, parts, done, lanes)..lanes {
@@ -41,78 +37,8 @@ pub unsafe fn store(level: Level, to: *mut [u32; 4], parts: [*const [u32; LANES]
     }
 }
 
-/// Sixteen rows at a time: two shuffles of two vectors bring each value to its register.
-#[cfg(target_arch = "x86_64")]
-mod avx512 {
-    use std::arch::x86_64::*;
-
-    use super::LANES;
-
-    /// Where the first two values, and the last two, of eight rows lie in two vectors of four rows.
-    const FIRST: [i32; 16] = [0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29];
-    const LAST: [i32; 16] = [2, 6, 10, 14, 18, 22, 26, 30, 3, 7, 11, 15, 19, 23, 27, 31];
-    /// The way back: where rows 0 to 3 and rows 4 to 7 lie in what those two left.
-    const NEAR: [i32; 16] = [0, 8, 16, 24, 1, 9, 17, 25, 2, 10, 18, 26, 3, 11, 19, 27];
-    const FAR: [i32; 16] = [4, 12, 20, 28, 5, 13, 21, 29, 6, 14, 22, 30, 7, 15, 23, 31];
-
-    /// # Safety
-    /// As [`super::load`].
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    pub unsafe fn load(from: *const [u32; 4], parts: [*mut [u32; LANES]; 4], lanes: usize) {
-        // SAFETY: the caller's.
-        unsafe {
-            let (first, last) = (index(&FIRST), index(&LAST));
-            for i in (0..lanes).step_by(16) {
-                let rows = |k: usize| _mm512_loadu_si512(from.add(i + 4 * k) as *const __m512i);
-                let (a, b, c, d) = (rows(0), rows(1), rows(2), rows(3));
-                let halves = [first, last]
-                    .map(|which| [_mm512_permutex2var_epi32(a, which, b), _mm512_permutex2var_epi32(c, which, d)]);
-                for (v, [low, high]) in halves.into_iter().enumerate() {
-                    let out = |part: *mut [u32; LANES], x| _mm512_storeu_si512(part.cast::<u32>().add(i).cast(), x);
-                    out(parts[2 * v], _mm512_shuffle_i64x2::<0b01_00_01_00>(low, high));
-                    out(parts[2 * v + 1], _mm512_shuffle_i64x2::<0b11_10_11_10>(low, high));
-                }
-            }
-        }
-    }
-
-    /// # Safety
-    /// As [`super::store`].
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    pub unsafe fn store(to: *mut [u32; 4], parts: [*const [u32; LANES]; 4], lanes: usize) -> usize {
-        let whole = lanes & !15;
-        // SAFETY: the caller's.
-        unsafe {
-            let (near, far) = (index(&NEAR), index(&FAR));
-            for i in (0..whole).step_by(16) {
-                let part = |v: usize| _mm512_loadu_si512((parts[v] as *const u32).add(i) as *const __m512i);
-                let (a, b, c, d) = (part(0), part(1), part(2), part(3));
-                for half in 0..2 {
-                    let pair = |x, y| match half {
-                        0 => _mm512_shuffle_i64x2::<0b01_00_01_00>(x, y),
-                        _ => _mm512_shuffle_i64x2::<0b11_10_11_10>(x, y),
-                    };
-                    let (ab, cd) = (pair(a, b), pair(c, d));
-                    let out = |k: usize, x| _mm512_storeu_si512(to.add(i + 8 * half + 4 * k).cast(), x);
-                    out(0, _mm512_permutex2var_epi32(ab, near, cd));
-                    out(1, _mm512_permutex2var_epi32(ab, far, cd));
-                }
-            }
-        }
-        whole
-    }
-
-    #[target_feature(enable = "avx512f")]
-    #[inline]
-    fn index(which: &[i32; 16]) -> __m512i {
-        // SAFETY: an array of 64 bytes.
-        unsafe { _mm512_loadu_si512(which.as_ptr().cast()) }
-    }
-}
-
-/// Eight rows at a time: each half of a vector holds rows of its own, so that shuffles inside of halves are enough.
+/// Eight rows at a time: each half of a vector holds rows of its own, so that shuffles inside of halves are enough. Sixteen, with
+/// AVX-512's shuffles of two vectors, were slower.
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
     use std::arch::x86_64::*;
