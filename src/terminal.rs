@@ -120,7 +120,7 @@ pub fn around_bar<T>(print: impl FnOnce() -> T) -> T {
 /// Work whose end is known or not, with rate and remaining time. Gone from the terminal when it is dropped.
 pub struct Progress {
     bar: Option<ProgressBar>,
-    /// The position that the bar started at.
+    /// The position that it started at.
     start: Arc<AtomicU64>,
     /// Of the plain lines; none where nothing is to be said.
     what: Option<String>,
@@ -149,8 +149,8 @@ impl Progress {
 
     /// Puts the bar to `position` where it starts: what was done in an earlier run counts for no rate.
     pub fn start_at(&self, position: u64) {
+        self.start.store(position, Ordering::Relaxed);
         if let Some(bar) = &self.bar {
-            self.start.store(position, Ordering::Relaxed);
             bar.set_position(position);
             bar.reset_elapsed();
         }
@@ -181,14 +181,8 @@ impl Progress {
     }
 
     fn left(&self, position: u64) -> String {
-        let elapsed = self.began.elapsed().as_secs_f64();
-        match self.total {
-            Some(total) if position > 0 && total > position => {
-                let seconds = elapsed * (total - position) as f64 / position as f64;
-                format!(", {} left", seconds_in_words(seconds))
-            }
-            _ => String::new(),
-        }
+        let left = left(self.total, self.start.load(Ordering::Relaxed), position, self.began.elapsed());
+        left.map_or(String::new(), |left| format!(", {left}"))
     }
 }
 
@@ -207,18 +201,22 @@ fn bar(what: &str, total: Option<u64>, start: Arc<AtomicU64>) -> ProgressBar {
         None => (ProgressBar::no_length(), "{prefix} {spinner} {elapsed}  {wide_msg}"),
     };
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    // From the mean rate so far: indicatif's own estimate grows while a batch takes its time. Before anything is done nothing
-    // can be said.
+    // indicatif's own estimate grows while a batch takes its time.
     bar.set_style(style.with_key("left", move |state: &ProgressState, out: &mut dyn fmt::Write| {
-        let (start, at) = (start.load(Ordering::Relaxed), state.pos());
-        if let (Some(total), true) = (state.len(), at > start) {
-            let rest = total.saturating_sub(at) as f64 / (at - start) as f64;
-            let _ = write!(out, "{} left  ", seconds_in_words(state.elapsed().as_secs_f64() * rest));
+        if let Some(left) = left(state.len(), start.load(Ordering::Relaxed), state.pos(), state.elapsed()) {
+            let _ = write!(out, "{left}  ");
         }
     }));
     bar.set_prefix(what.to_owned());
     bar.enable_steady_tick(Duration::from_millis(500));
     bar
+}
+
+/// `3 min left`, by the mean rate since the start, which was at `start`; nothing before anything is done, and at the end.
+fn left(total: Option<u64>, start: u64, at: u64, elapsed: Duration) -> Option<String> {
+    let total = total.filter(|total| start < at && at < *total)?;
+    let seconds = elapsed.as_secs_f64() * (total - at) as f64 / (at - start) as f64;
+    Some(format!("{} left", seconds_in_words(seconds)))
 }
 
 fn seconds_in_words(seconds: f64) -> String {

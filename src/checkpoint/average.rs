@@ -53,10 +53,8 @@ fn inputs(args: &AverageArgs) -> Result<Vec<PathBuf>> {
     let run = match &args.inputs[..] {
         [run] if run.is_dir() => run,
         files => {
-            if let [one] = files
-                && !one.exists()
-            {
-                return Err(Error::io(one, "read", std::io::ErrorKind::NotFound.into()));
+            if let [one] = files {
+                std::fs::metadata(one).map_err(|error| Error::io(one, "read", error))?;
             }
             if args.last.is_some() || args.best.is_some() || args.last_updates.is_some() || args.upper_epoch.is_some() {
                 return Err(Error::usage("--last, --last-updates, --best and --upper-epoch pick from one run folder"));

@@ -8,7 +8,7 @@ use omega::device::kernels::MODULES;
 
 use crate::{omega, succeed, text};
 
-/// Each of its kernels meets the reference there, or is part of the model's pass.
+/// Where ops are compared with their references, so that no kernel is left out.
 #[test]
 fn every_kernel_is_launched() {
     let dev = Device::soft_counting();

@@ -2,7 +2,7 @@
 //! each as wide. A wrong one would read a neighbour's register, which no other test need notice.
 #![allow(clippy::unwrap_used)] // a panic in a test is its report
 
-#[path = "common/skip.rs"]
+#[path = "../../../tests/common/skip.rs"]
 mod skip;
 
 use std::collections::BTreeMap;

@@ -38,7 +38,7 @@ pub unsafe fn store(level: Level, to: *mut [u32; 4], parts: [*const [u32; LANES]
 }
 
 /// Eight rows at a time: each half of a vector holds rows of its own, so that shuffles inside of halves are enough. Sixteen, with
-/// AVX-512's shuffles of two vectors, were slower.
+/// AVX-512's shuffles of two vectors, took longer in nine pairs of twelve.
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
     use std::arch::x86_64::*;

@@ -113,6 +113,7 @@ impl Now<'_> {
         }
     }
 
+    /// The same, not inlined once more: of the readers before the last two, which few places have.
     #[cold]
     fn races_rarely(&self, earlier: Stamp, stamp: Stamp, line: bool) -> bool {
         self.races(earlier, stamp, line)

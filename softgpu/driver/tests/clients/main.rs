@@ -2,7 +2,7 @@
 //! installed, the test says so and is skipped.
 #![allow(clippy::unwrap_used)] // a panic in a test is its report
 
-#[path = "../common/skip.rs"]
+#[path = "../../../../tests/common/skip.rs"]
 mod skip;
 
 use std::env;
