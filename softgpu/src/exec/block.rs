@@ -264,7 +264,7 @@ impl<'a> Block<'a> {
             }
             opened += 1;
             let barrier = std::mem::take(&mut self.barriers[number]);
-            self.observe(|tools| tools.opens(self.index, number));
+            self.observe(|tools| tools.opens(self.index, number, barrier.count == 0));
             for warp in 0..self.warps.len() {
                 let held: Vec<_> = self.warps[warp].held.iter().filter(|held| held.number == number).copied().collect();
                 for held in held {

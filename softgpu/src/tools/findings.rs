@@ -23,6 +23,19 @@ pub struct Findings {
 impl Findings {
     /// Counts a finding of that kind at those two places, in either order, and makes the report of the first one.
     pub fn add(&mut self, kind: &'static str, scene: &Scene, (here, there): (u32, u32), make: impl FnOnce() -> Stop) {
+        let [here, there] = [here, there].map(|place| self.first(scene, place));
+        let (here, there) = (here.min(there), here.max(there));
+        match self.index.get(&(kind, here, there)) {
+            Some(&at) => self.list[at].count += 1,
+            None => {
+                self.index.insert((kind, here, there), self.list.len());
+                self.list.push(make());
+            }
+        }
+    }
+
+    /// The first place of the same instruction and line.
+    pub fn first(&mut self, scene: &Scene, place: u32) -> u32 {
         if self.firsts.is_empty() {
             let mut known = HashMap::new();
             let places = (0..).zip(&scene.decoded.places);
@@ -33,15 +46,7 @@ impl Findings {
                 })
                 .collect();
         }
-        let [here, there] = [here, there].map(|place| self.firsts[place as usize]);
-        let (here, there) = (here.min(there), here.max(there));
-        match self.index.get(&(kind, here, there)) {
-            Some(&at) => self.list[at].count += 1,
-            None => {
-                self.index.insert((kind, here, there), self.list.len());
-                self.list.push(make());
-            }
-        }
+        self.firsts[place as usize]
     }
 
     /// All of them, without races of a warp's own lanes at lines where warps race, too: what orders those orders lanes.

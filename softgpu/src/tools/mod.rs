@@ -4,6 +4,7 @@
 //! that shows it to the checkers; without tools neither exists. Blocks run one after another on one thread, in an order
 //! that the seed chooses, and so do warps.
 
+mod around;
 pub mod chips;
 mod classes;
 mod clocks;
@@ -23,6 +24,7 @@ pub use marks::{Mark, marks};
 use crate::exec::{Fault, LANES, Warp};
 use crate::ir::BarrierMode;
 use crate::trap::Stop;
+use around::Around;
 use counters::{Counters, Counting};
 use findings::Findings;
 use init::Init;
@@ -139,6 +141,7 @@ pub struct Observer<'a> {
     init: Option<Init>,
     race: Option<Race>,
     arrivals: Arrivals,
+    around: Option<Around>,
 }
 
 impl<'a> Observer<'a> {
@@ -153,6 +156,7 @@ impl<'a> Observer<'a> {
             init: (tools.initcheck || keep).then(|| Init::new(&scene)),
             race: tools.racecheck.then(|| Race::new(&scene)),
             arrivals: Arrivals::default(),
+            around: tools.synccheck.then(|| Around::new(&scene)),
         }
     }
 
@@ -198,7 +202,7 @@ impl<'a> Observer<'a> {
         if self.tools.counters {
             self.counting.access(access, warp.mask, addresses);
         }
-        if warp.mask == 0 || self.init.is_none() && self.race.is_none() {
+        if warp.mask == 0 || self.init.is_none() && self.race.is_none() && self.around.is_none() {
             return None;
         }
         let sizes = [warp.shared_bytes, warp.local_bytes];
@@ -229,6 +233,12 @@ impl<'a> Observer<'a> {
         if self.tools.synccheck && warp.deferred && spot.space == Space::Shared && access.touch == Touch::Read {
             sync::pending(out.0, out.1, warp, access, spot);
         }
+        if let Some(around) = &mut self.around
+            && access.touch == Touch::Read
+            && spot.space != Space::Local
+        {
+            around.read(warp, access.place);
+        }
         if let Some(init) = &mut self.init {
             let uses = !self.marks[access.place as usize].has(Mark::PASSES);
             init.access(warp, access, spot, self.tools.initcheck && uses, (out.0, out.1));
@@ -248,6 +258,7 @@ impl<'a> Observer<'a> {
     pub fn block_ends(&mut self, block: u64) {
         self.init.iter_mut().for_each(|init| init.block_ends(block));
         self.race.iter_mut().for_each(|race| race.block_ends(block));
+        self.around.iter_mut().for_each(|around| around.block_ends(block));
     }
 
     /// The lanes in the warp's mask reach a barrier of the block.
@@ -261,16 +272,19 @@ impl<'a> Observer<'a> {
         if self.tools.synccheck {
             self.arrivals.come(warp, place, number);
         }
+        self.around.iter_mut().for_each(|around| around.forget(warp.block, warp.index, warp.mask));
     }
 
-    /// A barrier opens.
-    pub fn opens(&mut self, block: u64, number: usize) {
+    /// A barrier opens, of the whole block if it has no count.
+    pub fn opens(&mut self, block: u64, number: usize, whole: bool) {
         if let Some(clocks) = self.race.as_mut().and_then(|race| race.clocks(block)) {
             clocks.open(number);
         }
         if self.tools.synccheck {
             let aligned = |place: u32| self.marks[place as usize].has(Mark::ALIGNED);
-            self.arrivals.open(block, number, aligned, (&self.scene, &mut self.findings));
+            let out = (&self.scene, &mut self.findings);
+            let around = self.around.as_mut().filter(|_| whole);
+            self.arrivals.open(block, number, aligned, around, out);
         }
     }
 

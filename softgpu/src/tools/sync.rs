@@ -1,6 +1,7 @@
 //! synccheck: barriers and warp instructions that not all threads reach as they must.
 
 use super::Access;
+use super::around::Around;
 use super::findings::{Findings, Scene, Who};
 use super::spot::Spot;
 use crate::exec::{LANES, Warp};
@@ -42,6 +43,13 @@ struct Arrival {
     live: u32,
 }
 
+impl Arrival {
+    /// The first of the lanes.
+    fn who(&self) -> Who {
+        Who { block: self.block, warp: self.warp, lane: self.mask.trailing_zeros() }
+    }
+}
+
 impl Arrivals {
     pub fn come(&mut self, warp: &Warp, place: u32, number: usize) {
         let Warp { block, index, mask, live, .. } = *warp;
@@ -49,15 +57,29 @@ impl Arrivals {
     }
 
     /// A barrier opens. All lanes of a warp that were there when its first ones came must have come to the same
-    /// instruction, perhaps later; `aligned` says of which instructions that is demanded.
+    /// instruction, perhaps later; `aligned` says of which instructions that is demanded. If the whole block comes
+    /// (`around`), so must its warps, and nobody may go around it.
     pub fn open(
         &mut self,
         block: u64,
         number: usize,
         aligned: impl Fn(u32) -> bool,
+        around: Option<&mut Around>,
         (scene, findings): (&Scene, &mut Findings),
     ) {
         let here: Vec<Arrival> = self.0.extract_if(.., |a| (a.block, a.number) == (block, number)).collect();
+        if let (Some(around), Some(first)) = (around, here.first()) {
+            // Those that part of their warp has left behind are told of below.
+            let known = |a: &&Arrival| aligned(a.place);
+            here.iter().filter(known).for_each(|a| around.forget(block, a.warp, a.live));
+            around.open(first.who(), first.place, (scene, findings));
+            // An unrolled loop has several of one barrier.
+            let mut apart = |a: &&Arrival| {
+                a.warp != first.warp && findings.first(scene, a.place) != findings.first(scene, first.place)
+            };
+            let apart = here.iter().find(&mut apart).filter(|a| aligned(a.place) && aligned(first.place));
+            apart.into_iter().for_each(|apart| meet_apart(first, apart, (scene, findings)));
+        }
         for (k, first) in here.iter().enumerate() {
             let before = here[..k].iter().any(|a| a.warp == first.warp);
             let same = here.iter().filter(|a| (a.warp, a.place) == (first.warp, first.place));
@@ -76,6 +98,19 @@ impl Arrivals {
     }
 }
 
+/// Warps meet at a barrier of the whole block that is not one and the same for them.
+fn meet_apart(first: &Arrival, other: &Arrival, (scene, findings): (&Scene, &mut Findings)) {
+    findings.add("barriers", scene, (first.place, other.place), || {
+        let what = format!("warps of the block meet at two barriers, as both have number {}", first.number);
+        let mut stop = scene.stop("synccheck", what, APART, first.who(), first.place);
+        stop.role = "comes to".to_string();
+        stop.others.push(scene.side("meanwhile comes to", other.who(), other.place));
+        stop
+    });
+}
+
+const APART: &str = "all threads of the block must come to the same __syncthreads(): one after or without the branch for all, \
+                     or barriers with a count for those that are to meet";
 const DIVERGENT: &str = "all threads of a warp must come to a barrier together: move it out of the branch";
 
 /// What an asynchronous copy writes may not be read before a wait for it.
