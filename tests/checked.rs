@@ -133,7 +133,8 @@ impl Attention {
         args.extend([&scale, &causal, &threshold, &keep].map(|v| v.as_slice()));
         args.extend([seed.as_slice(), &site, &step]);
         let grid = [(t as u32).div_ceil(32), 1, 1];
-        let launch = Launch { grid, block: [32, 1, 1], shared_bytes: 128 * d as u32 * 2, args: &args };
+        let launch =
+            Launch { grid, block: [32, 1, 1], shared_bytes: 128 * d as u32 * 2, args: &args, cooperative: false };
         let report = launch_with(module, "attention_fwd_f32", memory, &launch, tools)?;
         Ok(report.findings.iter().map(ToString::to_string).collect())
     }
@@ -247,7 +248,8 @@ fn layer_norm(rows: usize, columns: usize, tools: &Tools, memory: &Memory) -> f6
     args.extend(sizes.iter().map(|s| s.as_slice()));
     args.extend([eps.as_slice(), &[0; 4], &keep, &[0; 8], &[0; 4], &[0; 4]]);
     let grid = [n.div_ceil(per_block as usize) as u32, 1, 1];
-    let launch = Launch { grid, block: [32, 1, per_block as u32], shared_bytes: 16 * 512, args: &args };
+    let launch =
+        Launch { grid, block: [32, 1, per_block as u32], shared_bytes: 16 * 512, args: &args, cooperative: false };
     let mut seconds = 0.0;
     for _ in 0..2 {
         let start = Instant::now();

@@ -43,7 +43,7 @@ fn run(kernel: &str, grid: u32, block: [u32; 3], args: &[Arg]) -> Counts {
         .collect();
     let args: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
     let tools = Tools { counters: true, ..Tools::default() };
-    let launch = Launch { grid: [grid, 1, 1], block, shared_bytes: 0, args: &args };
+    let launch = Launch { grid: [grid, 1, 1], block, shared_bytes: 0, args: &args, cooperative: false };
     launch_with(&module, kernel, &memory, &launch, &tools).unwrap().counters.unwrap().total
 }
 

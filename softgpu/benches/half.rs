@@ -77,7 +77,8 @@ fn time(module: &Module, rounds: u32) -> f64 {
     let memory = Memory::new();
     let address = memory.alloc(1024).unwrap();
     let (pointer, count) = (address.to_le_bytes(), rounds.to_le_bytes());
-    let shape = Launch { grid: [1; 3], block: [32, 1, 1], shared_bytes: 0, args: &[&pointer, &count] };
+    let shape =
+        Launch { grid: [1; 3], block: [32, 1, 1], shared_bytes: 0, args: &[&pointer, &count], cooperative: false };
     let start = Instant::now();
     launch(module, "k", &memory, &shape).unwrap();
     start.elapsed().as_secs_f64()

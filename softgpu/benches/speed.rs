@@ -248,7 +248,8 @@ mod native {
 impl Case {
     fn run(&self, module: &Module, memory: &Memory) -> Result<f64> {
         let args: Vec<&[u8]> = self.args.iter().map(Vec::as_slice).collect();
-        let shape = Launch { grid: [self.grid, 1, 1], block: self.block, shared_bytes: 0, args: &args };
+        let shape =
+            Launch { grid: [self.grid, 1, 1], block: self.block, shared_bytes: 0, args: &args, cooperative: false };
         let start = Instant::now();
         launch(module, self.kernel, memory, &shape)?;
         Ok(start.elapsed().as_secs_f64() * 1e3)

@@ -73,6 +73,7 @@ fn special_name(special: Special) -> String {
         Special::Block(a) => axis("ctaid", a),
         Special::Threads(a) => axis("ntid", a),
         Special::Blocks(a) => axis("nctaid", a),
+        Special::GridBarrier(half) => format!("%envreg{}", half + 1),
         other => format!("%{other:?}").to_lowercase(),
     }
 }

@@ -279,7 +279,7 @@ fn initial(init: Init) -> Range {
             Special::Lane | Special::Warp => (0, 31),
             Special::Multiprocessor => (0, MULTIPROCESSORS as i64 - 1),
             Special::DynamicShared | Special::TotalShared => (0, i32::MAX as i64),
-            Special::Lanes(_) => ALL,
+            Special::Lanes(_) | Special::GridBarrier(_) => ALL,
         },
     }
 }

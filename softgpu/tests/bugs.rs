@@ -119,7 +119,7 @@ fn reports(module: &str, entry: &str, run: &Run, seed: u64) -> String {
     let args: Vec<Vec<u8>> = run.words("args").iter().map(|spec| argument(&memory, spec)).collect();
     let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
     let (grid, block) = (run.extent("grid"), run.extent("block"));
-    let launch = Launch { grid, block, shared_bytes: run.number("smem", 0) as u32, args: &args };
+    let launch = Launch { grid, block, shared_bytes: run.number("smem", 0) as u32, args: &args, cooperative: false };
     let tools = Tools { seed, ..Tools::checks() };
     let all: Vec<String> = match launch_with(&module, entry, &memory, &launch, &tools) {
         Ok(report) => report.findings.iter().map(|stop| format!("{stop}\n")).collect(),

@@ -57,6 +57,27 @@ fn a_kernel_runs_on_files() {
     assert_eq!(outcome(&softgpu(folder.path(), &checked)), (0, String::new()));
 }
 
+/// `--cooperative` gives the blocks a place to meet at.
+#[test]
+fn blocks_meet_if_they_are_told_to() {
+    let folder = folder();
+    let ptx = ".version 8.0\n.target sm_80\n.address_size 64
+.visible .entry meet(.param .u64 p) {
+    .reg .pred %q; .reg .b32 %n, %all, %high, %low; .reg .b64 %d, %at;
+    ld.param.u64 %d, [p]; mov.u32 %all, %nctaid.x; mov.u32 %high, %envreg1; mov.u32 %low, %envreg2; mov.b64 %at, {%low, %high};
+    atom.add.acq_rel.gpu.u32 %n, [%at+4], 1;
+wait: ld.acquire.gpu.u32 %n, [%at+4]; setp.lt.u32 %q, %n, %all; @%q bra wait;
+    atom.global.add.u32 %n, [%d], 1; ret;
+}";
+    std::fs::write(folder.path().join("meet.ptx"), ptx).unwrap();
+    std::fs::write(folder.path().join("zero.bin"), [0; 4]).unwrap();
+    let run = "run meet.ptx meet --grid 50 --block 1 --check all inout:zero.bin:count.bin";
+    assert_eq!(outcome(&softgpu(folder.path(), &format!("{run} --cooperative"))), (0, String::new()));
+    assert_eq!(std::fs::read(folder.path().join("count.bin")).unwrap(), 50u32.to_le_bytes());
+    let (code, said) = outcome(&softgpu(folder.path(), run));
+    assert!(code == 3 && said.starts_with("memcheck: access"), "{code} {said}");
+}
+
 /// Three floats each of x and y read, of y written: one sector a request.
 #[test]
 fn counters_go_to_a_file_and_a_table() {

@@ -31,7 +31,8 @@ fn run_under(text: &str, threads: u32, blocks: u32, tools: &Tools) -> Result<(Ve
     let words = unsafe { std::slice::from_raw_parts_mut(memory.host_slice(address, 4096).unwrap() as *mut u32, 1024) };
     (0..).zip(words.iter_mut()).for_each(|(n, word)| *word = n);
     let args = address.to_le_bytes();
-    let shape = Launch { grid: [blocks, 1, 1], block: [threads, 1, 1], shared_bytes: 0, args: &[&args] };
+    let shape =
+        Launch { grid: [blocks, 1, 1], block: [threads, 1, 1], shared_bytes: 0, args: &[&args], cooperative: false };
     let done = launch_with(&module, "k", &memory, &shape, tools).map_err(|e| e.to_string());
     let printed = String::from_utf8(printed.lock().unwrap().clone()).unwrap();
     done.map(|_| (words.to_vec(), printed))

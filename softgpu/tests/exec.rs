@@ -8,11 +8,21 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
-/// `store` writes 4 bytes at `p`; `lacking` has an instruction that softgpu does not.
+/// `store` writes 4 bytes at `p`; `meet` waits for all blocks at the grid's barrier, and counts them at `p`; `lacking` has an
+/// instruction that softgpu does not.
 const PTX: &str = ".version 8.0\n.target sm_80\n.address_size 64
 .visible .entry store(.param .u64 p) {
     .reg .b32 %r; .reg .b64 %d;
     ld.param.u64 %d, [p]; mov.u32 %r, 7; st.global.u32 [%d], %r; ret;
+}
+.visible .entry meet(.param .u64 p) {
+    .reg .pred %q; .reg .b32 %n, %all, %high, %low; .reg .b64 %d, %at;
+    ld.param.u64 %d, [p]; mov.u32 %all, %nctaid.x;
+    mov.u32 %high, %envreg1; mov.u32 %low, %envreg2; mov.b64 %at, {%low, %high};
+    atom.add.acq_rel.gpu.u32 %n, [%at+4], 1;
+wait:
+    ld.acquire.gpu.u32 %n, [%at+4]; setp.lt.u32 %q, %n, %all; @%q bra wait;
+    atom.global.add.u32 %n, [%d], 1; ret;
 }
 .visible .entry lacking() { wgmma.fence.sync.aligned; ret; }
 ";
@@ -21,6 +31,9 @@ const INVALID_VALUE: c_int = 1;
 const INVALID_HANDLE: c_int = 400;
 const ILLEGAL_ADDRESS: c_int = 700;
 const NOT_SUPPORTED: c_int = 801;
+const TOO_LARGE: c_int = 720;
+/// `CU_LAUNCH_ATTRIBUTE_COOPERATIVE`.
+const COOPERATIVE: c_int = 2;
 
 unsafe extern "C" {
     fn dlopen(name: *const c_char, flags: c_int) -> *mut c_void;
@@ -136,11 +149,28 @@ fn client() {
         }
         "cooperative" => {
             const COOPERATIVE_LAUNCH: usize = 95;
-            assert_eq!(gpu.out("cuDeviceGetAttribute", &[COOPERATIVE_LAUNCH, 0]), 0);
-            let (pointer, function) = (gpu.alloc(4), gpu.function("store"));
+            assert_eq!(gpu.out("cuDeviceGetAttribute", &[COOPERATIVE_LAUNCH, 0]), 1);
+            let (pointer, function) = (gpu.alloc(4), gpu.function("meet"));
+            assert_eq!(gpu.call("cuMemsetD8_v2", &[pointer, 0, 4]), 0);
             let params = [&raw const pointer as usize];
-            let sizes = [function, 1, 1, 1, 1, 1, 1, 0, 0, params.as_ptr() as usize];
-            assert_eq!((gpu.call("cuLaunchCooperativeKernel", &sizes), gpu.wait()), (NOT_SUPPORTED, 0));
+            let sizes = |blocks| [function, blocks, 1, 1, 1, 1, 1, 0, 0, params.as_ptr() as usize];
+            // As a plain launch with the attribute, too.
+            let attribute = [COOPERATIVE as u64, 1, 0, 0, 0, 0, 0, 0, 0];
+            let config = [100 | 1 << 32, 1 | 1 << 32, 1 | 1 << 32, 0, 0, &raw const attribute as u64, 1u64];
+            let other = [&raw const config as usize, function, params.as_ptr() as usize, 0];
+            for _ in 0..2 {
+                assert_eq!(gpu.call("cuLaunchCooperativeKernel", &sizes(100)), 0);
+                assert_eq!((gpu.call("cuLaunchKernelEx", &other), gpu.wait()), (0, 0));
+            }
+            let mut count = 0u32;
+            assert_eq!(gpu.call("cuMemcpyDtoH_v2", &[&raw mut count as usize, pointer, 4]), 0);
+            assert_eq!(count, 400);
+        }
+        "crowd" => {
+            let (pointer, function) = (gpu.alloc(4), gpu.function("meet"));
+            let params = [&raw const pointer as usize];
+            let sizes = [function, 4000, 1, 1, 1, 1, 1, 0, 0, params.as_ptr() as usize];
+            assert_eq!((gpu.call("cuLaunchCooperativeKernel", &sizes), gpu.wait()), (TOO_LARGE, 0));
         }
         other => panic!("no part `{other}`"),
     }
@@ -177,13 +207,18 @@ fn a_program_may_be_clean_or_stray() {
     assert!(code == 3 && said.contains("access past an allocation: 4 bytes"), "{code} {said}");
 }
 
+#[test]
+fn blocks_meet_in_cooperative_launches() {
+    assert_eq!(exec("--check all", "cooperative"), (0, String::new()));
+    let (code, said) = exec("--check all", "crowd");
+    assert!(code == 3 && said.contains("4000 blocks, and the device holds 3456 of them"), "{code} {said}");
+}
+
 /// The program of the first ignores the code that it gets.
 #[test]
 fn what_softgpu_lacks_is_not_clean() {
     let (code, said) = exec("--check all", "lacking");
     assert!(code == 2 && said.starts_with("softgpu: cannot launch `lacking`"), "{code} {said}");
-    let (code, said) = exec("", "cooperative");
-    assert!(code == 2 && said.starts_with("softgpu: no cooperative launches"), "{code} {said}");
     let (code, said) = exec("", "runtime");
     assert!(code == 2 && said.starts_with("softgpu: cuGetExportTable: programs of the runtime API"), "{code} {said}");
 }

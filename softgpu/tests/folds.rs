@@ -25,7 +25,13 @@ fn run(body: &str, [a, b]: [u32; 2]) -> [u64; LANES] {
     memory.write(address, &words).unwrap();
     memory.write(address + 1024, &[0; 8 * LANES]).unwrap();
     let (pointer, params) = (address.to_le_bytes(), [a, b].map(u32::to_le_bytes));
-    let shape = Launch { grid: [1; 3], block: [32, 1, 1], shared_bytes: 0, args: &[&pointer, &params[0], &params[1]] };
+    let shape = Launch {
+        grid: [1; 3],
+        block: [32, 1, 1],
+        shared_bytes: 0,
+        args: &[&pointer, &params[0], &params[1]],
+        cooperative: false,
+    };
     launch(&module, "k", &memory, &shape).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let mut out = [0; 8 * LANES];
     memory.read(address + 1024, &mut out).unwrap();

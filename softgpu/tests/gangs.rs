@@ -31,7 +31,8 @@ fn run(body: &str, threads: u32, n: u32, level: Level, tools: &Tools) -> Result<
     let words: Vec<u8> = (0..WORDS as u32).flat_map(u32::to_le_bytes).collect();
     memory.write(address, &words).unwrap();
     let (pointer, n) = (address.to_le_bytes(), n.to_le_bytes());
-    let shape = Launch { grid: [1; 3], block: [threads, 1, 1], shared_bytes: 0, args: &[&pointer, &n] };
+    let shape =
+        Launch { grid: [1; 3], block: [threads, 1, 1], shared_bytes: 0, args: &[&pointer, &n], cooperative: false };
     let done = launch_with(&module, "k", &memory, &shape, tools).map_err(|e| e.to_string());
     let mut out = vec![0; 4 * WORDS];
     memory.read(address, &mut out).unwrap();

@@ -19,6 +19,8 @@ mod double;
 mod elementwise;
 #[path = "kernels/exact.rs"]
 mod exact;
+#[path = "kernels/grid.rs"]
+mod grid;
 #[path = "kernels/half.rs"]
 mod half_types;
 #[path = "kernels/harness.rs"]
@@ -68,6 +70,7 @@ files! {
     cub_block: checks(cub_block::CASES);
     double: double::checks();
     elementwise: checks(elementwise::CASES);
+    grid: checks(grid::CASES);
     half: checks(half_types::CASES);
     integer: checks(integer::CASES);
     linkage: checks(calls::LINKAGE);

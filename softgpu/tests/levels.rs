@@ -26,7 +26,13 @@ fn run(level: Level, kernel: &str, grid: u32, block: [u32; 3], lens: &[usize], s
     let mut args: Vec<Vec<u8>> = buffers.iter().map(|(address, _)| address.to_le_bytes().to_vec()).collect();
     args.extend(scalars.iter().map(|value| value.to_le_bytes().to_vec()));
     let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-    launch(&module, kernel, &memory, &Launch { grid: [grid, 1, 1], block, shared_bytes: 0, args: &args }).unwrap();
+    launch(
+        &module,
+        kernel,
+        &memory,
+        &Launch { grid: [grid, 1, 1], block, shared_bytes: 0, args: &args, cooperative: false },
+    )
+    .unwrap();
     buffers.iter().map(|(_, view)| view.iter().map(|x| x.to_bits()).collect()).collect()
 }
 

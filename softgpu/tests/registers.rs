@@ -26,6 +26,7 @@ fn run(body: &str, data: &[u32], [a, b, n]: [i32; 3]) -> Vec<u64> {
         block: [32, 1, 1],
         shared_bytes: 0,
         args: &[&pointer, &params[0], &params[1], &params[2]],
+        cooperative: false,
     };
     launch(&module, "k", &memory, &shape).unwrap_or_else(|e| panic!("{e}\n{text}"));
     let mut out = vec![0; 2048];

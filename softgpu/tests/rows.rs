@@ -60,7 +60,7 @@ fn check(which: &str, leave: &str, chosen: impl Fn(u32) -> bool, m: u32) {
         let [a, b, t] = [0; 3].map(|_| memory.alloc(bytes.len()).unwrap());
         [a, b, t].into_iter().for_each(|at| memory.write(at, &bytes).unwrap());
         let args: [&[u8]; 4] = [&a.to_le_bytes(), &b.to_le_bytes(), &t.to_le_bytes(), &m.to_le_bytes()];
-        let shape = Launch { grid: [1; 3], block: [LANES, 1, 1], shared_bytes: 0, args: &args };
+        let shape = Launch { grid: [1; 3], block: [LANES, 1, 1], shared_bytes: 0, args: &args, cooperative: false };
         launch(&module, "k", &memory, &shape).unwrap();
         let (to, tile) = (words(&memory, b), words(&memory, t));
         for (k, &x) in from.iter().enumerate() {

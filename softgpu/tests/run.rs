@@ -59,7 +59,7 @@ fn run(path: &Path, level: Level, only: Option<usize>, tools: Tools) -> Result<(
     }
     let entry = module.entries().next().unwrap().to_string();
     let args = address.to_le_bytes();
-    let shape = Launch { grid: [1; 3], block: [32, 1, 1], shared_bytes: 0, args: &[&args] };
+    let shape = Launch { grid: [1; 3], block: [32, 1, 1], shared_bytes: 0, args: &[&args], cooperative: false };
     launch_with(&module, &entry, &memory, &shape, &tools).map_err(|e| format!("{name}: {e}"))?;
     for lane in only.map_or(0..32, |lane| lane..lane + 1) {
         let (inputs_of_lane, expected) = &case.rows[lane % case.rows.len()];

@@ -197,7 +197,13 @@ impl Program {
             memory.write(p, &bytes(&words)).unwrap();
             memory.write(c, &bytes(&cells)).unwrap();
             let args: [&[u8]; 2] = [&p.to_le_bytes(), &c.to_le_bytes()];
-            let shape = Launch { grid: [1; 3], block: [THREADS as u32, 1, 1], shared_bytes: 0, args: &args };
+            let shape = Launch {
+                grid: [1; 3],
+                block: [THREADS as u32, 1, 1],
+                shared_bytes: 0,
+                args: &args,
+                cooperative: false,
+            };
             launch_with(&module, "k", &memory, &shape, &tools).unwrap();
             let mut out = vec![0; 4 * words.len()];
             memory.read(p, &mut out).unwrap();

@@ -13,7 +13,8 @@ fn start(body: &str, threads: u32, blocks: u32) -> Result<(), String> {
     let module = Module::load(&text).and_then(Module::whole).map_err(|e| e.to_string())?;
     let memory = Memory::new();
     let address = memory.alloc(256).unwrap().to_le_bytes();
-    let shape = Launch { grid: [blocks, 1, 1], block: [threads, 1, 1], shared_bytes: 0, args: &[&address] };
+    let shape =
+        Launch { grid: [blocks, 1, 1], block: [threads, 1, 1], shared_bytes: 0, args: &[&address], cooperative: false };
     launch(&module, "stray", &memory, &shape).map_err(|e| e.to_string())
 }
 
@@ -106,7 +107,7 @@ fn a_kernel_without_an_end_stops() {
         "{HEAD}.visible .entry k() {{ .reg .b32 %r<2>;\nmov.u32 %r0, 0;\n$L: add.u32 %r0, %r0, 1;\nbra $L;\nret; }}"
     );
     let module = Module::load(&text).unwrap().with_budget(1000);
-    let shape = Launch { grid: [3, 1, 1], block: [64, 1, 1], shared_bytes: 0, args: &[] };
+    let shape = Launch { grid: [3, 1, 1], block: [64, 1, 1], shared_bytes: 0, args: &[], cooperative: false };
     let message = launch(&module, "k", &Memory::new(), &shape).unwrap_err().to_string();
     assert!(message.starts_with("synccheck: the kernel does not end\n"), "{message}");
     assert!(message.contains("PTX line 6"), "{message}");
@@ -175,7 +176,7 @@ fn a_kernel_that_cannot_run_is_refused_alone() {
     );
     let module = Module::load(&text).unwrap();
     assert_eq!(module.entries().collect::<Vec<_>>(), ["bad", "good"]);
-    let shape = |args| Launch { grid: [1; 3], block: [1; 3], shared_bytes: 0, args };
+    let shape = |args| Launch { grid: [1; 3], block: [1; 3], shared_bytes: 0, args, cooperative: false };
     assert_eq!(launch(&module, "good", &Memory::new(), &shape(&[])), Ok(()));
     let refused = launch(&module, "bad", &Memory::new(), &shape(&[&[0; 8], &[0; 4]])).unwrap_err().to_string();
     let why = "PTX line 4: softgpu cannot run `sured.b.add`: softgpu has no surfaces; read and write the data through a pointer";
@@ -201,13 +202,13 @@ fn launches_that_a_gpu_refuses_are_refused() {
   help: put the largest extent into x, or have each block do several pieces in a loop";
     assert_eq!(message, format!("cannot launch `stray`: grid [2147483648, 1, 1]: {most}"));
     let module = Module::load(&format!("{HEAD}.visible .entry k(.param .u32 n) {{ ret; }}")).unwrap();
-    let shape = Launch { grid: [1; 3], block: [1; 3], shared_bytes: 0, args: &[&[0; 8]] };
+    let shape = Launch { grid: [1; 3], block: [1; 3], shared_bytes: 0, args: &[&[0; 8]], cooperative: false };
     let deep = Launch { block: [1, 1, 65], args: &[&[0; 4]], ..shape };
     let message = launch(&module, "k", &Memory::new(), &deep).unwrap_err().to_string();
     let most = "1 to [1024, 1024, 64] threads, 1024 in all
   help: take smaller blocks and more of them: 128 or 256 threads suit most kernels";
     assert_eq!(message, format!("cannot launch `k`: block [1, 1, 65]: {most}"));
-    let shape = Launch { grid: [1; 3], block: [1; 3], shared_bytes: 0, args: &[&[0; 8]] };
+    let shape = Launch { grid: [1; 3], block: [1; 3], shared_bytes: 0, args: &[&[0; 8]], cooperative: false };
     let refused = launch(&module, "k", &Memory::new(), &shape);
     assert!(matches!(refused, Err(Error::Launch { what, .. }) if what.contains("argument 0 has 8 bytes")));
 }
@@ -220,7 +221,7 @@ fn blocks_are_those_that_the_kernel_is_compiled_for() {
     );
     let module = Module::load(&text).unwrap();
     let start = |entry, block| {
-        let shape = Launch { grid: [1; 3], block, shared_bytes: 0, args: &[] };
+        let shape = Launch { grid: [1; 3], block, shared_bytes: 0, args: &[], cooperative: false };
         launch(&module, entry, &Memory::new(), &shape).map_err(|e| e.to_string())
     };
     assert_eq!(

@@ -30,7 +30,8 @@ fn run(level: Level, threads: usize, inputs: &[Vec<u32>], outputs: usize, body: 
         unsafe { std::slice::from_raw_parts_mut(memory.host_slice(address, 4 * words).unwrap() as *mut u32, words) };
     inputs.iter().enumerate().for_each(|(k, input)| data[k * threads..(k + 1) * threads].copy_from_slice(input));
     let args = address.to_le_bytes();
-    let shape = Launch { grid: [1; 3], block: [threads as u32, 1, 1], shared_bytes: 0, args: &[&args] };
+    let shape =
+        Launch { grid: [1; 3], block: [threads as u32, 1, 1], shared_bytes: 0, args: &[&args], cooperative: false };
     launch(&module, "k", &memory, &shape).map_err(|e| e.to_string())?;
     Ok((0..outputs).map(|k| data[(n + k) * threads..(n + k + 1) * threads].to_vec()).collect())
 }

@@ -85,7 +85,13 @@ impl SoftDevice {
     pub(crate) fn launch(&self, kernel: &str, grid: Grid, args: &[Arg]) -> Result<()> {
         let index = module_of(kernel).ok_or_else(|| Error::device(format!("no kernel `{kernel}` in this binary")))?;
         let args: Vec<&[u8]> = args.iter().map(Arg::as_bytes).collect();
-        let launch = softgpu::Launch { grid: grid.grid, block: grid.block, shared_bytes: grid.shared, args: &args };
+        let launch = softgpu::Launch {
+            grid: grid.grid,
+            block: grid.block,
+            shared_bytes: grid.shared,
+            args: &args,
+            cooperative: false,
+        };
         let report = softgpu::launch_with(module(index)?, kernel, &self.memory, &launch, &self.tools);
         let report = report.map_err(Error::device)?;
         self.counted.lock().unwrap_or_else(PoisonError::into_inner).extend(report.counters);

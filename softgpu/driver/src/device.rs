@@ -87,6 +87,7 @@ fn attribute(number: c_int) -> Option<c_int> {
         81 => SHARED_PER_MULTIPROCESSOR as c_int,
         87 => 2, // f32 : f64
         90 => 1, // compute preemption
+        95 => 1, // cooperative launches
         97 => SHARED_OPTIN_BYTES as c_int,
         99 => 1, // host memory can be registered
         106 => MAX_BLOCKS as c_int,

@@ -50,7 +50,7 @@ unsafe fn kernel(gpu: &Gpu, params: *const KernelParams, second: bool) -> Result
     unsafe {
         let p = get(params)?;
         let kernel = if second && p.function == 0 { (params.add(1) as *const Handle).read() } else { p.function };
-        let sizes = Sizes { grid: p.grid, block: p.block, shared_bytes: p.shared_bytes };
+        let sizes = Sizes { grid: p.grid, block: p.block, shared_bytes: p.shared_bytes, cooperative: false };
         Ok(Work::Launch(Arc::new(prepare(gpu, kernel, sizes, (p.params, p.extra))?)))
     }
 }

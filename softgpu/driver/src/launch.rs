@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use softgpu::{Error, Memory, limits};
 
+use crate::device::MULTIPROCESSORS;
 use crate::entry::{api, get, list};
 use crate::image::Kernel;
+use crate::occupancy::blocks_per_multiprocessor;
 use crate::state::{Gpu, Handle};
 use crate::status::{Result, Status, refuse_launch};
 use crate::stream::on_stream;
@@ -22,6 +24,7 @@ pub struct KernelLaunch {
     pub block: [u32; 3],
     pub shared_bytes: u32,
     pub args: Vec<Vec<u8>>,
+    pub cooperative: bool,
 }
 
 /// Runs a kernel; the report of one that strays is for the context.
@@ -136,6 +139,16 @@ impl Gpu {
                 format!("`{name}`: {threads} threads, at most {most} are possible ({registers} registers a thread)"),
             );
         }
+        let blocks: u64 = grid.iter().map(|&n| u64::from(n)).product();
+        let most = MULTIPROCESSORS * blocks_per_multiprocessor(kernel, threads as u32, *shared_bytes as usize);
+        if launch.cooperative && blocks > u64::from(most) {
+            return refuse_launch(
+                Status::COOPERATIVE_LAUNCH_TOO_LARGE,
+                format!(
+                    "`{name}`: a cooperative launch of {blocks} blocks, and the device holds {most} of them at once"
+                ),
+            );
+        }
         Ok(())
     }
 }
@@ -146,6 +159,7 @@ pub struct Sizes {
     pub grid: [u32; 3],
     pub block: [u32; 3],
     pub shared_bytes: u32,
+    pub cooperative: bool,
 }
 
 /// # Safety
@@ -153,13 +167,13 @@ pub struct Sizes {
 pub unsafe fn prepare(
     gpu: &Gpu,
     function: Handle,
-    Sizes { grid, block, shared_bytes }: Sizes,
+    Sizes { grid, block, shared_bytes, cooperative }: Sizes,
     (params, extra): (*const *const c_void, *const usize),
 ) -> Result<KernelLaunch> {
     let kernel = Arc::clone(&gpu.functions.get(function)?.kernel);
     // SAFETY: the caller's promise.
     let args = unsafe { arguments(&kernel, params, extra) }?;
-    let launch = KernelLaunch { function, kernel, grid, block, shared_bytes, args };
+    let launch = KernelLaunch { function, kernel, grid, block, shared_bytes, args, cooperative };
     gpu.check_launch(&launch)?;
     Ok(launch)
 }
@@ -179,12 +193,6 @@ unsafe fn launch(
     gpu.submit(stream, Work::Launch(Arc::new(launch)))
 }
 
-/// A grid's barrier (`cooperative_groups::this_grid().sync()`) counts in memory whose address the driver gives through
-/// %envreg1 and %envreg2. These are 0 on softgpu, where such a kernel would trap.
-fn no_cooperation() -> Result<()> {
-    refuse_launch(Status::NOT_SUPPORTED, "no cooperative launches: there is no workspace for a grid's barrier")
-}
-
 /// `CUlaunchAttributeID`.
 const COOPERATIVE: c_uint = 2;
 const CLUSTER: c_uint = 4;
@@ -194,16 +202,16 @@ api! {
         function: Handle, gx: c_uint, gy: c_uint, gz: c_uint, bx: c_uint, by: c_uint, bz: c_uint, shared_bytes: c_uint,
         stream: Handle, params: *const *const c_void, extra: *const usize,
     ) {
-        let sizes = Sizes { grid: [gx, gy, gz], block: [bx, by, bz], shared_bytes };
+        let sizes = Sizes { grid: [gx, gy, gz], block: [bx, by, bz], shared_bytes, cooperative: false };
         launch(function, sizes, stream, (params, extra))
     }
 
-    /// As a device without `CU_DEVICE_ATTRIBUTE_COOPERATIVE_LAUNCH` does.
     fn cuLaunchCooperativeKernel | cuLaunchCooperativeKernel_ptsz(
-        _function: Handle, _gx: c_uint, _gy: c_uint, _gz: c_uint, _bx: c_uint, _by: c_uint, _bz: c_uint,
-        _shared_bytes: c_uint, _stream: Handle, _params: *const *const c_void,
+        function: Handle, gx: c_uint, gy: c_uint, gz: c_uint, bx: c_uint, by: c_uint, bz: c_uint, shared_bytes: c_uint,
+        stream: Handle, params: *const *const c_void,
     ) {
-        no_cooperation()
+        let sizes = Sizes { grid: [gx, gy, gz], block: [bx, by, bz], shared_bytes, cooperative: true };
+        launch(function, sizes, stream, (params, std::ptr::null()))
     }
 
     /// Of the attributes, cooperation matters, and clusters, which do not exist before compute capability 9.0.
@@ -211,17 +219,18 @@ api! {
         config: *const LaunchConfig, function: Handle, params: *const *const c_void, extra: *const usize,
     ) {
         let c = get(config)?;
+        let mut cooperative = false;
         for attribute in list(c.attributes, c.count as usize)? {
             let value = attribute.value;
             match attribute.id {
-                COOPERATIVE if value[0] != 0 => return no_cooperation(),
+                COOPERATIVE => cooperative = value[0] != 0,
                 CLUSTER if value[..3] != [1; 3] => {
                     return refuse_launch(Status::INVALID_CLUSTER_SIZE, "compute capability 8.0 has no clusters");
                 }
                 _ => {}
             }
         }
-        let sizes = Sizes { grid: c.grid, block: c.block, shared_bytes: c.shared_bytes };
+        let sizes = Sizes { grid: c.grid, block: c.block, shared_bytes: c.shared_bytes, cooperative };
         launch(function, sizes, c.stream, (params, extra))
     }
 }

@@ -152,6 +152,7 @@ impl Status {
                 | Status::INVALID_IMAGE
                 | Status::FILE_NOT_FOUND
                 | Status::LAUNCH_OUT_OF_RESOURCES
+                | Status::COOPERATIVE_LAUNCH_TOO_LARGE
                 | Status::NOT_PERMITTED
         )
     }

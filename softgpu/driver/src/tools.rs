@@ -104,7 +104,7 @@ pub fn memory() -> Memory {
 pub fn run(launch: &KernelLaunch, memory: &Memory) -> Result<(), Error> {
     let args: Vec<&[u8]> = launch.args.iter().map(Vec::as_slice).collect();
     let (grid, block, shared_bytes) = (launch.grid, launch.block, launch.shared_bytes);
-    let request = Launch { grid, block, shared_bytes, args: &args };
+    let request = Launch { grid, block, shared_bytes, args: &args, cooperative: launch.cooperative };
     let (module, name) = (&launch.kernel.module, &launch.kernel.name);
     let report = softgpu::launch_with(module, name, memory, &request, &SETTINGS.tools)?;
     report.findings.iter().for_each(found);

@@ -101,6 +101,9 @@ struct Run {
     /// Dynamic shared memory
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     smem: u32,
+    /// Keep all blocks under way at once, so that they can wait for each other: this_grid().sync()
+    #[arg(long)]
+    cooperative: bool,
     /// Registers of a thread, for the occupancy among the counters; without, they are those in the file's cubins
     #[arg(long, value_name = "N", requires = "counters", value_parser = clap::value_parser!(u32).range(1..=255))]
     registers: Option<u32>,

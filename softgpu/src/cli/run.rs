@@ -54,7 +54,13 @@ fn launch(run: &Run, lost: &Arc<OnceLock<String>>) -> Result<Outcome, String> {
         relocate(text, &memory, &placed, &mut values)?;
     }
     let slices: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
-    let launch = Launch { grid: run.grid, block: run.block, shared_bytes: run.smem, args: &slices };
+    let launch = Launch {
+        grid: run.grid,
+        block: run.block,
+        shared_bytes: run.smem,
+        args: &slices,
+        cooperative: run.cooperative,
+    };
     let report = match launch_with(&module, &run.entry, &memory, &launch, &tools) {
         Ok(report) => report,
         Err(Error::Stopped(stop)) => {

@@ -17,6 +17,8 @@ pub enum Special {
     /// Bytes of shared memory: what the launch asked for, or all.
     DynamicShared,
     TotalShared,
+    /// Halves of the address that a cooperative launch gives to the grid's barrier, the high one first; else 0.
+    GridBarrier(usize),
 }
 
 /// How the lanes of a `%lanemask_…` compare to the thread's own.
@@ -53,6 +55,8 @@ pub fn find(name: &str) -> Option<Init> {
         "%lanemask_gt" => lanes(Order::Greater),
         "%dynamic_smem_size" => Special::DynamicShared,
         "%total_smem_size" | "%aggr_smem_size" => Special::TotalShared,
+        "%envreg1" => Special::GridBarrier(0),
+        "%envreg2" => Special::GridBarrier(1),
         "%nwarpid" => return Some(Init::Bits(RESIDENT_WARPS)),
         "%nsmid" => return Some(Init::Bits(MULTIPROCESSORS as u64)),
         "%gridid" | "%cluster_nctaid" | "%cluster_nctarank" => return Some(Init::Bits(1)),
@@ -67,7 +71,7 @@ pub fn find(name: &str) -> Option<Init> {
     }))
 }
 
-/// `%pm0` … `%pm7`, their halves, and `%envreg0` … `%envreg31`: what only a profiler or the driver would set.
+/// `%pm0` … `%pm7`, their halves, and the other of `%envreg0` … `%envreg31`: what only a profiler or the driver would set.
 fn counts_nothing(name: &str) -> bool {
     let number = |prefix| name.strip_prefix(prefix).and_then(|n: &str| n.trim_end_matches("_64").parse::<u32>().ok());
     number("%pm").is_some_and(|n| n < 8) || number("%envreg").is_some_and(|n| n < 32)

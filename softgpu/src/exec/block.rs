@@ -412,6 +412,8 @@ impl<'a> Block<'a> {
                             Special::Lanes(Order::Greater) => u32::MAX << lane << 1,
                             Special::DynamicShared => self.job.launch.shared_bytes,
                             Special::TotalShared => self.job.shared as u32,
+                            Special::GridBarrier(0) => (self.job.barrier >> 32) as u32,
+                            Special::GridBarrier(_) => self.job.barrier as u32,
                         }) as u64
                     }
                 }

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::block::{Block, Turn, nobody};
 use crate::Module;
-use crate::decode::Decoded;
+use crate::decode::{Decoded, MULTIPROCESSORS};
 use crate::memory::{self, Memory};
 use crate::plan::Program;
+use crate::tools::chips::{ARCHS, occupancy};
 use crate::tools::{Observer, Report, Scene, Tools, Watch};
 use crate::trap::{Error, Stop};
 use crate::variables::Placed;
@@ -20,6 +21,9 @@ pub struct Launch<'a> {
     pub shared_bytes: u32,
     /// The kernel's arguments, each as its bytes.
     pub args: &'a [&'a [u8]],
+    /// All blocks are under way at once, so that they can wait for each other (`this_grid().sync()`). Such a grid must fit the
+    /// device that softgpu plays.
+    pub cooperative: bool,
 }
 
 /// Limits that hold on every GPU since sm_80: threads of a block, in all and by axis, and blocks.
@@ -34,7 +38,8 @@ const MAX_STATIC: usize = 48 * 1024;
 /// the other. (An integer operation may still tell a block how many others came before it.)
 ///
 /// One launch at a time per memory. Errors: a launch that a GPU would refuse, and a kernel
-/// that strays; the block reported is the first one in launch order, whatever the number of threads.
+/// that strays; the block reported is the first one in launch order, whatever the number of threads (of a
+/// cooperative launch, whose blocks may wait for the one that strays, the first that was seen to).
 pub fn launch(module: &Module, entry: &str, memory: &Memory, launch: &Launch) -> Result<(), Error> {
     launch_with(module, entry, memory, launch, &Tools::default()).map(|_| ())
 }
@@ -59,6 +64,7 @@ pub fn launch_with(
     let params = pack(decoded, launch).map_err(|what| refuse(what.into()))?;
     let count = check(launch, decoded).map_err(refuse)?;
     let variables = module.variables.place(memory)?;
+    let barrier = GridBarrier::new(memory, launch.cooperative)?;
     let blocks = memory.snapshot();
     let rows = kernel.rows.fits(launch.grid, launch.block, &params);
     let scene = Scene { decoded, launch, blocks: &blocks, params: &params, variables: &variables.names };
@@ -85,6 +91,7 @@ pub fn launch_with(
         // The lifetime is that of the launch; a warp must not name it.
         tools: observer.as_mut().map_or(std::ptr::null_mut(), |o| (o as *mut Observer).cast()),
         deferred: module.deferred || tools.any(),
+        barrier: barrier.address,
     };
     let stray = match observer {
         Some(_) => watched(&job, count),
@@ -95,6 +102,32 @@ pub fn launch_with(
     match stray {
         Some(stop) => Err(Error::Stopped(Box::new(Stop { before: report.findings, ..stop }))),
         None => Ok(report),
+    }
+}
+
+/// Where the blocks of a cooperative launch count who has come: `cooperative_groups/details/driver_abi.h` has the size of the
+/// whole first, then the count.
+struct GridBarrier<'a> {
+    memory: &'a Memory,
+    /// 0 without cooperation: a grid's barrier traps then, as on a GPU.
+    address: u64,
+}
+
+impl GridBarrier<'_> {
+    fn new(memory: &Memory, cooperative: bool) -> Result<GridBarrier<'_>, Error> {
+        let address = if cooperative { memory.alloc(2 * size_of::<u32>())? } else { 0 };
+        let barrier = GridBarrier { memory, address };
+        if cooperative {
+            memory.write(address, &[8, 0, 0, 0, 0, 0, 0, 0])?;
+        }
+        Ok(barrier)
+    }
+}
+
+impl Drop for GridBarrier<'_> {
+    fn drop(&mut self) {
+        // Without cooperation there is nothing at 0 to free.
+        let _ = self.memory.free(self.address);
     }
 }
 
@@ -177,7 +210,15 @@ fn check(launch: &Launch, decoded: &Decoded) -> Result<u64, Refusal> {
             "take smaller tiles, or keep a part in registers or global memory",
         ));
     }
-    Ok(launch.grid.iter().map(|&n| u64::from(n)).product())
+    let blocks = launch.grid.iter().map(|&n| u64::from(n)).product();
+    let most = u64::from(MULTIPROCESSORS * occupancy(&ARCHS[0], threads as u32, 0, shared as u64).blocks);
+    if launch.cooperative && blocks > most {
+        return Err(Refusal::new(
+            format!("a cooperative launch of {blocks} blocks, and the device holds {most} of them at once"),
+            "launch fewer blocks, and have each go over its part of the work in a loop",
+        ));
+    }
+    Ok(blocks)
 }
 
 /// The first block that has strayed so far: its turn, which threads read often and write hardly ever, and what it did.
@@ -212,7 +253,11 @@ struct Next(AtomicU64);
 fn spread(job: &Job, count: u64) -> Option<Stop> {
     let (next, strays) = (Next(AtomicU64::new(0)), Strays::new());
     // Few enough that threads end together, whatever else they have to share their cores with.
-    let chunk = (count / (rayon::current_num_threads() as u64 * 32)).clamp(1, 64);
+    let threads = rayon::current_num_threads() as u64;
+    let chunk = match job.launch.cooperative {
+        true => count.div_ceil(threads),
+        false => (count / (threads * 32)).clamp(1, 64),
+    };
     let work = || work(job, &next, count, chunk, &strays, &|position| position);
     let threads = if job.decoded.serial { 1 } else { rayon::current_num_threads() };
     let workers = (count.div_ceil(chunk) as usize).min(threads);
@@ -323,6 +368,8 @@ pub struct Job<'a> {
     /// Null, or the one thread's that runs all blocks.
     pub tools: *mut Observer<'static>,
     pub deferred: bool,
+    /// The address of the grid's barrier, or 0.
+    pub barrier: u64,
 }
 
 impl Job<'_> {
@@ -335,12 +382,14 @@ impl Job<'_> {
 // SAFETY: `tools` is null when blocks are spread over threads.
 unsafe impl Sync for Job<'_> {}
 
-/// Blocks that one thread keeps in work at most, and the turns after which it starts as many again: a block that goes
-/// on for so long may be waiting for one that has not started.
+/// Blocks that one thread keeps in work at most, but for cooperative launches, and the turns after which it starts as many again:
+/// a block that goes on for so long may be waiting for one that has not started.
 const RESIDENT: usize = 1024;
 const PATIENCE: u64 = 64;
 /// Branches of one turn of a warp, shared among the blocks in work. A warp that waits in a loop gives way after it.
 const TURN: u64 = 1 << 16;
+/// The shortest, and that of cooperative launches, where whoever goes on for long waits.
+const SHORT_TURN: u64 = 64;
 /// Under tools, which look at every turn of a loop that waits.
 const WATCHED_TURN: u64 = 1 << 10;
 
@@ -357,10 +406,21 @@ fn work(job: &Job, next: &Next, count: u64, chunk: u64, strays: &Strays, order: 
         from = (from + 1).min(until);
         (index < until && index < strays.at.load(Ordering::Relaxed)).then_some(index)
     };
-    let turn_of = |blocks: usize| (if job.tools.is_null() { TURN } else { WATCHED_TURN } / blocks as u64).max(64);
+    let turn_of = |blocks: usize| match job.launch.cooperative {
+        true => SHORT_TURN,
+        false => (if job.tools.is_null() { TURN } else { WATCHED_TURN } / blocks as u64).max(SHORT_TURN),
+    };
     // Boxed: a block moves from list to list once per launch of a few hundred instructions.
     let (mut resident, mut spare) = (Vec::<Box<Block>>::new(), Vec::new());
     let mut w = nobody(job);
+    // Each will wait for all others.
+    if job.launch.cooperative {
+        for position in std::iter::from_fn(&mut take) {
+            let mut block = Box::new(Block::new(job));
+            block.start(position, order(position));
+            resident.push(block);
+        }
+    }
     loop {
         let mut turns = 1;
         // Most blocks end in their first turn, one after the other.
@@ -376,11 +436,17 @@ fn work(job: &Job, next: &Next, count: u64, chunk: u64, strays: &Strays, order: 
         }
         while !resident.is_empty() {
             if turns % PATIENCE == 0 {
-                for position in std::iter::from_fn(&mut take).take(resident.len().min(RESIDENT - resident.len())) {
+                for position in
+                    std::iter::from_fn(&mut take).take(resident.len().min(RESIDENT.saturating_sub(resident.len())))
+                {
                     let mut block = spare.pop().unwrap_or_else(|| Box::new(Block::new(job)));
                     block.start(position, order(position));
                     resident.push(block);
                 }
+            }
+            // Those before it may wait for the one that strayed.
+            if job.launch.cooperative && strays.at.load(Ordering::Relaxed) != u64::MAX {
+                return;
             }
             let turn = turn_of(resident.len());
             turns += 1;
@@ -392,6 +458,9 @@ fn work(job: &Job, next: &Next, count: u64, chunk: u64, strays: &Strays, order: 
                     Err(stop) => {
                         let position = resident.swap_remove(k).position;
                         strays.add(position, *stop);
+                        if job.launch.cooperative {
+                            return;
+                        }
                         resident.retain(|block| block.position < position);
                         k = 0;
                     }

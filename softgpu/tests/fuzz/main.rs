@@ -193,7 +193,13 @@ fn try_launch(module: &Module, entry: &str, threads: u32, random: &mut Random) {
     let [plain, watched] = [Memory::new(), Memory::watched()];
     let data = [&plain, &watched].map(|memory| memory.alloc(4096).unwrap().to_le_bytes());
     let run = |blocks, memory: &Memory, data: &[u8], tools: Tools| {
-        let shape = Launch { grid: [blocks, 1, 1], block: [threads, 1, 1], shared_bytes: 256, args: &[data] };
+        let shape = Launch {
+            grid: [blocks, 1, 1],
+            block: [threads, 1, 1],
+            shared_bytes: 256,
+            args: &[data],
+            cooperative: false,
+        };
         launch_with(module, entry, memory, &shape, &tools)
     };
     if let Err(error) = run(1, &plain, &data[0], Tools::default()) {

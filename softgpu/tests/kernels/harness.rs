@@ -328,9 +328,14 @@ impl Kernel {
     }
 
     pub fn try_launch(&self, entry: &str, grid: [u32; 3], block: [u32; 3], shared: u32, args: &[&dyn Arg]) -> bool {
+        self.run(entry, &Launch { grid, block, shared_bytes: shared, args: &[], cooperative: false }, args)
+    }
+
+    /// As `shape` says, but for the arguments.
+    fn run(&self, entry: &str, shape: &Launch, args: &[&dyn Arg]) -> bool {
         let args: Vec<Vec<u8>> = args.iter().map(|arg| arg.bytes()).collect();
         let args: Vec<&[u8]> = args.iter().map(|arg| arg.as_slice()).collect();
-        let shape = Launch { grid, block, shared_bytes: shared, args: &args };
+        let shape = Launch { args: &args, ..*shape };
         let result = launch_with(&self.module, entry, &self.memory, &shape, &self.tools);
         let found = result.as_ref().map_or(&[][..], |report| &report.findings);
         self.findings.borrow_mut().extend(found.iter().map(|stop| stop.to_string()));
@@ -352,10 +357,27 @@ impl Kernel {
         }
     }
 
+    /// A cooperative launch of the case's first kernel.
+    pub fn cooperate(&self, blocks: u32, threads: u32, args: &[&dyn Arg]) {
+        if !self.run(&self.first, &line(true, blocks, threads), args) {
+            panic!("{}", self.error.borrow().as_ref().unwrap());
+        }
+    }
+
+    /// What is said of a launch that must not succeed.
+    pub fn refused(&self, cooperative: bool, blocks: u32, threads: u32, args: &[&dyn Arg]) -> String {
+        assert!(!self.run(&self.first, &line(cooperative, blocks, threads), args), "it is not refused");
+        self.error.borrow().as_ref().unwrap().to_string()
+    }
+
     /// Of the case's first kernel.
     pub fn launch(&self, grid: impl Into<Dim>, block: impl Into<Dim>, shared: u32, args: &[&dyn Arg]) {
         self.launch_entry(&self.first, grid, block, shared, args);
     }
+}
+
+fn line(cooperative: bool, blocks: u32, threads: u32) -> Launch<'static> {
+    Launch { grid: [blocks, 1, 1], block: [threads, 1, 1], shared_bytes: 0, args: &[], cooperative }
 }
 
 /// Bit for bit, but any NaN for a NaN.

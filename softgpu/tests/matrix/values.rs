@@ -15,7 +15,7 @@ pub fn run(text: &str, level: Level, data: &[u8]) -> Result<Vec<u8>, String> {
     let held = unsafe { std::slice::from_raw_parts_mut(memory.host_slice(address, data.len()).unwrap(), data.len()) };
     held.copy_from_slice(data);
     let args = address.to_le_bytes();
-    let shape = Launch { grid: [1; 3], block: [32, 1, 1], shared_bytes: 0, args: &[&args] };
+    let shape = Launch { grid: [1; 3], block: [32, 1, 1], shared_bytes: 0, args: &[&args], cooperative: false };
     launch(&module, "k", &memory, &shape).map_err(|e| e.to_string())?;
     Ok(held.to_vec())
 }

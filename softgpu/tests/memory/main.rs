@@ -60,7 +60,13 @@ impl Run<'_> {
         bytes.copy_from_slice(data);
         let address = address.to_le_bytes();
         let args: [&[u8]; 2] = [&address, self.by_value];
-        let shape = Launch { grid: [self.blocks, 1, 1], block: [self.threads, 1, 1], shared_bytes: 0, args: &args };
+        let shape = Launch {
+            grid: [self.blocks, 1, 1],
+            block: [self.threads, 1, 1],
+            shared_bytes: 0,
+            args: &args,
+            cooperative: false,
+        };
         let work = || launch(module, "k", &memory, &shape).map_err(|e| e.to_string());
         match self.host {
             0 => work()?,

@@ -76,7 +76,7 @@ fn watched(body: &str) -> Report {
     let module = Module::load(&text).and_then(Module::whole).unwrap();
     let memory = Memory::watched();
     let address = memory.alloc(2048).unwrap().to_le_bytes();
-    let shape = Launch { grid: [1; 3], block: [64, 1, 1], shared_bytes: 0, args: &[&address] };
+    let shape = Launch { grid: [1; 3], block: [64, 1, 1], shared_bytes: 0, args: &[&address], cooperative: false };
     launch_with(&module, "k", &memory, &shape, &Tools { counters: true, ..Tools::checks() }).unwrap()
 }
 

@@ -44,7 +44,7 @@ fn initial_values_of_halves_are_rounded_once() {
 fn bump(module: &Module, memory: &Memory) {
     let address = memory.alloc(16).unwrap().to_le_bytes();
     let args: [&[u8]; 2] = [&address, &[0; 4]];
-    let shape = Launch { grid: [1; 3], block: [1; 3], shared_bytes: 0, args: &args };
+    let shape = Launch { grid: [1; 3], block: [1; 3], shared_bytes: 0, args: &args, cooperative: false };
     launch(module, "k", memory, &shape).unwrap();
 }
 

@@ -163,7 +163,13 @@ fn run_blocks(
     slice(input, flat.len()).copy_from_slice(&flat);
     slice(output, 8 * n * outs).fill(0);
     let (a, b) = (input.to_le_bytes(), output.to_le_bytes());
-    let shape = Launch { grid: [grid as u32, 1, 1], block: [block as u32, 1, 1], shared_bytes: 0, args: &[&a, &b] };
+    let shape = Launch {
+        grid: [grid as u32, 1, 1],
+        block: [block as u32, 1, 1],
+        shared_bytes: 0,
+        args: &[&a, &b],
+        cooperative: false,
+    };
     launch(&module, "k", &memory, &shape).map_err(|e| format!("{e}\n{ptx}"))?;
     Ok(slice(output, 8 * n * outs).chunks(8).map(|c| u64::from_le_bytes(c.try_into().unwrap())).collect())
 }
