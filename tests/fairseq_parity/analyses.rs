@@ -45,7 +45,7 @@ fn subjects(dev: &Device) -> Vec<(Model, Padded, Value, std::path::PathBuf)> {
             }
         }
     }
-    assert!(all.len() >= 2, "no analysis fixtures");
+    assert!(all.len() >= 3, "Admin, Pre-LN and Post-LN were recorded: {}", all.len());
     all
 }
 
