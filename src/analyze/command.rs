@@ -121,7 +121,7 @@ fn folder_of(subject: &Path) -> &Path {
 
 fn dependency(args: &DependencyArgs) -> Result<()> {
     let subject = Subject::open(&args.model)?;
-    let (model, mut probe) = (&subject.model, Probe::default());
+    let (model, mut probe) = (&subject.model, Probe::shown("forward", &subject.model.config));
     model.probe(&mut model.tape(RngState::default(), false), &subject.batch, &mut probe)?;
     let of = |stack| match args.original {
         true => dependency::original(model, &probe, stack),
