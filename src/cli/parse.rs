@@ -1,19 +1,36 @@
 //! From what was typed to [`Cli`], where clap alone would leave people guessing.
 
 use std::error::Error as _;
+use std::io::stdout;
 use std::num::ParseIntError;
 
+use anstream::{AutoStream, ColorChoice};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Command, CommandFactory, FromArgMatches};
 
 use super::Cli;
+use crate::error::Result;
+use crate::files::print;
 
 impl Cli {
-    /// What was typed. If it cannot be understood, says why and exits, as clap does.
-    pub fn typed() -> Cli {
+    /// What was typed; none if that asked for a help or the version, which have been printed. If it cannot be understood,
+    /// says why and exits, as clap does.
+    pub fn typed() -> Result<Option<Cli>> {
         let matches = negative_numbers(Cli::command()).try_get_matches();
-        let cli = matches.and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches));
-        cli.unwrap_or_else(|error| explain(error).exit())
+        match matches.and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches)) {
+            Ok(cli) => Ok(Some(cli)),
+            Err(error) if error.use_stderr() => explain(error).exit(),
+            // clap would not notice a text that cannot be written.
+            Err(text) => print(&for_stdout(&text)).map(|_| None),
+        }
+    }
+}
+
+/// With colours if stdout shows them.
+fn for_stdout(text: &clap::Error) -> String {
+    match AutoStream::choice(&stdout()) {
+        ColorChoice::Never => text.render().to_string(),
+        _ => text.render().ansi().to_string(),
     }
 }
 

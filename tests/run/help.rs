@@ -1,6 +1,6 @@
 //! What people see before anything runs: help that fits a screen, completions, manual pages, colours.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::path::Path;
 use std::process::Command;
 
@@ -129,6 +129,18 @@ fn help_fits_a_narrow_terminal() {
             let wide: Vec<&str> = help.lines().filter(|line| line.chars().count() > 60).collect();
             assert!(wide.is_empty(), "{words:?} {flag}: {wide:#?}");
         }
+    }
+}
+
+/// clap alone exits with 0.
+#[test]
+fn a_help_that_cannot_be_written_is_an_error() {
+    for args in [&["--help"][..], &["-h"], &["--version"], &["train", "--help"], &["devices"], &["man"]] {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = omega(args).stdout(full).output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+        assert!(said.starts_with("error: cannot write `stdout`") && said.lines().count() == 1, "{args:?}: {said}");
     }
 }
 
