@@ -20,7 +20,7 @@ use crate::model::admin::{Omegas, omega_name};
 use crate::model::probe::Probe;
 use crate::model::{Model, PackedBatch, Stack};
 use crate::numbers::median;
-use crate::plot::{self, Look, Series};
+use crate::plot::{self, Look, Series, Shades};
 use crate::rng::RngState;
 use crate::terminal::{Progress, say};
 use crate::train::setup::{Prepared, resolve, settings_of};
@@ -136,9 +136,12 @@ fn dependency(args: &DependencyArgs) -> Result<()> {
         Series::numbered(&format!("{}, own branch", stack.name()), look(stack), &own)
     };
     let summary = [own(Stack::Encoder, &encoder), own(Stack::Decoder, &decoder)];
-    let short = if args.original { "standard deviation" } else { "share of the variance, β²" };
+    let (short, shades) = match args.original {
+        true => ("standard deviation", Shades::Linear),
+        false => (dependency::SHARE, Shades::Root),
+    };
     put(&args.model.output, &value, [&subject.name, short], &summary, || {
-        Ok(plot::triangles(&subject.name, short, &[("encoder", &encoder), ("decoder", &decoder)]))
+        Ok(plot::triangles(&subject.name, short, shades, &[("encoder", &encoder), ("decoder", &decoder)]))
     })
 }
 

@@ -12,6 +12,9 @@ use crate::model::probe::{Probe, Seen};
 use crate::model::{Model, Part, Stack};
 use crate::terminal::Progress;
 
+/// What pictures call [`shares`].
+pub const SHARE: &str = "share of the variance, β²";
+
 const EPS: f64 = crate::model::LAYER_NORM_EPS as f64;
 
 /// β²_kj for k = 0 … sublayers, j = 0 … k: the share of component j in the sum of the components' variances over the
