@@ -74,10 +74,13 @@ fn analyze(args: &Args, key: &str, picture: Option<&str>, words: &[&str]) -> Res
 
 fn output_change(args: &Args) -> Result<Vec<Check>> {
     let value = analyze(args, "e1", Some("e1.svg"), &["depth", "--seeds", "30"])?;
-    let at = |scheme: &str, n: usize| value["schemes"][scheme]["points"][n - 1][1].as_f64().unwrap_or(f64::NAN);
+    let at = |scheme: &str, n: u64| {
+        let points = value["schemes"][scheme]["points"].as_array();
+        points.and_then(|points| points.iter().find(|point| point[0] == n)?[1].as_f64()).unwrap_or(f64::NAN)
+    };
     let r2 = |scheme: &str, fit: &str| value["schemes"][scheme][fit]["r2"].as_f64().unwrap_or(f64::NAN);
     let mut checks = Vec::new();
-    for scheme in SCHEMES {
+    for scheme in SCHEMES.into_iter().chain(["admin-analytic"]) {
         let (growth, linear, log) = (at(scheme, 200) / at(scheme, 20), r2(scheme, "linear"), r2(scheme, "logarithmic"));
         let post = scheme == "post-ln";
         checks.push(Check {
@@ -127,10 +130,10 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
+/// Pictures are of the encoder, in the first seed: beside a decoder of one layer it would be too small to read on a page.
 fn dependency(args: &Args, corpus: &Corpus) -> Result<Vec<Check>> {
     let mut checks = Vec::new();
     for scheme in SCHEMES {
-/// Pictures are of the encoder, in the first seed: beside a decoder of one layer it would be too small to read on a page.
         let (mut sums, mut thirds) = (Vec::new(), Vec::new());
         for (at, value) in per_seed(args, corpus, "e3a", "dependency", ["18", "1"], 5, scheme)?.iter().enumerate() {
             let rows: Vec<Vec<f64>> = serde_json::from_value(value["encoder"].clone())?;
