@@ -210,7 +210,8 @@ pub fn create_folder(folder: &Path) -> Result<()> {
 }
 
 /// Writes `text` to stdout. Whoever reads may have had enough, as `head` does: that is no error, and the
-/// answer is false.
+/// answer is false. A stdout that was closed (`>&-`) takes everything: Rust's runtime has opened /dev/null in its place, with the
+/// flags that the null device of Python's `subprocess` and of daemons has, so that the two cannot be told apart.
 pub fn print(text: &str) -> Result<bool> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {

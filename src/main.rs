@@ -8,7 +8,7 @@ use omega::bench::bench;
 use omega::checkpoint::average::average;
 use omega::checkpoint::inspect::inspect;
 use omega::cli::{Cli, Command};
-use omega::error::Result;
+use omega::error::{Error, Result};
 use omega::export::{export, import};
 use omega::files::print;
 use omega::selftest::selftest;
@@ -20,7 +20,11 @@ use omega::train::{profile, train};
 use omega::translate::translate;
 
 fn main() -> ExitCode {
-    let cli = Cli::typed();
+    let cli = match Cli::typed() {
+        Ok(Some(cli)) => cli,
+        Ok(None) => return ExitCode::SUCCESS,
+        Err(error) => return failed(&error),
+    };
     terminal::set_level(match (cli.quiet, cli.verbose) {
         (true, _) => Level::Quiet,
         (_, true) => Level::Verbose,
@@ -33,11 +37,13 @@ fn main() -> ExitCode {
     terminal::took("all", began);
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            terminal::error(&error);
-            ExitCode::from(error.exit_code())
-        }
+        Err(error) => failed(&error),
     }
+}
+
+fn failed(error: &Error) -> ExitCode {
+    terminal::error(error);
+    ExitCode::from(error.exit_code())
 }
 
 fn run(command: Command) -> Result<()> {

@@ -212,6 +212,11 @@ impl Tape {
         }
     }
 
+    /// How many ops are recorded.
+    pub fn ops(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// Names of the recorded ops, in the order they ran.
     pub fn dump(&self) -> Vec<&'static str> {
         self.nodes.iter().map(|node| node.op).collect()
@@ -220,28 +225,38 @@ impl Tape {
     /// Replays the tape from `loss` (one element) with ∂L/∂loss = `dloss`. Values and gradients of intermediate
     /// results are released on the way; those of parameters and inputs stay.
     pub fn backward(&mut self, loss: Var, dloss: f32) -> Result<()> {
+        self.backward_watched(loss, dloss, || {})
+    }
+
+    /// The same, with a call of `each` after every op.
+    pub fn backward_watched(&mut self, loss: Var, dloss: f32, each: impl FnMut()) -> Result<()> {
         let dloss = self.dev.upload(&[dloss], &[1])?;
-        self.backward_from(loss, dloss)
+        self.replay_from(loss, dloss, each)
     }
 
     /// As [`Tape::backward`] with a ∂L/∂loss `[1]` f32 that is on the device: the scale of the loss.
     pub fn backward_from(&mut self, loss: Var, dloss: Tensor) -> Result<()> {
+        self.replay_from(loss, dloss, || {})
+    }
+
+    fn replay_from(&mut self, loss: Var, dloss: Tensor, each: impl FnMut()) -> Result<()> {
         if !self.recording {
             return Err(Error::tape("backward on a tape that was not recording"));
         }
         self.expect("backward", "loss", loss, &[1])?;
         self.entries[loss.0].grad = Some(dloss);
         self.entries[loss.0].written = true;
-        self.replay()
+        self.replay(each)
     }
 
-    fn replay(&mut self) -> Result<()> {
+    fn replay(&mut self, mut each: impl FnMut()) -> Result<()> {
         while let Some(node) = self.nodes.pop() {
             let mut cx = BackwardCx { tape: self, op: node.op, outputs: &node.outputs };
             node.saved.backward(&mut cx)?;
             for out in &node.outputs {
                 self.release(*out);
             }
+            each();
         }
         Ok(())
     }

@@ -125,6 +125,8 @@ pub struct Progress {
     /// Of the plain lines; none where nothing is to be said.
     what: Option<String>,
     total: Option<u64>,
+    /// By [`Progress::step`].
+    steps: u64,
     began: Instant,
     said: Instant,
 }
@@ -139,7 +141,7 @@ impl Progress {
             *BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
         }
         let what = (wanted && !watched).then(|| what.to_owned());
-        Progress { bar, start, what, total, began: Instant::now(), said: Instant::now() }
+        Progress { bar, start, what, total, steps: 0, began: Instant::now(), said: Instant::now() }
     }
 
     /// Whether anybody watches a bar.
@@ -178,6 +180,12 @@ impl Progress {
         let rate = count as f64 / self.began.elapsed().as_secs_f64().max(1e-9);
         let rate = if rate < 10.0 { format!("{rate:.1}") } else { grouped(rate as u64) };
         self.show(position, &format!("{} {unit}, {rate} a second", grouped(count)));
+    }
+
+    /// Counts one more `unit` of a total of such.
+    pub fn step(&mut self, unit: &str) {
+        self.steps += 1;
+        self.count(self.steps, self.steps, unit);
     }
 
     fn left(&self, position: u64) -> String {

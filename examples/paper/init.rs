@@ -7,8 +7,11 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use omega::analyze::dependency::SHARE;
+use omega::plot::{self, Shades};
+
 use crate::corpus::Corpus;
-use crate::{Args, Result};
+use crate::{Args, Result, report};
 
 pub const NAMES: [&str; 3] = ["e1", "e3a", "e3b"];
 const SCHEMES: [&str; 3] = ["post-ln", "pre-ln", "admin"];
@@ -71,10 +74,13 @@ fn analyze(args: &Args, key: &str, picture: Option<&str>, words: &[&str]) -> Res
 
 fn output_change(args: &Args) -> Result<Vec<Check>> {
     let value = analyze(args, "e1", Some("e1.svg"), &["depth", "--seeds", "30"])?;
-    let at = |scheme: &str, n: usize| value["schemes"][scheme]["points"][n - 1][1].as_f64().unwrap_or(f64::NAN);
+    let at = |scheme: &str, n: u64| {
+        let points = value["schemes"][scheme]["points"].as_array();
+        points.and_then(|points| points.iter().find(|point| point[0] == n)?[1].as_f64()).unwrap_or(f64::NAN)
+    };
     let r2 = |scheme: &str, fit: &str| value["schemes"][scheme][fit]["r2"].as_f64().unwrap_or(f64::NAN);
     let mut checks = Vec::new();
-    for scheme in SCHEMES {
+    for scheme in SCHEMES.into_iter().chain(["admin-analytic"]) {
         let (growth, linear, log) = (at(scheme, 200) / at(scheme, 20), r2(scheme, "linear"), r2(scheme, "logarithmic"));
         let post = scheme == "post-ln";
         checks.push(Check {
@@ -96,7 +102,7 @@ fn output_change(args: &Args) -> Result<Vec<Check>> {
     Ok(checks)
 }
 
-/// `what` for each scheme at width 64 with `layers`, one JSON per seed; the first seed is drawn.
+/// `what` for each scheme at width 64 with `layers`, one JSON per seed; of the first a curve is drawn.
 fn per_seed(
     args: &Args,
     corpus: &Corpus,
@@ -114,8 +120,8 @@ fn per_seed(
                 what, &bin, "--residual", scheme, "--seed", &shown, "--max-tokens", "600", "--d-model", "64", "--ffn",
                 "256", "--heads", "4", "--encoder-layers", layers[0], "--decoder-layers", layers[1],
             ];
-            let picture = format!("{name}-{scheme}.svg");
-            analyze(args, &format!("{name}-{scheme}-{seed}"), (seed == 1).then_some(picture.as_str()), &words)
+            let picture = (seed == 1 && what == "gradients").then(|| format!("{name}-{scheme}.svg"));
+            analyze(args, &format!("{name}-{scheme}-{seed}"), picture.as_deref(), &words)
         })
         .collect()
 }
@@ -124,13 +130,19 @@ fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
+/// Pictures are of the encoder, in the first seed: beside a decoder of one layer it would be too small to read on a page.
 fn dependency(args: &Args, corpus: &Corpus) -> Result<Vec<Check>> {
     let mut checks = Vec::new();
     for scheme in SCHEMES {
         let (mut sums, mut thirds) = (Vec::new(), Vec::new());
-        for value in per_seed(args, corpus, "e3a", "dependency", ["18", "1"], 5, scheme)? {
-            let rows = value["encoder"].as_array().ok_or("no rows")?;
-            let own: Vec<f64> = rows.iter().skip(1).filter_map(|row| row.as_array()?.last()?.as_f64()).collect();
+        for (at, value) in per_seed(args, corpus, "e3a", "dependency", ["18", "1"], 5, scheme)?.iter().enumerate() {
+            let rows: Vec<Vec<f64>> = serde_json::from_value(value["encoder"].clone())?;
+            if at == 0 {
+                let title = format!("{scheme}, 18 layers");
+                let svg = plot::triangles(&title, SHARE, Shades::Root, &[("encoder", &rows)]);
+                report::write(&args.out().join(format!("e3a-{scheme}.svg")), &svg)?;
+            }
+            let own: Vec<f64> = rows.iter().skip(1).filter_map(|row| row.last().copied()).collect();
             sums.push(own.iter().sum());
             thirds.push(mean(&own[own.len() * 2 / 3..]));
         }

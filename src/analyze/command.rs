@@ -20,7 +20,7 @@ use crate::model::admin::{Omegas, omega_name};
 use crate::model::probe::Probe;
 use crate::model::{Model, PackedBatch, Stack};
 use crate::numbers::median;
-use crate::plot::{self, Look, Series};
+use crate::plot::{self, Look, Series, Shades};
 use crate::rng::RngState;
 use crate::terminal::{Progress, say};
 use crate::train::setup::{Prepared, resolve, settings_of};
@@ -121,7 +121,7 @@ fn folder_of(subject: &Path) -> &Path {
 
 fn dependency(args: &DependencyArgs) -> Result<()> {
     let subject = Subject::open(&args.model)?;
-    let (model, mut probe) = (&subject.model, Probe::default());
+    let (model, mut probe) = (&subject.model, Probe::shown("forward", &subject.model.config));
     model.probe(&mut model.tape(RngState::default(), false), &subject.batch, &mut probe)?;
     let of = |stack| match args.original {
         true => dependency::original(model, &probe, stack),
@@ -136,9 +136,12 @@ fn dependency(args: &DependencyArgs) -> Result<()> {
         Series::numbered(&format!("{}, own branch", stack.name()), look(stack), &own)
     };
     let summary = [own(Stack::Encoder, &encoder), own(Stack::Decoder, &decoder)];
-    let short = if args.original { "standard deviation" } else { "share of the variance, β²" };
+    let (short, shades) = match args.original {
+        true => ("standard deviation", Shades::Linear),
+        false => (dependency::SHARE, Shades::Root),
+    };
     put(&args.model.output, &value, [&subject.name, short], &summary, || {
-        Ok(plot::triangles(&subject.name, short, &[("encoder", &encoder), ("decoder", &decoder)]))
+        Ok(plot::triangles(&subject.name, short, shades, &[("encoder", &encoder), ("decoder", &decoder)]))
     })
 }
 
@@ -197,7 +200,7 @@ fn depth(args: &DepthArgs) -> Result<()> {
     let dev = Device::open(args.device)?;
     let total = schemes.len() as u64 * args.seeds;
     let (mut progress, mut done) = (Progress::new("depth", Some(total)), 0);
-    let (mut table, mut series) = (serde_json::Map::new(), Vec::new());
+    let mut measured = Vec::new();
     for scheme in schemes {
         let mut all = Vec::new();
         for seed in 1..=args.seeds {
@@ -205,20 +208,22 @@ fn depth(args: &DepthArgs) -> Result<()> {
             done += 1;
             progress.show(done, &format!("{done} of {total} stacks"));
         }
-        let points = depth::geometric_mean(&all);
-        let fit = |x: fn(f64) -> f64| {
-            let fit = depth::fit(points.iter().map(|(n, v)| (x(*n as f64), *v)));
-            json!({ "slope": fit.slope, "intercept": fit.intercept, "r2": fit.r2 })
-        };
-        let entry = json!({ "points": points, "linear": fit(|n| n), "logarithmic": fit(f64::ln) });
-        table.insert(scheme.name().to_owned(), entry);
-        let curve = points.iter().map(|(n, v)| (*n as f64, *v)).collect();
-        series.push(Series::new(scheme.name(), scheme.look(), vec![curve]));
+        measured.push((scheme, depth::geometric_mean(&all)));
     }
     drop(progress);
+    let entry = |(scheme, points): &(Scheme, Vec<(usize, f64)>)| {
+        let [linear, logarithmic] =
+            depth::fits(points).map(|fit| json!({ "slope": fit.slope, "intercept": fit.intercept, "r2": fit.r2 }));
+        (scheme.name().to_owned(), json!({ "points": points, "linear": linear, "logarithmic": logarithmic }))
+    };
+    let table: serde_json::Map<_, _> = measured.iter().map(entry).collect();
     let value = json!({ "seeds": args.seeds, "mean": "geometric", "statistic": "|ΔF|²/d", "schemes": table });
     let (title, means) = ("Output change of an encoder stack", "|F(x, W) − F(x, W + δ)|² / d");
-    put(&args.output, &value, [title, means], &series, || plot::lines(title, ["sublayers N", means], &series, false))
+    let curves = depth::curves(&measured);
+    // The fits say nothing new in a summary.
+    put(&args.output, &value, [title, means], &curves[..measured.len()], || {
+        plot::lines(title, ["sublayers N", means], &curves, true)
+    })
 }
 
 fn omega(args: &OmegaArgs) -> Result<()> {

@@ -10,6 +10,10 @@ use crate::error::Result;
 use crate::model::admin::omega_name;
 use crate::model::probe::{Probe, Seen};
 use crate::model::{Model, Part, Stack};
+use crate::terminal::Progress;
+
+/// What pictures call [`shares`].
+pub const SHARE: &str = "share of the variance, β²";
 
 const EPS: f64 = crate::model::LAYER_NORM_EPS as f64;
 
@@ -20,6 +24,9 @@ pub fn shares(model: &Model, probe: &Probe, stack: Stack) -> Result<Vec<Vec<f64>
     let mut x = Field::read(params.dev(), probe.embedding(stack)?)?;
     let mut parts = vec![x.clone()];
     let mut rows = vec![vec![1.0]];
+    // Row k has k components.
+    let all = model.config.sublayers(stack) as u64;
+    let mut progress = Progress::new(stack.name(), Some(all * (all + 1) / 2));
     for (index, seen) in probe.of(stack).enumerate() {
         let mut branch = Field::branch(params, seen)?;
         if matches!(residual, Residual::Rezero | Residual::RezeroPostLn) {
@@ -43,6 +50,8 @@ pub fn shares(model: &Model, probe: &Probe, stack: Stack) -> Result<Vec<Vec<f64>
             }
         }
         rows.push(shares_of(&parts));
+        let (row, shares) = (rows.len() as u64 - 1, (rows.len() * (rows.len() - 1) / 2) as u64);
+        progress.count(shares, row, "sublayers");
         x = Field::read(params.dev(), &seen.output)?;
     }
     Ok(rows)

@@ -15,12 +15,14 @@ use crate::model::admin::Omegas;
 use crate::model::config::EMBED;
 use crate::model::probe::Probe;
 use crate::model::{Model, ModelConfig, PackedBatch, Stack, Tables};
-use crate::plot::Look;
+use crate::plot::{Look, Series};
 use crate::rng::{RngState, Stream};
 
 const VOCAB: usize = 1000;
 const SENTENCES: usize = 8;
 const LENGTH: usize = 32;
+/// Pieces of a drawn fit.
+const CURVE: u32 = 400;
 
 /// What the stack is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,6 +140,12 @@ pub struct Fit {
     pub r2: f64,
 }
 
+impl Fit {
+    fn at(&self, x: f64) -> f64 {
+        self.slope * x + self.intercept
+    }
+}
+
 /// The fit of y = slope·x + intercept.
 pub fn fit(points: impl Iterator<Item = (f64, f64)>) -> Fit {
     let (x, y): (Vec<f64>, Vec<f64>) = points.unzip();
@@ -149,9 +157,51 @@ pub fn fit(points: impl Iterator<Item = (f64, f64)>) -> Fit {
     Fit { slope, intercept: my - slope * mx, r2: sxy * sxy / (sxx * syy) }
 }
 
+/// The fits of one scheme's values: against N, and against ln N.
+pub fn fits(points: &[(usize, f64)]) -> [Fit; 2] {
+    [|n| n, f64::ln].map(|x: fn(f64) -> f64| fit(points.iter().map(|(n, v)| (x(*n as f64), *v))))
+}
+
+/// For a logarithmic axis, on which every scheme has room: the values as marks, and through each scheme's the fit that is
+/// better, so that its kind says how the scheme grows.
+pub fn curves(schemes: &[(Scheme, Vec<(usize, f64)>)]) -> Vec<Series> {
+    let of_scheme = |(scheme, points): &(Scheme, Vec<(usize, f64)>)| {
+        let curve = points.iter().map(|(n, v)| (*n as f64, *v)).collect();
+        Series::new(scheme.name(), scheme.look().points(), vec![curve])
+    };
+    let [mut linear, mut logarithmic] = [const { Vec::new() }; 2];
+    for (_, points) in schemes {
+        let (Some((first, _)), Some((last, _))) = (points.first(), points.last()) else { continue };
+        let depths = (0..=CURVE).map(|k| *first as f64 + (last - first) as f64 * f64::from(k) / f64::from(CURVE));
+        let [of_n, of_ln_n] = fits(points);
+        if of_n.r2 > of_ln_n.r2 {
+            linear.push(depths.map(|n| (n, of_n.at(n))).collect());
+        } else {
+            logarithmic.push(depths.map(|n| (n, of_ln_n.at(n.ln()))).collect());
+        }
+    }
+    let fitted = [("fit N", linear), ("fit ln N", logarithmic)].into_iter().zip(Look::FITS);
+    let fitted = fitted.map(|((name, curves), look)| Series::new(name, look, curves));
+    schemes.iter().map(of_scheme).chain(fitted).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_better_fit_is_drawn() {
+        let of = |f: fn(f64) -> f64| (1..=50).map(|n| (n, f(n as f64))).collect::<Vec<_>>();
+        let schemes = [(Scheme::PostLn, of(|n| 2.0 * n - 1.0)), (Scheme::Admin, of(|n| 3.0 + n.ln()))];
+        let [post, admin, linear, logarithmic] = <[Series; 4]>::try_from(curves(&schemes)).ok().unwrap();
+        for (values, fit) in [(post, linear), (admin, logarithmic)] {
+            assert_eq!(fit.curves.len(), 1, "{}", fit.name);
+            let ends = |one: &Series| [one.curves[0][0], one.curves[0][one.curves[0].len() - 1]];
+            for ((n, value), (at, fitted)) in ends(&values).into_iter().zip(ends(&fit)) {
+                assert!(n == at && (value - fitted).abs() < 1e-9, "{}: {fitted} at {n}", fit.name);
+            }
+        }
+    }
 
     #[test]
     fn a_line_is_found_and_a_bend_lowers_r2() {

@@ -71,9 +71,9 @@ pub struct Change {
 /// its standard deviation (d − 1), and the last value that of the raw stream, before Pre-LN's final LayerNorm. Else both
 /// are the mean over tokens of |Δx|²/d, x the normalised stream after the sublayer.
 pub fn change(model: &Model, batch: &PackedBatch, delta: f32, signs: &Signs<'_>, original: bool) -> Result<Change> {
-    let first = look(model, batch)?;
+    let first = look("before", model, batch)?;
     let before = perturb(&model.params, delta, signs, touched)?;
-    let second = look(model, batch);
+    let second = look("after", model, batch);
     before.iter().try_for_each(|(name, old)| model.params.write(name, old))?;
     let second = second?;
     let dev = model.params.dev();
@@ -98,8 +98,8 @@ pub fn along_gradient(model: &Model, batch: &PackedBatch, smoothing: f32, origin
     change(model, batch, GRADIENT, &gradient, original)
 }
 
-fn look(model: &Model, batch: &PackedBatch) -> Result<Probe> {
-    let mut probe = Probe::default();
+fn look(what: &str, model: &Model, batch: &PackedBatch) -> Result<Probe> {
+    let mut probe = Probe::shown(what, &model.config);
     model.probe(&mut model.tape(RngState::default(), false), batch, &mut probe)?;
     Ok(probe)
 }

@@ -138,8 +138,8 @@ pub struct DepthArgs {
     /// Models to average over, with seeds 1, 2, …
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
     pub seeds: u64,
-    /// post-ln, pre-ln, admin or admin-analytic; several are told apart by commas
-    #[arg(long, value_name = "SCHEMES", value_delimiter = ',', default_value = "post-ln,pre-ln,admin")]
+    /// Told apart by commas; admin-analytic is Admin with the analytic ω
+    #[arg(long, value_name = "SCHEMES", value_delimiter = ',', default_value = "post-ln,pre-ln,admin,admin-analytic")]
     pub schemes: Vec<String>,
     #[command(flatten)]
     pub output: OutputArgs,

@@ -16,7 +16,7 @@ use super::config::{ModelConfig, Stack};
 use super::params::Params;
 use crate::error::{Error, Result};
 use crate::files::write_whole;
-use crate::terminal::reads;
+use crate::terminal::{Progress, reads};
 
 /// One ω per sublayer, in the order they run.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -164,14 +164,21 @@ pub fn omega_name(stack: Stack, index: usize) -> String {
 }
 
 /// Collects ω while the forward pass runs.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Profiler {
     omegas: Omegas,
     /// Variance of the last sublayer's sum, ω_i·x_i and f_i taken as uncorrelated; none before the first.
     variance: Option<f64>,
+    progress: Option<Progress>,
 }
 
 impl Profiler {
+    /// One that shows progress.
+    pub fn shown(config: &ModelConfig) -> Profiler {
+        let all = config.sublayers(Stack::Encoder) + config.sublayers(Stack::Decoder);
+        Profiler { progress: Some(Progress::new("profile", Some(all as u64))), ..Profiler::default() }
+    }
+
     /// Starts the recurrence of a stack: its first ω is 1.
     pub fn start_stack(&mut self) {
         self.variance = None;
@@ -190,6 +197,9 @@ impl Profiler {
     /// Var[ω·x] and Var[f] of the sublayer that closes.
     pub fn observe(&mut self, shortcut: f64, branch: f64) {
         self.variance = Some(shortcut + branch);
+        if let Some(progress) = &mut self.progress {
+            progress.step("sublayers");
+        }
     }
 
     /// What was collected.

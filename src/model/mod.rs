@@ -92,7 +92,9 @@ impl Model {
     /// The forward pass without dropout, seen by `probe`. On a tape that records, the gradients of what it saw can be asked
     /// for after the backward pass. Layers are not recomputed.
     pub fn probe(&self, t: &mut Tape, batch: &PackedBatch, probe: &mut Probe) -> Result<Output> {
-        self.run(t, batch, false, Watch { probe: Some(probe), ..Watch::default() })
+        let output = self.run(t, batch, false, Watch { probe: Some(&mut *probe), ..Watch::default() });
+        probe.done();
+        output
     }
 
     /// The encoder alone, seen by `probe`: output [T, d].
@@ -104,23 +106,26 @@ impl Model {
     /// Admin's profiling pass: one forward in training mode over `batch`, which sets each ω as it goes and returns
     /// them. In f32 whatever the model's type, so that ω does not depend on it. An error for other residual schemes, which have no ω.
     pub fn profile(&self, batch: &PackedBatch, rng: RngState) -> Result<Omegas> {
+        self.profile_by(Profiler::default(), batch, rng)
+    }
+
+    fn profile_by(&self, mut profiler: Profiler, batch: &PackedBatch, rng: RngState) -> Result<Omegas> {
         if self.config.residual != Residual::Admin {
             return Err(Error::usage("profiling needs --residual admin: other schemes have no ω"));
         }
-        let mut profiler = Profiler::default();
         let mut tape = Tape::new(self.params.dev(), rng, false);
         self.run(&mut tape, batch, true, Watch { profiler: Some(&mut profiler), ..Watch::default() })?;
         Ok(profiler.into_omegas())
     }
 
     /// Puts the initial ω of `source` in force and returns them; nothing but ones for schemes without ω. `first` is the
-    /// batch to profile on.
+    /// batch to profile on, which shows progress.
     pub fn set_omegas(&self, source: &OmegaSource, first: &PackedBatch, rng: RngState) -> Result<Omegas> {
         if self.config.residual != Residual::Admin {
             return Ok(Omegas::ones(&self.config));
         }
         let mut omegas = match source {
-            OmegaSource::Profile => return self.profile(first, rng), // whose first ω are 1
+            OmegaSource::Profile => return self.profile_by(Profiler::shown(&self.config), first, rng), // whose first ω are 1
             OmegaSource::Analytic => Omegas::analytic(&self.config),
             OmegaSource::File(path) => Omegas::load(path, &self.config)?,
         };

@@ -1,9 +1,10 @@
 //! What an analysis sees of a forward pass: each sublayer's input, branch and output, as they come.
 
-use super::config::{Part, Stack};
+use super::config::{ModelConfig, Part, Stack};
 use crate::error::{Error, Result};
 use crate::tape::{Tape, Var};
 use crate::tensor::Tensor;
+use crate::terminal::Progress;
 
 /// A sublayer that has run. Tensors are [T, d] of the tape's type and stay alive as long as this does.
 pub struct Seen {
@@ -39,9 +40,30 @@ pub struct Probe {
     /// Embeddings [T, d] of each stack that ran.
     pub embeddings: Vec<(Stack, Tensor)>,
     pub sublayers: Vec<Seen>,
+    /// Of the pass that is looked at, while it runs.
+    progress: Option<Progress>,
 }
 
 impl Probe {
+    /// One whose pass over a model of `config` shows progress, as `what`.
+    pub fn shown(what: &str, config: &ModelConfig) -> Probe {
+        let all = config.sublayers(Stack::Encoder) + config.sublayers(Stack::Decoder);
+        Probe { progress: Some(Progress::new(what, Some(all as u64))), ..Probe::default() }
+    }
+
+    /// Takes in the sublayer that has run.
+    pub fn see(&mut self, seen: Seen) {
+        self.sublayers.push(seen);
+        if let Some(progress) = &mut self.progress {
+            progress.step("sublayers");
+        }
+    }
+
+    /// Ends the progress that is shown: the pass is over.
+    pub fn done(&mut self) {
+        self.progress = None;
+    }
+
     /// The sublayers of `stack`.
     pub fn of(&self, stack: Stack) -> impl Iterator<Item = &Seen> {
         self.sublayers.iter().filter(move |seen| seen.stack == stack)

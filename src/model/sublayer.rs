@@ -240,7 +240,7 @@ impl Pass<'_> {
         let value = |v| self.tape.value(v).clone();
         let (input, branch, output, next) = (value(x.input), value(f), value(y.residual), value(y.input));
         let (bias, norm, Place { stack, layer, part }) = (place.param(bias), place.param(place.part.norm()), place);
-        probe.sublayers.push(Seen { stack, layer, part, input, branch, bias, norm, output, next, watched });
+        probe.see(Seen { stack, layer, part, input, branch, bias, norm, output, next, watched });
     }
 
     /// Joins the branch `f` (bias still due) to the stream, by the model's residual scheme.

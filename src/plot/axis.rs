@@ -7,19 +7,35 @@ const MOST: usize = 8;
 pub struct Axis {
     low: f64,
     high: f64,
-    logarithmic: bool,
+    kind: Kind,
     /// Each with its label.
     pub ticks: Vec<(f64, String)>,
 }
 
+#[derive(Clone, Copy)]
+enum Kind {
+    Linear,
+    Logarithmic,
+    /// Places go by the square root.
+    Root,
+}
+
 impl Axis {
     pub fn linear(low: f64, high: f64) -> Axis {
-        Axis { low, high, logarithmic: false, ticks: round(low, high, 0.0) }
+        Axis { low, high, kind: Kind::Linear, ticks: round(low, high, 0.0) }
+    }
+
+    /// From 0 on, with room for small values: a quarter of the first label's value is half as far away, and labelled too.
+    pub fn root(high: f64) -> Axis {
+        let mut ticks = round(0.0, high, 0.0);
+        let quarter = ticks.get(1).map(|(first, _)| first / 4.0);
+        ticks.splice(1..1, quarter.map(|value| (value, number(value))));
+        Axis { low: 0.0, high, kind: Kind::Root, ticks }
     }
 
     /// Of numbers that are counted: labels are whole.
     pub fn counted(low: f64, high: f64) -> Axis {
-        Axis { low, high, logarithmic: false, ticks: round(low, high, 1.0) }
+        Axis { low, high, kind: Kind::Linear, ticks: round(low, high, 1.0) }
     }
 
     /// Of positive values. Powers of ten are labelled; 1, 2 and 5 times these where that would be too few; and values at even
@@ -39,12 +55,16 @@ impl Axis {
         } else {
             round(low, high, 0.0)
         };
-        Axis { low, high, logarithmic: true, ticks }
+        Axis { low, high, kind: Kind::Logarithmic, ticks }
     }
 
     /// Where `value` is, from 0 at the low end to 1.
     pub fn share(&self, value: f64) -> f64 {
-        let of = |value: f64| if self.logarithmic { value.ln() } else { value };
+        let of = |value: f64| match self.kind {
+            Kind::Linear => value,
+            Kind::Logarithmic => value.ln(),
+            Kind::Root => value.sqrt(),
+        };
         (of(value) - of(self.low)) / (of(self.high) - of(self.low))
     }
 }
@@ -130,5 +150,14 @@ mod tests {
         for axis in [Axis::linear(1.0, 3.0), Axis::logarithmic(1.0, 3.0)] {
             assert_eq!((axis.share(1.0), axis.share(3.0)), (0.0, 1.0));
         }
+        assert_eq!([0.0, 1.0, 4.0].map(|value| Axis::root(4.0).share(value)), [0.0, 0.5, 1.0]);
+    }
+
+    #[test]
+    fn roots_leave_small_values_room_and_label_one() {
+        let axis = Axis::root(0.85);
+        assert_eq!(labels(&axis), ["0.0", "0.05", "0.2", "0.4", "0.6", "0.8"]);
+        let places: Vec<f64> = axis.ticks.iter().map(|(value, _)| axis.share(*value)).collect();
+        assert!(places.windows(2).all(|pair| pair[1] - pair[0] > 0.1), "labels would touch: {places:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! Heat maps, and the scale of their colours.
 
 use super::axis::Axis;
-use super::{Anchor, GAP, LETTERS, Svg, TITLE, widest};
+use super::{Anchor, GAP, LETTERS, Svg, TITLE, widest, width};
 
 /// Side of a triangle [px].
 const SIDE: f64 = 200.0;
@@ -15,6 +15,15 @@ const COLOURS: [[f64; 3]; 3] = [[255.0, 255.0, 255.0], [107.0, 174.0, 214.0], [8
 
 fn rgb([r, g, b]: [f64; 3]) -> String {
     format!("#{:02x}{:02x}{:02x}", r.round() as u8, g.round() as u8, b.round() as u8)
+}
+
+/// What the darkness of a triangle's cell goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shades {
+    /// The value.
+    Linear,
+    /// Its square root.
+    Root,
 }
 
 /// From a value to its colour.
@@ -31,6 +40,11 @@ impl Scale {
             _ => Axis::linear(0.0, 1.0),
         };
         Scale { axis }
+    }
+
+    /// The same from 0 to `high`, by the square root: of shares of a variance, so that a tenth of the greatest is no white.
+    fn roots(high: f64) -> Scale {
+        Scale { axis: Axis::root(if high > 0.0 { high } else { 1.0 }) }
     }
 
     fn colour(&self, value: f64) -> String {
@@ -62,10 +76,13 @@ impl Scale {
 
 /// Triangular heat maps beside each other: row k of a map is sublayer k, column j component j. Row 0, which is the
 /// embedding alone, is left out, and so are maps without others.
-pub fn triangles(title: &str, value: &str, maps: &[(&str, &[Vec<f64>])]) -> String {
+pub fn triangles(title: &str, value: &str, shades: Shades, maps: &[(&str, &[Vec<f64>])]) -> String {
     let maps: Vec<_> = maps.iter().filter(|(_, rows)| rows.len() > 1).collect();
     let most = maps.iter().flat_map(|(_, rows)| rows[1..].iter().flatten()).copied().fold(0.0, f64::max);
-    let scale = Scale::new(0.0, most);
+    let scale = match shades {
+        Shades::Linear => Scale::new(0.0, most),
+        Shades::Root => Scale::roots(most),
+    };
     let mut svg = Svg::new();
     let top = GAP + TITLE + 2.0 * GAP + LETTERS + GAP;
     let mut x = GAP;
@@ -75,7 +92,7 @@ pub fn triangles(title: &str, value: &str, maps: &[(&str, &[Vec<f64>])]) -> Stri
         triangle(&mut svg, (x, top), name, rows, &scale);
         x += SIDE + 2.0 * GAP;
     }
-    let width = scale.draw(&mut svg, x, top, SIDE, value);
+    let width = scale.draw(&mut svg, x, top, SIDE, value).max(width(title) * TITLE / LETTERS + 2.0 * GAP);
     svg.title(width / 2.0, title);
     svg.finish(width, top + SIDE + 2.0 * LETTERS + 3.0 * GAP)
 }
@@ -169,9 +186,19 @@ mod tests {
     }
 
     #[test]
+    fn roots_tell_small_shares_from_none() {
+        let fill = |shades| {
+            let svg = triangles("title", "share", shades, &[("encoder", &[vec![1.0], vec![0.25, 1.0]])]);
+            let cell = svg.lines().find(|line| line.contains("component 0: 0.2500")).unwrap().to_owned();
+            cell.split("fill=\"").nth(1).unwrap()[..7].to_owned()
+        };
+        assert_eq!((fill(Shades::Root), fill(Shades::Linear)), (rgb(COLOURS[1]), "#b5d7eb".to_owned()));
+    }
+
+    #[test]
     fn labels_stand_at_the_middle_of_their_cells() {
         let rows = [vec![1.0], vec![0.5, 0.5], vec![0.2, 0.3, 0.5], vec![0.1, 0.2, 0.3, 0.4]];
-        let svg = triangles("title", "share", &[("encoder", &rows)]);
+        let svg = triangles("title", "share", Shades::Root, &[("encoder", &rows)]);
         let number = |text: &str, key: &str| -> f64 {
             let from = text.split_once(key).unwrap().1;
             from[..from.find('"').unwrap()].parse().unwrap()

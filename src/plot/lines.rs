@@ -8,8 +8,9 @@ const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 340.0;
 /// Of the piece of a curve beside its name in the legend.
 const SAMPLE: f64 = 30.0;
-/// Marks on a curve, at most.
+/// Marks on a curve, at most; and where there are marks only.
 const MARKS: usize = 12;
+const POINTS: usize = 24;
 const MARK: f64 = 3.6;
 const GRID: &str = "#e4e4e4";
 const FRAME: &str = "#555";
@@ -19,7 +20,17 @@ const FRAME: &str = "#555";
 pub struct Look {
     colour: &'static str,
     mark: Mark,
-    dashed: bool,
+    line: Line,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    Full,
+    Dashed,
+    /// Thin, of what is fitted to others.
+    Fit,
+    DashedFit,
+    None,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,13 +45,18 @@ enum Mark {
 impl Look {
     /// Tol's high-contrast colours (2021), which colour-blind readers and grey prints tell apart.
     const ALL: [Look; 4] = [
-        Look { colour: "#bb5566", mark: Mark::Square, dashed: false },
-        Look { colour: "#ddaa33", mark: Mark::Triangle, dashed: false },
-        Look { colour: "#004488", mark: Mark::Circle, dashed: false },
-        Look { colour: "#222222", mark: Mark::Cross, dashed: false },
+        Look { colour: "#bb5566", mark: Mark::Square, line: Line::Full },
+        Look { colour: "#ddaa33", mark: Mark::Triangle, line: Line::Full },
+        Look { colour: "#004488", mark: Mark::Circle, line: Line::Full },
+        Look { colour: "#222222", mark: Mark::Cross, line: Line::Full },
     ];
     /// Of what is only there to be compared with.
-    pub const LEVEL: Look = Look { colour: "#777777", mark: Mark::None, dashed: true };
+    pub const LEVEL: Look = Look { colour: "#777777", mark: Mark::None, line: Line::Dashed };
+    /// Of curves that are fitted to others, in two kinds. They do not widen the axes, and end where these do.
+    pub const FITS: [Look; 2] = [
+        Look { colour: "#222222", mark: Mark::None, line: Line::DashedFit },
+        Look { colour: "#222222", mark: Mark::None, line: Line::Fit },
+    ];
 
     /// Look number `n`, counted from 0; after the last comes the first.
     pub fn nth(n: usize) -> Look {
@@ -49,7 +65,16 @@ impl Look {
 
     /// The same, before: dashed and without marks.
     pub fn before(self) -> Look {
-        Look { mark: Mark::None, dashed: true, ..self }
+        Look { mark: Mark::None, line: Line::Dashed, ..self }
+    }
+
+    /// The same as marks only, for values that a curve is fitted to.
+    pub fn points(self) -> Look {
+        Look { line: Line::None, ..self }
+    }
+
+    fn is_fit(self) -> bool {
+        matches!(self.line, Line::Fit | Line::DashedFit)
     }
 }
 
@@ -137,13 +162,22 @@ impl Frame {
         places.join("L")
     }
 
-    fn curves(&self, svg: &mut Svg, one: &Series) {
+    /// Marks begin `later`, a share of the way to the second: those of another series may be at the same places.
+    fn curves(&self, svg: &mut Svg, one: &Series, later: f64) {
+        let most = if one.look.line == Line::None { POINTS } else { MARKS };
         for curve in &one.curves {
-            svg.push(stroke(one.look, &self.path(curve.iter())));
-            for (x, y) in curve.iter().step_by(curve.len().div_ceil(MARKS).max(1)) {
+            if one.look.line != Line::None {
+                svg.push(stroke(one.look, &self.path(curve.iter().filter(|point| self.holds(point)))));
+            }
+            let step = curve.len().div_ceil(most).max(1);
+            for (x, y) in curve.iter().skip((later * step as f64) as usize).step_by(step) {
                 mark(svg, one.look, self.x(*x), self.y(*y));
             }
         }
+    }
+
+    fn holds(&self, (x, y): &(f64, f64)) -> bool {
+        [self.x.share(*x), self.y.share(*y)].iter().all(|share| (0.0..=1.0).contains(share))
     }
 }
 
@@ -154,7 +188,8 @@ pub fn lines(title: &str, axes: [&str; 2], series: &[Series], logarithmic: bool)
     if series.is_empty() {
         return Err(Error::data("the picture cannot be drawn: there is nothing to draw"));
     }
-    let points = || series.iter().flat_map(|one| one.curves.iter().chain(&one.band).flatten());
+    let measured = || series.iter().filter(|one| !one.look.is_fit());
+    let points = || measured().flat_map(|one| one.curves.iter().chain(&one.band).flatten());
     let (x, y) = (x_axis(points().map(|p| p.0)), y_axis(points().map(|p| p.1), logarithmic));
     let labels: Vec<&String> = y.ticks.iter().map(|(_, label)| label).collect();
     let left = 2.0 * GAP + LETTERS + widest(&labels) + 6.0;
@@ -170,7 +205,12 @@ pub fn lines(title: &str, axes: [&str; 2], series: &[Series], logarithmic: bool)
             svg.push(format_args!("<path d=\"M{path}Z\" fill=\"{}\" fill-opacity=\"0.18\"/>", look.colour));
         }
     }
-    series.iter().for_each(|one| frame.curves(&mut svg, one));
+    // Marks lie on the fits.
+    series.iter().filter(|one| one.look.is_fit()).for_each(|one| frame.curves(&mut svg, one, 0.0));
+    for (at, one) in measured().enumerate() {
+        let later = if one.look.line == Line::None { at as f64 / series.len() as f64 } else { 0.0 };
+        frame.curves(&mut svg, one, later);
+    }
     Ok(svg.finish(WIDTH, HEIGHT))
 }
 
@@ -205,7 +245,9 @@ fn legend(svg: &mut Svg, series: &[Series], left: f64, right: f64, top: f64) -> 
             (x, y) = (left, y + LETTERS + 5.0);
         }
         let middle = y - 0.35 * LETTERS;
-        svg.push(stroke(one.look, &format!("{x:.1} {middle:.1}h{SAMPLE}")));
+        if one.look.line != Line::None {
+            svg.push(stroke(one.look, &format!("{x:.1} {middle:.1}h{SAMPLE}")));
+        }
         mark(svg, one.look, x + SAMPLE / 2.0, middle);
         svg.text(x + SAMPLE + 6.0, y, Anchor::Start, &one.name);
         x += wide + 2.0 * GAP;
@@ -214,10 +256,10 @@ fn legend(svg: &mut Svg, series: &[Series], left: f64, right: f64, top: f64) -> 
 }
 
 fn stroke(look: Look, path: &str) -> String {
-    let dashes = if look.dashed { " stroke-dasharray=\"6 4\"" } else { "" };
-    let colour = look.colour;
+    let dashes = if matches!(look.line, Line::Dashed | Line::DashedFit) { " stroke-dasharray=\"6 4\"" } else { "" };
+    let (colour, wide) = (look.colour, if look.is_fit() { 1.2 } else { 2.0 });
     format!(
-        "<path d=\"M{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\" stroke-linejoin=\"round\"{dashes}/>"
+        "<path d=\"M{path}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{wide}\" stroke-linejoin=\"round\"{dashes}/>"
     )
 }
 
@@ -266,6 +308,40 @@ mod tests {
         let initial = Series::numbered("initial", Look::nth(0).before(), &[1.0, 1.0]);
         let svg = lines("title", ["x", "y"], &[initial, learnt], false).unwrap();
         assert_eq!((svg.matches("dasharray").count(), svg.matches("fill-opacity").count()), (2, 1), "{svg}");
+    }
+
+    #[test]
+    fn fits_are_thin_and_leave_the_axes_as_they_are() {
+        let values: Vec<f64> = (1..=200).map(f64::from).collect();
+        let measured = Series::numbered("a", Look::nth(0).points(), &values);
+        let fit = Series::new("fit", Look::FITS[0], vec![vec![(1.0, 1e-9), (1.5, 1.5), (2.0, 2.0), (900.0, 2.0)]]);
+        let [bare, svg] =
+            [vec![measured.clone()], vec![measured, fit]].map(|s| lines("", ["x", "y"], &s, true).unwrap());
+        let labels = |svg: &str| -> Vec<String> {
+            let labels = svg.lines().filter(|line| line.contains("\"end\"") || line.contains("\"middle\">"));
+            labels.filter_map(|line| line.split('>').nth(1)).map(str::to_owned).collect()
+        };
+        assert_eq!(labels(&bare), labels(&svg));
+        let curve = svg.lines().find(|line| line.contains("dasharray") && line.contains('L')).unwrap();
+        assert!(curve.contains("width=\"1.2\"") && curve.matches('L').count() == 1, "ends with the axes: {curve}");
+        assert!(!svg.contains("stroke-width=\"2\""), "no curve through the values: {svg}");
+    }
+
+    #[test]
+    fn marks_of_equal_values_do_not_hide_each_other() {
+        let series = [0, 3].map(|n| Series::numbered("name", Look::nth(n).points(), &[2.0; 200]));
+        let svg = lines("title", ["x", "y"], &series, false).unwrap();
+        let places = |n: usize| -> Vec<f64> {
+            let marks = svg.lines().filter(|line| line.contains(Look::ALL[n].colour) && line.contains("\"1.5\""));
+            // Both begin at their left edge; the first is in the legend.
+            marks
+                .skip(1)
+                .map(|line| line[line.find('M').unwrap() + 1..].split(' ').next().unwrap().parse().unwrap())
+                .collect()
+        };
+        let (a, b) = (places(0), places(3));
+        assert!(a.len() > 20 && a.len() <= POINTS && b.len() > 20, "{a:?} {b:?}");
+        assert!(a.iter().all(|a| b.iter().all(|b| (a - b).abs() > 1.0)), "{a:?} {b:?}");
     }
 
     #[test]

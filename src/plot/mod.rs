@@ -10,7 +10,7 @@ mod lines;
 use std::fmt::{Display, Write};
 
 pub use axis::number;
-pub use heat::{tokens, triangles};
+pub use heat::{Shades, tokens, triangles};
 pub use lines::{Look, Series, lines};
 
 /// Height of letters [px].

@@ -56,7 +56,7 @@ impl Backward for Saved {
                 (entry.grad, entry.written) = (Some(dy), true);
             }
         }
-        again.replay()?;
+        again.replay(|| {})?;
         match own.iter().position(|v| again.grad(*v).is_none()) {
             Some(number) => Err(Error::tape(format!("{}: nothing wrote the gradient of input {number}", cx.op))),
             None => Ok(()),

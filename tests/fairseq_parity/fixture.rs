@@ -83,10 +83,12 @@ pub struct ModelFolder {
 }
 
 impl ModelFolder {
-    /// Every model folder below the roots. At least the repository's own are there.
+    /// Every model folder below the roots. The repository's own have every scheme that was recorded.
     pub fn all() -> Vec<ModelFolder> {
         let all: Vec<_> = folders_with("config.json").into_iter().map(ModelFolder::open).collect();
-        assert!(!all.is_empty(), "no model folder below {:?}", roots());
+        for scheme in [Residual::PostLn, Residual::PreLn, Residual::Admin, Residual::Rezero] {
+            assert!(all.iter().any(|of| of.config.residual == scheme), "no {scheme:?} below {:?}", roots());
+        }
         all
     }
 

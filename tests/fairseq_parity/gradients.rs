@@ -156,7 +156,7 @@ fn half_gradients_point_where_f32_gradients_do() {
                 "{path} {dtype:?}: cosine {least:.6} ({name}), {of_rounded:.6} in f32 with parameters rounded; loss {off:.1e}"
             );
             // Measured: see the printed figures. Worst in f16 with products that take their biases with them 0.99945 (admin,
-            // an fc1) and 0.99921 (rezero, of the shared fixtures); without, 0.99936 and 0.99869: x·W is rounded before b is
+            // an fc1) and 0.99921 (rezero); without, 0.99936 and 0.99869: x·W is rounded before b is
             // added, and where the sum then rounds across 0 ReLU decides otherwise. The 0.9995 that was asked for is not
             // reached at admin, preln (0.999499) and rezero. At admin no code could: in f32, with nothing but its parameters
             // rounded to f16, it has 0.99938. At the others, 0.99994 and 0.99973, activations are what is rounded.

@@ -1,6 +1,6 @@
 //! What people see before anything runs: help that fits a screen, completions, manual pages, colours.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::path::Path;
 use std::process::Command;
 
@@ -120,15 +120,40 @@ fn verbose_says_more_of_every_command() {
     assert!(said.is_empty(), "{said}");
 }
 
-/// Nothing is cut off or broken within a word by a terminal of 60 columns.
+/// Nothing is cut off or broken within a word by a terminal of 60 columns, or of 40.
 #[test]
 fn help_fits_a_narrow_terminal() {
     for words in commands() {
         for flag in ["-h", "--help"] {
-            let help = text(&succeed(omega(&words).arg(flag).env("COLUMNS", "60")).stdout);
-            let wide: Vec<&str> = help.lines().filter(|line| line.chars().count() > 60).collect();
-            assert!(wide.is_empty(), "{words:?} {flag}: {wide:#?}");
+            let help =
+                |columns: usize| text(&succeed(omega(&words).arg(flag).env("COLUMNS", columns.to_string())).stdout);
+            let usage = |columns| -> Vec<String> {
+                let help = help(columns);
+                let from = help.split("Usage: ").nth(1).unwrap();
+                from.split("\n\n").next().unwrap().split_whitespace().map(str::to_owned).collect()
+            };
+            for columns in [40, 60] {
+                // A path that an example names is wider than 40.
+                let breaks = |line: &str| columns == 60 || line.trim().contains(' ');
+                let help = help(columns);
+                let wide: Vec<&str> =
+                    help.lines().filter(|line| line.chars().count() > columns && breaks(line)).collect();
+                assert!(wide.is_empty(), "{words:?} {flag} {columns}: {wide:#?}");
+                assert_eq!(usage(columns), usage(100), "{words:?}");
+            }
         }
+    }
+}
+
+/// clap alone exits with 0.
+#[test]
+fn a_help_that_cannot_be_written_is_an_error() {
+    for args in [&["--help"][..], &["-h"], &["--version"], &["train", "--help"], &["devices"], &["man"]] {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = omega(args).stdout(full).output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+        assert!(said.starts_with("error: cannot write `stdout`") && said.lines().count() == 1, "{args:?}: {said}");
     }
 }
 

@@ -68,3 +68,33 @@ fn a_picture_comes_with_a_summary_and_a_prompt_keeps_what_is_typed_ahead() {
     let first = lines.iter().filter(|line| line.starts_with("  1  ")).count();
     assert_eq!(first, 2, "both lines are translated, and Ctrl-D ends it: {lines:?}");
 }
+
+/// With what is done of what, its rate and the time that remains; nothing of it with `--quiet`.
+#[test]
+fn analyses_and_profiling_show_progress() {
+    let place = Workplace::prepared();
+    let (data, json) = (place.path("data"), place.path("numbers.json"));
+    let (data, json) = (data.to_string_lossy(), json.to_string_lossy());
+    // Each phase takes several tenths of a second, also on a quick machine.
+    let layers =
+        ["--encoder-layers", "60", "--decoder-layers", "20", "--d-model", "128", "--heads", "4", "--ffn", "512"];
+    let flags = [&layers[..], &["--max-tokens", "3000", "--device", "soft"]].concat();
+    let cases: [(&[&str], &[&str]); 4] = [
+        (&["profile", &data], &["profile"]),
+        (&["analyze", "dependency", &data, "--json", &json], &["profile", "forward", "encoder"]),
+        (&["analyze", "gradients", &data, "--json", &json, "--residual", "post-ln"], &["forward", "backward"]),
+        (&["analyze", "stability", &data, "--json", &json, "--residual", "post-ln"], &["before", "after"]),
+    ];
+    for (args, phases) in cases {
+        let lines = shown(100, &[args, &flags].concat(), "");
+        for phase in phases {
+            let is_bar = |line: &&String| line.starts_with(&format!("{phase} ")) && line.contains(" % ");
+            let bars: Vec<&String> = lines.iter().filter(is_bar).collect();
+            let says = |words: &[&str]| bars.iter().any(|line| words.iter().all(|word| line.contains(word)));
+            let unit = if *phase == "backward" { " ops, " } else { " sublayers, " };
+            assert!(says(&[unit, " a second", " left"]), "{args:?}, {phase}: {bars:?} of {lines:?}");
+        }
+    }
+    let quiet = shown(100, &[&["-q"], cases[0].0, &flags].concat(), "");
+    assert!(quiet.iter().all(|line| !line.contains('%')), "{quiet:?}");
+}
