@@ -64,6 +64,10 @@ impl Attention {
 const SENTENCES: &[usize] = &[32; 128];
 const WMT: Size = Size { queries: SENTENCES, keys: None, heads: 8, width: 512, causal: false };
 
+/// Heads of 40 and 72 are 2.5 and 4.5 sectors wide, in 2-byte types.
+const SHARED_SECTORS: &str = "a head of 40 or 72 begins or ends in the middle of a sector, which the block of the head beside \
+                              it asks for too: 96 bytes for 80, 160 for 144";
+
 impl Bench for Attention {
     const NAME: &'static str = "attention";
     const EXTENTS: &'static str = "B x T x H x D (sentences, tokens of each, heads, head size)";
@@ -82,7 +86,12 @@ impl Bench for Attention {
         Size { heads: 16, ..WMT },
         Size { width: 768, ..WMT },
         Size { heads: 4, ..WMT },
+        Size { width: 320, ..WMT },
+        Size { width: 576, ..WMT },
     ];
+
+    const WHY: &'static [(&'static str, &'static str)] =
+        &[("attention_fwd", SHARED_SECTORS), ("attention_bwd_q", SHARED_SECTORS), ("attention_bwd_kv", SHARED_SECTORS)];
 
     /// Self-attention.
     fn size(extents: &[usize]) -> Option<Size> {

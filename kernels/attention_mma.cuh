@@ -11,7 +11,8 @@
 // Shared: rows of HEAD elements and 16 bytes more, so that any eight lie in different banks: own rows Q | Q G | K V,
 // then K V (Q G, and 8 bytes of lse and delta a row) `stage` times, twice if the longest walked sentence is longer.
 // Bytes, n = 2·H·D, where a block owns the whole sentence (≤ 128 rows): fwd n·(2·Tq + 2·Tk) + 4·H·Tq, dQ
-// n·(4·Tq + 2·Tk) + 8·H·Tq, dK and dV n·(2·Tq + 4·Tk) + 8·H·Tq. Else the walked side counts once a block.
+// n·(4·Tq + 2·Tk) + 8·H·Tq, dK and dV n·(2·Tq + 4·Tk) + 8·H·Tq. Else the walked side counts once a block. Where 16 does
+// not divide D, a head shares a sector with the one beside it, whose block asks for it too: n = H·(2·D + 16), if H is even.
 #pragma once
 #include "attention_common.cuh"
 #include "mma.cuh"
@@ -28,20 +29,27 @@ template <int HEAD> struct Rows16 {
         const int lane = threadIdx.x;
         return ACROSS == 8 ? lane / 8 : lane / 4 % 2 * 4 + lane / 8;
     }
-    static __device__ __forceinline__ int piece() { return threadIdx.x % ACROSS; }
+    // The first of a lane's pieces, ACROSS apart. Where 16 does not divide D, every second head begins in the middle of a
+    // sector: there lanes take the piece before, so that requests begin where sectors do. Piece −1 is none.
+    static __device__ __forceinline__ int piece(int D) {
+        return (int)(threadIdx.x % ACROSS) - (int)(blockIdx.y & D / 8 & 1);
+    }
+    static __device__ __forceinline__ bool is_there(int piece, int D) { return (uint32_t)piece < (uint32_t)D / 8; }
 
     // Rows first·DOWN, (first + step)·DOWN … and the DOWN − 1 after each, up to row `rows`; from `count` on as zeros.
     template <typename T>
     static __device__ __forceinline__ void fetch(uint32_t to, const T* from, int stride, int D, int first, int step,
                                                  int rows, int count) {
-        const int r = first * DOWN + row();
-        to += r * PITCH + 16 * piece(), from += (int64_t)r * stride + 8 * piece();
+        const int r = first * DOWN + row(), p = piece(D);
+        to += r * PITCH + 16 * p, from += (int64_t)r * stride + 8 * p;
+        const uint32_t wrap = p < 0 ? 2 * HEAD : 0;  // instead of piece −1 the last one, of zeros
         int left[STEPS];  // rows from this lane's on that are there, for each of its pieces
 #pragma unroll
-        for (int c = 0; c < STEPS; c++) left[c] = 8 * (piece() + c * ACROSS) < D ? count - row() : 0;
+        for (int c = 0; c < STEPS; c++) left[c] = is_there(p + c * ACROSS, D) ? count - row() : 0;
         for (int at = first * DOWN; at < rows; at += step * DOWN) {
 #pragma unroll
-            for (int c = 0; c < STEPS; c++) copy16(to + 16 * c * ACROSS, from + 8 * c * ACROSS, at < left[c]);
+            for (int c = 0; c < STEPS; c++)
+                copy16(to + (c ? 16 * c * ACROSS : wrap), from + 8 * c * ACROSS, at < left[c]);
             to += step * DOWN * PITCH, from += step * DOWN * stride;
         }
     }
@@ -108,12 +116,13 @@ template <int HEAD, typename T>
 __device__ __forceinline__ void store_rows(T* to, int stride, char* own, const float (&sums)[HEAD / 8][4],
                                            const float (&by)[2], int mine, int D, int accumulate) {
     using R = Rows16<HEAD>;
-    uint4* const shared = (uint4*)(own + R::row() * R::PITCH + 16 * R::piece());
-    T* const global = to + (int64_t)R::row() * stride + 8 * R::piece();
+    const int p = R::piece(D);
+    uint4* const shared = (uint4*)(own + R::row() * R::PITCH + 16 * p);
+    T* const global = to + (int64_t)R::row() * stride + 8 * p;
     __syncwarp();  // the warp has read its rows
     int there[R::STEPS];  // rows from this lane's on, for each of its pieces
 #pragma unroll
-    for (int c = 0; c < R::STEPS; c++) there[c] = 8 * (R::piece() + c * R::ACROSS) < D ? mine - R::row() : 0;
+    for (int c = 0; c < R::STEPS; c++) there[c] = R::is_there(p + c * R::ACROSS, D) ? mine - R::row() : 0;
     for (int r = 0; accumulate && r < FRAGMENT; r += R::DOWN)
 #pragma unroll
         for (int c = 0; c < R::STEPS; c++)
@@ -322,8 +331,8 @@ __device__ __forceinline__ float row_dots(const char* g, const T* o, int stride,
         x[r] = 0.f;
 #pragma unroll
         for (int c = 0; c < R::STEPS; c++) {
-            const int piece = R::piece() + c * R::ACROSS;
-            if (row >= mine || 8 * piece >= D) continue;
+            const int piece = R::piece(D) + c * R::ACROSS;
+            if (row >= mine || !R::is_there(piece, D)) continue;
             const Pack<8> a = load_pack<8>((const T*)(g + row * R::PITCH) + 8 * piece);
             const Pack<8> b = load_pack<8>(o + (int64_t)row * stride + 8 * piece);
 #pragma unroll

@@ -6,6 +6,8 @@
 mod attention;
 #[allow(dead_code)]
 mod common;
+#[path = "traffic/vocabulary.rs"]
+mod vocabulary;
 
 use omega::device::Device;
 use omega::ops::bias_relu_dropout::bias_relu_dropout;
@@ -56,25 +58,21 @@ impl Moved {
         moved
     }
 
-    /// `per_element` bytes for each of ROWS x c elements are compulsory.
-    fn check(&self, what: &str, per_element: usize, c: usize) {
-        let compulsory = (per_element * ROWS * c) as f64;
-        let [bytes, requested] = [self.bytes, self.requested].map(|bytes| bytes as f64 / compulsory);
+    /// `compulsory` bytes, of so many elements; at most `most` times them are asked of the caches.
+    fn check(&self, what: &str, compulsory: usize, elements: usize, most: f64) {
+        let [bytes, requested] = [self.bytes, self.requested].map(|bytes| bytes as f64 / compulsory as f64);
         let efficiency = self.distinct as f64 / self.requested as f64;
         let conflicts = self.wavefronts - self.ideal;
-        let instructions = self.instructions as f64 * 32.0 / (ROWS * c) as f64;
+        let instructions = self.instructions as f64 * 32.0 / elements as f64;
         println!(
-            "{what}, C={c}: {bytes:.3} of {per_element} bytes, requested {requested:.3}, sectors {efficiency:.4}, \
+            "{what}: {bytes:.3} of {compulsory} bytes, requested {requested:.3}, sectors {efficiency:.4}, \
              {conflicts} conflicts in {} wavefronts, {instructions:.1} instructions per element",
             self.wavefronts
         );
-        assert!(bytes <= 1.05, "{what}, C={c}: {bytes:.3} of the compulsory bytes");
-        assert!((0.99..=1.0).contains(&efficiency), "{what}, C={c}: sector efficiency {efficiency:.4}");
-        assert!(conflicts as f64 <= 0.02 * self.wavefronts as f64, "{what}, C={c}: {conflicts} bank conflicts");
-        // Operands of N·C are asked for once; the rest is vectors, from the caches, once per block or warp. (LayerNorm in
-        // f32 asks for x and g twice.)
-        let most = if what.ends_with("f32") { 1.5 } else { 1.25 };
-        assert!(requested <= most, "{what}, C={c}: {requested:.3} of the compulsory bytes requested");
+        assert!(bytes <= 1.05, "{what}: {bytes:.3} of the compulsory bytes");
+        assert!((0.99..=1.0).contains(&efficiency), "{what}: sector efficiency {efficiency:.4}");
+        assert!(conflicts as f64 <= 0.02 * self.wavefronts as f64, "{what}: {conflicts} bank conflicts");
+        assert!(requested <= most, "{what}: {requested:.3} of the compulsory bytes requested");
     }
 }
 
@@ -100,15 +98,15 @@ impl Bench {
         parameter_of(t, &self.dev, &self.values[..self.c], &[self.c], (DType::F32, self.dtype), false).0
     }
 
-    /// Checks both passes of `op` against the bytes per element of a 2-byte type.
-    fn check(&self, name: &str, [fwd, bwd]: [usize; 2], op: impl Fn(&Bench, &mut Tape) -> Vec<Var>) {
+    /// Checks both passes of `op` against the bytes per element of a 2-byte type, of which `most` times as many are asked for.
+    fn check(&self, name: &str, [fwd, bwd]: [usize; 2], most: f64, op: impl Fn(&Bench, &mut Tape) -> Vec<Var>) {
         let t = &mut Tape::new(&self.dev, RNG, true).with_dtype(self.dtype);
         self.dev.take_counters();
         let outputs = op(self, t);
         let size = self.dtype.size();
         let check = |pass: &str, halves: usize| {
-            let what = format!("{name} {pass} {}", self.dtype.suffix());
-            Moved::of(&self.dev.take_counters()).check(&what, halves * size / 2, self.c);
+            let (what, elements) = (format!("{name} {pass}, C={} {}", self.c, self.dtype.suffix()), ROWS * self.c);
+            Moved::of(&self.dev.take_counters()).check(&what, halves * size / 2 * elements, elements, most);
         };
         check("fwd", fwd);
         let given: Vec<(Var, &[f64])> = outputs.iter().map(|v| (*v, self.values.as_slice())).collect();
@@ -127,14 +125,17 @@ const DROP: Dropout = Dropout { p: 0.1, site: 5 };
 fn omega_add_layernorm_moves_its_compulsory_bytes() {
     for (dtype, c) in types() {
         let bench = Bench::new(dtype, c);
-        bench.check("Admin", [6, 10], |bench, t| {
+        // Measured: 1.068, Admin's forward pass, of which 0.021 are the bits of dropout, and the rest vectors, from the caches.
+        // In f32 the backward pass asks for x and g twice: 1.436.
+        let most = if dtype == DType::F32 { 1.45 } else { 1.075 };
+        bench.check("Admin", [6, 10], most, |bench, t| {
             let (x, f) = (bench.matrix(t), bench.matrix(t));
             let sublayer = Sublayer { bias: Some(bench.vector(t)), drop: DROP };
             let norm = Norm { gain: bench.vector(t), bias: bench.vector(t) };
             let omega = bench.vector(t);
             vec![post_ln(t, x, f, sublayer, Some(omega), None, norm, 1e-5).unwrap()]
         });
-        bench.check("pre-LN", [8, 12], |bench, t| {
+        bench.check("pre-LN", [8, 12], most, |bench, t| {
             let (x, f) = (bench.matrix(t), bench.matrix(t));
             let sublayer = Sublayer { bias: Some(bench.vector(t)), drop: DROP };
             let norm = Norm { gain: bench.vector(t), bias: bench.vector(t) };
@@ -147,7 +148,8 @@ fn omega_add_layernorm_moves_its_compulsory_bytes() {
 #[test]
 fn bias_relu_dropout_moves_its_compulsory_bytes() {
     for (dtype, c) in types() {
-        Bench::new(dtype, c).check("bias_relu_dropout", [4, 6], |bench, t| {
+        // Measured: 1.031.
+        Bench::new(dtype, c).check("bias_relu_dropout", [4, 6], 1.035, |bench, t| {
             let (x, b) = (bench.matrix(t), bench.vector(t));
             vec![bias_relu_dropout(t, x, b, DROP).unwrap()]
         });
@@ -159,7 +161,8 @@ fn bias_relu_dropout_moves_its_compulsory_bytes() {
 fn linear_moves_its_compulsory_bytes() {
     for (dtype, c) in types() {
         let bench = Bench::new(dtype, c);
-        bench.check("linear", [4, 2], |bench, t| {
+        // Measured: 1.031.
+        bench.check("linear", [4, 2], 1.035, |bench, t| {
             let of = |t: &mut Tape, rows: usize| {
                 parameter_of(t, &bench.dev, &bench.values[..rows], &[rows, 1], (dtype, dtype), false).0
             };
@@ -178,7 +181,7 @@ fn moments_moves_its_compulsory_bytes() {
         };
         let (x, scale) = (upload(&values, &[ROWS, c], dtype), upload(&values[..c], &[c], DType::F32));
         moments(&dev, &x, Some(&scale)).unwrap();
-        let what = format!("moments {}", dtype.suffix());
-        Moved::of(&dev.take_counters()).check(&what, dtype.size(), c);
+        let what = format!("moments, C={c} {}", dtype.suffix());
+        Moved::of(&dev.take_counters()).check(&what, dtype.size() * ROWS * c, ROWS * c, 1.045); // measured: 1.039
     }
 }

@@ -1,7 +1,7 @@
 //! Loss and gradients of every model folder.
 
 use omega::device::{Allocation, Device};
-use omega::model::Model;
+use omega::model::{Model, PackedBatch};
 use omega::ops::cross_entropy::cross_entropy;
 use omega::rng::RngState;
 use omega::tape::Tape;
@@ -112,54 +112,63 @@ fn recomputed_layers_give_the_same_bits_in_less_memory() {
     }
 }
 
-/// Of a 2-byte type with f32, parameter by parameter. Attention's key biases do not change any output (softmax takes a
+/// The loss of `model`, and all its gradients, in the order of its parameters.
+fn gradients_of(model: &Model, batch: &PackedBatch) -> (f64, Vec<Vec<f32>>) {
+    let (dev, dtype) = (model.params.dev(), model.params.dtype());
+    let mut tape = model.tape(RngState::default(), true);
+    let output = model.forward(&mut tape, batch, true).unwrap();
+    let (loss, _) = cross_entropy(&mut tape, output.logits, &batch.targets, 0.1).unwrap();
+    let value = f64::from(dev.read::<f32>(tape.value(loss)).unwrap()[0]);
+    tape.backward(loss, if dtype == DType::F16 { 128.0 } else { 1.0 }).unwrap();
+    let names = model.params.entries().iter().map(|entry| entry.spec.name.clone());
+    (value, names.map(|name| dev.read_wide(&model.params.grad(&name).unwrap()).unwrap()).collect())
+}
+
+/// The least cosine with `exact`, and whose it is. Attention's key biases do not change any output (softmax takes a
 /// constant out), so that their gradient is rounding noise: they are left out, by the norm of what remains.
+fn least_cosine(model: &Model, exact: &[Vec<f32>], others: &[Vec<f32>]) -> (f64, String) {
+    let largest = exact.iter().map(|g| norm(g)).fold(0.0, f64::max);
+    let names = model.params.entries().iter().map(|entry| entry.spec.name.clone());
+    let pairs = names.zip(exact.iter().zip(others)).filter(|(_, (exact, _))| norm(exact) > 1e-5 * largest);
+    pairs.map(|(name, (a, b))| (cosine(a, b), name)).min_by(|a, b| a.0.total_cmp(&b.0)).unwrap()
+}
+
+/// On a device with products that take biases and ReLU with them, and on one without.
+fn with_and_without_epilogues() -> [(Device, bool); 2] {
+    let plain = Device::soft(Allocation::Arena);
+    [(plain.clone().with_epilogues(true), true), (plain, false)]
+}
+
+/// Of a 2-byte type with f32, parameter by parameter.
 #[test]
 fn half_gradients_point_where_f32_gradients_do() {
-    let plain = Device::soft(Allocation::Arena);
-    let devices = [(plain.clone().with_epilogues(true), true), (plain, false)];
-    let folders = ModelFolder::all();
+    let (folders, devices) = (ModelFolder::all(), with_and_without_epilogues());
     for (folder, (dev, epilogues)) in folders.iter().flat_map(|f| devices.iter().map(move |dev| (f, dev))) {
         let batch = Padded::read(&tensors(&folder.path.join("batch.safetensors")), "").pack(dev, 64);
-        let of_model = |model: Model, dtype: DType| -> (f64, Vec<Vec<f32>>) {
-            let mut tape = model.tape(RngState::default(), true);
-            let output = model.forward(&mut tape, &batch, true).unwrap();
-            let (loss, _) = cross_entropy(&mut tape, output.logits, &batch.targets, 0.1).unwrap();
-            let value = f64::from(dev.read::<f32>(tape.value(loss)).unwrap()[0]);
-            tape.backward(loss, if dtype == DType::F16 { 128.0 } else { 1.0 }).unwrap();
-            let names = model.params.entries().iter().map(|entry| entry.spec.name.clone());
-            (value, names.map(|name| dev.read_wide(&model.params.grad(&name).unwrap()).unwrap()).collect())
-        };
-        let gradients = |dtype| of_model(load_as(dev, folder, dtype), dtype);
-        let names: Vec<String> = load(dev, folder).params.entries().iter().map(|e| e.spec.name.clone()).collect();
-        let (loss, exact) = gradients(DType::F32);
-        let largest = exact.iter().map(|g| norm(g)).fold(0.0, f64::max);
-        // The least cosine, and whose it is, among gradients that are not rounding noise.
-        let worst = |others: &[Vec<f32>]| {
-            let pairs =
-                names.iter().zip(exact.iter().zip(others)).filter(|(_, (exact, _))| norm(exact) > 1e-5 * largest);
-            pairs.map(|(name, (a, b))| (cosine(a, b), name)).min_by(|a, b| a.0.total_cmp(&b.0)).unwrap()
-        };
+        let model = load(dev, folder);
+        let (loss, exact) = gradients_of(&model, &batch);
         for dtype in [DType::F16, DType::BF16] {
-            let (half_loss, half) = gradients(dtype);
-            let (least, name) = worst(&half);
+            let (half_loss, half) = gradients_of(&load_as(dev, folder, dtype), &batch);
+            let (least, name) = least_cosine(&model, &exact, &half);
+            // As the model of this type has them: matrices.
             let rounded = load(dev, folder);
-            for (name, array) in folder.params() {
-                let values = array.f32s();
-                let values = dev.read_wide(&dev.upload_as(&values, &[values.len()], dtype).unwrap()).unwrap();
+            for (name, array) in folder.params().into_iter().filter(|(_, array)| array.shape.len() > 1) {
+                let values: Vec<f32> = array.data.iter().map(|v| dtype.round(*v) as f32).collect();
                 rounded.params.write(&name, &values).unwrap();
             }
-            let (of_rounded, _) = worst(&of_model(rounded, DType::F32).1);
+            let (of_rounded, _) = least_cosine(&model, &exact, &gradients_of(&rounded, &batch).1);
             let off = (half_loss / loss - 1.0).abs();
             let path = folder.path.display();
             println!(
-                "{path} {dtype:?}: cosine {least:.6} ({name}), {of_rounded:.6} in f32 with parameters rounded; loss {off:.1e}"
+                "{path} {dtype:?}: cosine {least:.6} ({name}), {of_rounded:.6} in f32 with matrices rounded; loss {off:.1e}"
             );
             // Measured: see the printed figures. Worst in f16 with products that take their biases with them 0.99945 (admin,
-            // an fc1) and 0.99921 (rezero); without, 0.99936 and 0.99869: x·W is rounded before b is
-            // added, and where the sum then rounds across 0 ReLU decides otherwise. The 0.9995 that was asked for is not
-            // reached at admin, preln (0.999499) and rezero. At admin no code could: in f32, with nothing but its parameters
-            // rounded to f16, it has 0.99938. At the others, 0.99994 and 0.99973, activations are what is rounded.
+            // an fc1) and 0.99921 (rezero, of the shared fixtures); without, 0.99936 and 0.99869. The 0.9995 that was asked
+            // for is not reached at admin, preln (0.999499) and rezero, and it is ReLU that misses it: 3 to 6 of 28,416 hidden
+            // values, all within 0.0015 of their rms from 0, end on its other side, and one of them turns the gradient of
+            // an fc1 by as much as is missing. With f32's decisions put in their place f16 has 0.999998 everywhere. At rezero
+            // f32 has 0.99921 too once its matrices are rounded, and nothing else; see docs/admin.md for preln. What rounding
+            // costs without ReLU's kink is the next test's.
             let least_f16 = match (folder.path.file_name().and_then(|name| name.to_str()), epilogues) {
                 (Some("admin" | "preln"), _) => 0.9993,
                 (Some("rezero"), true) => 0.999,
@@ -168,6 +177,44 @@ fn half_gradients_point_where_f32_gradients_do() {
             };
             let (bound, most) = if dtype == DType::F16 { (least_f16, 1e-3) } else { (0.99, 1e-2) };
             assert!(least >= bound && off < most, "{path} {dtype:?}: {least}, {off}");
+        }
+    }
+}
+
+/// The same where no ReLU can decide otherwise in a 2-byte type: hidden values are a quarter of what they are and 1.5 more,
+/// which fc2's bias takes off again.
+#[test]
+fn half_gradients_without_the_kink_of_relu_are_nearly_f32s() {
+    let (folders, devices) = (ModelFolder::all(), with_and_without_epilogues());
+    for (folder, (dev, _)) in folders.iter().flat_map(|f| devices.iter().map(move |dev| (f, dev))) {
+        let batch = Padded::read(&tensors(&folder.path.join("batch.safetensors")), "").pack(dev, 64);
+        let params = folder.params();
+        let of_type = |dtype: DType| {
+            let model = load_as(dev, folder, dtype);
+            for (name, array) in &params {
+                let changed: Vec<f64> = match name.rsplit_once('.') {
+                    Some((of, "weight")) if of.ends_with("fc1") => array.data.iter().map(|w| w / 4.0).collect(),
+                    Some((of, "bias")) if of.ends_with("fc1") => array.data.iter().map(|b| b / 4.0 + 1.5).collect(),
+                    Some((of, "bias")) if of.ends_with("fc2") => {
+                        let w = &params[&format!("{of}.weight")];
+                        (0..array.data.len())
+                            .map(|row| array.data[row] - 1.5 * w.row(row).iter().sum::<f64>())
+                            .collect()
+                    }
+                    _ => continue,
+                };
+                let changed: Vec<f32> = changed.into_iter().map(|v| v as f32).collect();
+                model.params.write(name, &changed).unwrap();
+            }
+            model
+        };
+        let model = of_type(DType::F32);
+        let (_, exact) = gradients_of(&model, &batch);
+        // Measured: 0.999997 and 0.99983, both at rezero.
+        for (dtype, bound) in [(DType::F16, 0.99999), (DType::BF16, 0.9995)] {
+            let (least, name) = least_cosine(&model, &exact, &gradients_of(&of_type(dtype), &batch).1);
+            println!("{} {dtype:?}: cosine {least:.7} ({name})", folder.path.display());
+            assert!(least >= bound, "{} {dtype:?}: {least} ({name})", folder.path.display());
         }
     }
 }

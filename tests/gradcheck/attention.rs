@@ -229,6 +229,7 @@ fn halves_against_reference() {
         (Case::new(&[17, 2], &[17, 2], 3, 120, true, 0.1), true),
         (Case::new(&[33, 40], &[40, 33], 1, 64, true, 0.3), false),
         (Case::new(&[20, 33], &[20, 33], 1, 72, true, 0.0), true),
+        (Case::new(&[17, 34], &[17, 34], 3, 312, true, 0.1), true),
         (Case::new(&[20, 80], &[20, 80], 1, 96, true, 0.2), true),
         (Case::new(&[17, 130], &[66, 34], 1, 96, false, 0.0), false),
         (Case::new(&[35, 80], &[35, 80], 1, 128, false, 0.1), true),

@@ -1,7 +1,9 @@
 //! Runs in f16, whose loss is scaled: overflows, and what they must not move.
 
+use std::fs;
 use std::process::Stdio;
 
+use omega::reference::loss_scale::Scaler;
 use serde_json::Value;
 
 use crate::resume::{log, wait_for};
@@ -98,4 +100,73 @@ fn bf16_has_no_scale() {
     let output = place.train("no", &["--bf16", "--fp16-init-scale", "2"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("--fp16-init-scale needs --fp16"), "{}", text(&output.stderr));
+}
+
+/// Real sentences, each to be said backwards; every tenth is held out.
+fn place_with_sentences() -> Workplace {
+    let place = Workplace::with_text();
+    let lines: Vec<&str> = include_str!("../export/sentences.txt").lines().collect();
+    let backwards = |line: &str| line.split(' ').rev().collect::<Vec<_>>().join(" ");
+    for (split, held_out) in [("train", false), ("valid", true)] {
+        let lines: Vec<&str> = lines
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| at.is_multiple_of(10) == held_out)
+            .map(|(_, line)| *line)
+            .collect();
+        let targets: Vec<String> = lines.iter().map(|line| backwards(line)).collect();
+        fs::write(place.path(&format!("text/{split}.de")), lines.join("\n") + "\n").unwrap();
+        fs::write(place.path(&format!("text/{split}.en")), targets.join("\n") + "\n").unwrap();
+    }
+    succeed(&mut place.prepare_with(&["--vocab-size", "400"], "text/train", "text/valid", "data"));
+    place
+}
+
+/// The demo in small: as many updates, of a smaller model on fewer tokens.
+#[rustfmt::skip]
+const DEMO: &[&str] = &[
+    "--encoder-layers", "2", "--decoder-layers", "2", "--d-model", "32", "--heads", "4", "--ffn", "64", "--max-tokens", "256",
+    "--bleu-sentences", "0", "--max-update", "300", "--log-interval", "1", "--lr", "0.005", "--warmup-updates", "60",
+];
+
+/// f16 starts at a scale that is too large on purpose: ∂L/∂logit of a target is nearly the smoothed 0.9 at first, and from
+/// 2^17 on 0.9 times the scale is no f16. The window is short, so that the scale grows until gradients overflow again.
+#[test]
+fn three_hundred_updates_end_at_the_loss_of_f32() {
+    let place = place_with_sentences();
+    let losses = [
+        ("f32", &[][..]),
+        ("bf16", &["--bf16"]),
+        ("f16", &["--fp16", "--fp16-init-scale", "16777216", "--fp16-scale-window", "50"]),
+    ]
+    .map(|(run, of_type)| {
+        succeed(&mut place.train(run, &[DEMO, of_type].concat()));
+        let (valid, train): (Vec<_>, Vec<_>) = place.log(run).into_iter().partition(|r| r.get("valid_loss").is_some());
+        assert_eq!(numbers(&train, "update"), (1..=300).collect::<Vec<_>>(), "{run}");
+        for key in ["loss", "nll", "grad_norm"] {
+            assert!(train.iter().all(|record| record[key].is_f64()), "{run}: a {key} that is no number"); // NaN is null
+        }
+        valid.last().unwrap()["valid_loss"].as_f64().unwrap()
+    });
+    let off = [losses[1], losses[2]].map(|loss| (loss / losses[0] - 1.0).abs());
+    println!("validation losses {losses:?}, off by {off:?}");
+    assert!(off[0] < 0.01 && off[1] < 0.01, "f32, bf16, f16: {losses:?}");
+    scale_follows_the_originals(&place, "f16");
+}
+
+/// The log's overflows, fed to the original's scaler, give the log's scales, update by update.
+fn scale_follows_the_originals(place: &Workplace, run: &str) {
+    let mut scaler = Scaler::new(16_777_216.0, 50, 0.0, None);
+    let train: Vec<Value> = place.log(run).into_iter().filter(|record| record.get("valid_loss").is_none()).collect();
+    let overflows = numbers(&train, "overflows");
+    for (record, overflows) in train.iter().zip(&overflows) {
+        (0..*overflows).for_each(|_| scaler.update(true));
+        scaler.update(false);
+        assert_eq!(record["loss_scale"].as_f64(), Some(scaler.scale), "after update {}", record["update"]);
+    }
+    println!("overflows {overflows:?}");
+    let (first, later) = (overflows[0], overflows[1..].iter().sum::<u64>());
+    assert!(first >= 8 && later >= 1, "{first} overflows at first, {later} later");
+    let state: Value = serde_json::from_slice(&place.read(&format!("{run}/checkpoint_last.json"))).unwrap();
+    assert_eq!(state["scaler"]["tried"].as_u64(), Some(300 + first + later));
 }
