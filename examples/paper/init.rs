@@ -80,7 +80,12 @@ fn output_change(args: &Args) -> Result<Vec<Check>> {
     };
     let r2 = |scheme: &str, fit: &str| value["schemes"][scheme][fit]["r2"].as_f64().unwrap_or(f64::NAN);
     let mut checks = Vec::new();
-    for scheme in SCHEMES.into_iter().chain(["admin-analytic"]) {
+    let schemes = || SCHEMES.into_iter().chain(["admin-analytic"]);
+    if let Some(lacking) = schemes().find(|scheme| value["schemes"][scheme].is_null()) {
+        let file = args.runs.join("e1.json");
+        return Err(format!("{} has no `{lacking}`: another version wrote it; remove it", file.display()).into());
+    }
+    for scheme in schemes() {
         let (growth, linear, log) = (at(scheme, 200) / at(scheme, 20), r2(scheme, "linear"), r2(scheme, "logarithmic"));
         let post = scheme == "post-ln";
         checks.push(Check {
