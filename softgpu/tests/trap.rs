@@ -36,6 +36,13 @@ fn a_store_past_the_end_names_block_thread_and_lines() {
     );
 }
 
+/// What the compiler moved has no line (`.loc 1 0`): the one before is told.
+#[test]
+fn line_0_is_none() {
+    let message = start(&STORE.replace("mul.wide", ".loc 1 0 3\nmul.wide"), 32, 9).unwrap_err();
+    assert!(message.contains("kernels/stray.cu:12 in"), "{message}");
+}
+
 #[test]
 fn a_negative_offset_is_no_neighbour() {
     let message = start("ld.param.u64 %d0, [data]; ld.global.u32 %r0, [%d0+-4];", 1, 1).unwrap_err();
@@ -99,6 +106,34 @@ fn who_waits_in_a_loop_gives_way() {
     assert_eq!(start(&body, 1, 400), Ok(()));
     let lanes = body.replace("%ctaid.x", "%tid.x").replace("399", "1");
     assert_eq!(start(&lanes, 2, 1), Ok(()));
+}
+
+/// The second warp tests an mbarrier, with a sleep in between, at which the first is to arrive.
+fn at_an_mbarrier(first_warp: &str) -> String {
+    format!(
+        ".shared .align 8 .b8 object[8]; ld.param.u64 %d0, [data]; mov.u32 %r0, %tid.x; mov.u32 %r1, %ctaid.x;
+setp.ne.u32 %p0, %r0, 0; mov.u32 %r2, object;
+@!%p0 mbarrier.init.shared.b64 [%r2], 1;
+bar.sync 0; setp.ge.u32 %p1, %r0, 32; @%p1 bra test;
+{first_warp}
+@%p0 bra end; mbarrier.arrive.shared.b64 _, [%r2]; bra end;
+test: mbarrier.test_wait.parity.shared.b64 %p2, [%r2], 0; @%p2 bra end; nanosleep.u32 20; bra test;
+end:"
+    )
+}
+
+/// Only the block's own threads could arrive; who sleeps may wait for others: here for the next block, which takes its time.
+#[test]
+fn waiting_at_an_mbarrier_in_vain_is_found_at_once() {
+    let message = start(&at_an_mbarrier("bra end;"), 64, 1).unwrap_err();
+    assert!(message.starts_with("synccheck: deadlock: an mbarrier waits for 1 more arrival"), "{message}");
+    assert!(message.contains("note: 32 threads have exited"), "{message}");
+    let patient = "setp.eq.u32 %p1, %r1, 0; @%p1 bra poll;
+mov.u32 %r3, 0; count: add.u32 %r3, %r3, 1; setp.lt.u32 %p1, %r3, 3000000; @%p1 bra count;
+st.volatile.global.u32 [%d0], %r3;
+poll: ld.volatile.global.u32 %r3, [%d0]; setp.ne.u32 %p1, %r3, 0; @%p1 bra done; nanosleep.u32 20; bra poll;
+done:";
+    assert_eq!(start(&at_an_mbarrier(patient), 64, 2), Ok(()));
 }
 
 #[test]

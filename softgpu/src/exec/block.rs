@@ -1,16 +1,17 @@
 //! A block: its warps, its shared memory, and its barriers.
 
 mod dash;
+mod stuck;
 
 use super::async_copy::Copies;
 use super::gang::GANG;
 use super::launch::Job;
 use super::sched::{Arrival, Lanes, Outcome, part, run};
-use super::{Fault, LANES, List, Op, Warp, fill};
+use super::{Fault, LANES, List, Op, Waits, Warp, fill};
 use crate::decode::{Init, MULTIPROCESSORS, Order, Special};
 use crate::ir::BarrierMode;
 use crate::plan::Home;
-use crate::tools::{Observer, Who};
+use crate::tools::Observer;
 use crate::trap::Stop;
 use dash::{Split, Start};
 
@@ -48,6 +49,10 @@ pub struct Block<'a> {
     copies: Copies,
     /// Branches left before the block is stopped as one that never ends.
     budget: u64,
+    /// Rounds, one after the other, in which nobody did more than wait; and by warp, of those the last with an mbarrier that it
+    /// tested.
+    vain: u32,
+    tested: Vec<u32>,
 }
 
 /// Rounds of its warps in one turn of a block: they may wait for each other that often, and for another block at most
@@ -74,9 +79,10 @@ struct Barrier {
     voters: u32,
 }
 
+/// Branches before a test of an mbarrier, or a sleep, in a loop that does nothing else.
+const SPIN: u64 = 16;
+
 const ENDLESS: &str = "the block has used up its `--budget` of branches: is a loop without an end, or does it wait for a block that has not started?";
-const INCOMPLETE: &str =
-    "threads wait at a barrier for others that never come: is it inside a branch that not all of them take?";
 
 impl<'a> Block<'a> {
     pub fn new(job: &'a Job<'a>) -> Block<'a> {
@@ -102,6 +108,8 @@ impl<'a> Block<'a> {
             barriers: Default::default(),
             copies: Copies::default(),
             budget: 0,
+            vain: 0,
+            tested: vec![0; warps],
         };
         for warp in 0..warps {
             block.constants(warp);
@@ -130,7 +138,7 @@ impl<'a> Block<'a> {
         // SAFETY: the register files of all warps, as `new` has made them.
         unsafe { fill::of_block(self.job.program, files, warps, &[x, y, z, (index % MULTIPROCESSORS as u64) as u32]) };
         self.budget = self.job.budget;
-        (self.fresh, self.split, self.ended) = (true, Split::default(), 0);
+        (self.fresh, self.split, self.ended, self.vain) = (true, Split::default(), 0, 0);
         if std::mem::take(&mut self.met) {
             self.barriers = Default::default();
         }
@@ -171,6 +179,8 @@ impl<'a> Block<'a> {
     /// Runs every warp until it waits, ends, gives way or has used up its turn; how many have used it up.
     fn round(&mut self, w: &mut Warp, branches: u64) -> Result<(Turn, usize), Box<Stop>> {
         let (mut spent, mut waiting) = (0, 0);
+        let mut waits: Option<(usize, Waits)> = None;
+        let mut vain = true;
         let first = std::mem::take(&mut self.fresh);
         let mut k = if first { self.ended } else { 0 };
         while k < self.order.len() {
@@ -180,7 +190,19 @@ impl<'a> Block<'a> {
             }
             let warp = self.order[k].index as usize;
             k += 1;
+            let ended = self.warps[warp].live == 0;
             let outcome = self.warp(w, warp, event, branches);
+            let (idle, waited) = (w.idle.take(), w.waits.take());
+            vain &= match outcome {
+                Outcome::Done => ended,
+                Outcome::Held => w.turn == branches,
+                Outcome::Spent => idle.is_some_and(|left| branches.saturating_sub(left) <= SPIN),
+                Outcome::Trap(_) => false,
+            };
+            if let Some(waited) = waited {
+                self.tested[warp] = self.vain;
+                waits = waits.or(Some((warp, waited)));
+            }
             let (used, given) = (branches.saturating_sub(w.turn + w.given), w.given);
             let fault = if let Outcome::Trap(_) = outcome { w.stop.take() } else { None };
             match outcome {
@@ -215,7 +237,10 @@ impl<'a> Block<'a> {
         if opened == 0 && spent == 0 && waiting == 0 {
             return Err(self.stuck());
         }
-        Ok((Turn::Goes, spent))
+        match self.waits_in_vain(vain && opened == 0, waits) {
+            Some(stop) => Err(stop),
+            None => Ok((Turn::Goes, spent)),
+        }
     }
 
     /// The offsets of a warp's registers and of its local memory.
@@ -309,75 +334,6 @@ impl<'a> Block<'a> {
         }
     }
 
-    /// Threads wait, and nothing can go on.
-    fn stuck(&mut self) -> Box<Stop> {
-        if let Some(warp) = self.warps.iter().position(|lanes| !lanes.parked.is_empty()) {
-            let fault = self.warps[warp].fault.take();
-            let at = self.warps[warp].parked[0].0;
-            return self.with_others(self.report(warp, at, fault), warp, at);
-        }
-        let Some(warp) = self.warps.iter().position(|lanes| !lanes.held.is_empty()) else {
-            return self.report(0, 0, None);
-        };
-        let held = self.warps[warp].held[0];
-        let barrier = &self.barriers[held.number];
-        let (missing, here) = (barrier.missing(&self.warps), barrier.threads(&self.warps));
-        let what = format!("deadlock: barrier {} waits for {} threads, {here} have come", held.number, here + missing);
-        let fault = Fault::new(what, INCOMPLETE, held.mask.trailing_zeros()).of("synccheck");
-        let mut stop = self.with_others(self.report(warp, held.at, Some(fault)), warp, held.at);
-        stop.role = "waits".into();
-        stop
-    }
-
-    /// Adds where the other threads of the block are: waiting, or gone.
-    fn with_others(&self, mut stop: Box<Stop>, of: usize, but: u32) -> Box<Stop> {
-        let place = |at: u32| self.job.program.places[at as usize];
-        // (place, barrier, first thread, threads).
-        let mut waiting: Vec<(u32, Option<usize>, Who, u32)> = Vec::new();
-        let mut exited = self.job.threads as u32;
-        for (warp, lanes) in self.warps.iter().enumerate() {
-            exited -= lanes.live.count_ones();
-            let held = lanes.held.iter().map(|held| (held.at, Some(held.number), held.mask));
-            // The groups of a warp that waits in vain have just tried; those of others can run.
-            let tried = if warp == of { lanes.groups.as_slice() } else { &[] };
-            let parked = lanes.parked.iter().chain(tried).map(|&(at, mask)| (at, None, mask));
-            for (at, number, mask) in held.chain(parked).filter(|(at, ..)| place(*at) != place(but)) {
-                match waiting.iter_mut().find(|w| (w.0, w.1) == (place(at), number)) {
-                    Some(found) => found.3 += mask.count_ones(),
-                    None => {
-                        let who = Who { block: self.index, warp: warp as u32, lane: mask.trailing_zeros() };
-                        waiting.push((place(at), number, who, mask.count_ones()));
-                    }
-                }
-            }
-        }
-        let scene = self.job.scene();
-        for (place, number, who, threads) in waiting {
-            let plural = if threads == 1 { " waits" } else { "s wait" };
-            let role = match number {
-                Some(number) => format!("{threads} thread{plural} at barrier {number}"),
-                None => format!("{threads} thread{plural} here"),
-            };
-            stop.others.push(scene.side(role, who, place));
-        }
-        if exited > 0 {
-            stop.notes.push(format!("{exited} thread{} exited", if exited == 1 { " has" } else { "s have" }));
-        }
-        stop
-    }
-
-    fn report(&self, warp: usize, pc: u32, fault: Option<Fault>) -> Box<Stop> {
-        let bug = || Fault::new("stopped".into(), "this is a bug in softgpu: please report it", 0);
-        let Fault { checker, mut what, help, lane, near } = fault.unwrap_or_else(bug);
-        let place = self.job.program.places[pc as usize];
-        let who = Who { block: self.index, warp: warp as u32, lane };
-        let scene = self.job.scene();
-        if let Some(address) = near {
-            what = format!("{what} {}", scene.global(address));
-        }
-        Box::new(scene.stop(checker, what, help, who, place))
-    }
-
     /// Fills the slots that no instruction writes: literals, parameters, special registers. What changes from block to
     /// block is filled by [`fill::of_block`].
     fn constants(&mut self, warp: usize) {
@@ -461,6 +417,8 @@ pub fn nobody(job: &Job) -> Warp {
         deferred: job.deferred,
         turn: 0,
         given: 0,
+        idle: None,
+        waits: None,
         lists: job.program.lists.as_ptr(),
         stride: 0,
         singles: std::ptr::null(),

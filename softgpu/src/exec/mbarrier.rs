@@ -2,7 +2,7 @@
 
 use super::access::{Reach, get, lanes, places, set};
 use super::alu::put_mask;
-use super::{List, NEXT, Warp, Wide, one_level_wide};
+use super::{List, NEXT, Waits, Warp, Wide, one_level_wide};
 use crate::tools::Touch;
 
 const fn wide(name: &'static str, run: super::WideFn, strong: bool) -> Wide {
@@ -230,7 +230,7 @@ unsafe fn test(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
             Ok(places) => places,
             Err(trap) => return trap,
         };
-        let mut done = 0;
+        let (mut done, mut waits) = (0, None);
         for lane in lanes(w.mask) {
             if let Some(what) = w.copies().arrived(places[lane]) {
                 return w.trap_of("synccheck", what, COUNTS, lane as u32);
@@ -254,9 +254,14 @@ unsafe fn test(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
                 },
             };
             done |= ((object.phase != phase) as u32) << lane;
+            let Object { pending, transactions, .. } = object;
+            if object.phase == phase {
+                waits = Some(Waits { arrivals: pending, transactions });
+            }
         }
         put_mask(w, r, list.regs[0], done);
         if done != w.mask {
+            w.waits = waits;
             w.give_way(WAIT);
         }
     }

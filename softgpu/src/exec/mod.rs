@@ -147,6 +147,10 @@ pub struct Warp {
     /// Branches left of the turn, and those given away.
     pub turn: u64,
     pub given: u64,
+    /// Branches left of this turn when it first gave way, in a test of an mbarrier or to sleep; and what the last such test
+    /// found.
+    pub idle: Option<u64>,
+    pub waits: Option<Waits>,
     /// Operands of the program's wide instructions.
     pub lists: *const List,
     /// Of a gang, see [`gang`]: bytes from one warp's registers to the next one's; ops that it runs warp by warp.
@@ -165,6 +169,13 @@ pub struct Warp {
     pub printed: Vec<u8>,
     /// What went wrong, in which lane, and what to do, after `TRAP` and `WAIT`.
     pub stop: Option<Fault>,
+}
+
+/// What the phase of an mbarrier waits for.
+#[derive(Clone, Copy)]
+pub struct Waits {
+    pub arrivals: u64,
+    pub transactions: i64,
 }
 
 /// What a warp did wrong, the first lane that did, and what to look at.
@@ -225,6 +236,7 @@ impl Warp {
     /// Ends the turn at the next branch: what the warp waits for is another one's to do.
     /// The wait costs so many branches, so that one in vain uses up the budget in seconds.
     pub fn give_way(&mut self, price: u64) {
+        self.idle.get_or_insert(self.turn);
         self.turn = self.turn.saturating_sub(price).max(1);
         self.given += self.turn.saturating_sub(1);
         self.turn = self.turn.min(1);

@@ -112,6 +112,10 @@ impl<'a> Parser<'a> {
                 _ => return self.expected("`function_name` or `inlined_at`"),
             }
         }
+        // The compiler knows of no line: the one before is the nearest.
+        if at == 0 {
+            return Ok(());
+        }
         let index = body.function.locs.len() as u32;
         body.locs.insert((file, at, column), index);
         body.function.locs.push(loc);

@@ -13,7 +13,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use super::clocks::{Clocks, Knowledge, Passage};
 use super::findings::{BETWEEN, Findings, Scene, WITHIN, Who};
 use super::marks::Mark;
-use super::shadow::{ATOMIC, Cell, LINE, Lines, PLAIN, Readers, STRONG, Shadow, Stamp};
+use super::shadow::{ATOMIC, BENEATH, Cell, LINE, Lines, PLAIN, Readers, STRONG, Shadow, Stamp};
 use super::spot::{Shape, Space, Spot};
 use super::{Access, Touch};
 use crate::exec::{LANES, Warp};
@@ -99,7 +99,7 @@ impl Now<'_> {
     /// Whether the present access, as `stamp` has it, races with an earlier one to the same bytes.
     #[inline(always)]
     fn races(&self, earlier: Stamp, stamp: Stamp, line: bool) -> bool {
-        if earlier.clock == 0 || earlier.strength() != PLAIN && stamp.strength() != PLAIN {
+        if earlier.clock == 0 || !earlier.is_plain() && !stamp.is_plain() {
             return false;
         }
         match self.order(earlier) {
@@ -148,8 +148,12 @@ impl Now<'_> {
             } else {
                 cell.write = stamp;
             }
+            let beneath = if stamp.strength() == ATOMIC { beneath(cell.reads[0], old, stamp) } else { None };
             if line || stamp.extent() == 15 {
                 cell.forget_readers();
+            }
+            if let Some(beneath) = beneath {
+                cell.reads[0] = beneath;
             }
             return;
         }
@@ -163,7 +167,9 @@ impl Now<'_> {
                 }
             } else if !line && (last.lane() != stamp.lane() || last.extent() != stamp.extent()) {
                 let bytes = last.extent() | stamp.extent();
-                let both = stamp.by(stamp.lane(), bytes, true);
+                // If one of them goes on to write, it is the first lane more often than not: the other is worth naming.
+                let named = if last.lane() > stamp.lane() { last } else { stamp };
+                let both = named.by(named.lane(), bytes, true);
                 let same = last.lane() != stamp.lane() && last.extent() == stamp.extent();
                 cell.reads[0] = if last.is_shared() || same && !last.many() { both.shared() } else { both };
                 return;
@@ -171,6 +177,13 @@ impl Now<'_> {
         }
         cell.reads[0] = stamp;
     }
+}
+
+/// The plain write of the same warp that an atomic leaves its mark on, if others can still race with it.
+fn beneath(read: Stamp, written: Stamp, now: Stamp) -> Option<Stamp> {
+    let own = |stamp: &Stamp| stamp.clock != 0 && stamp.actor == now.actor;
+    let written = Some(written).filter(|written| own(written) && written.strength() == PLAIN).map(Stamp::beneath);
+    written.or(Some(read).filter(|read| own(read) && read.strength() == BENEATH))
 }
 
 const CHECK: u8 = 1;
@@ -444,9 +457,16 @@ fn number(value: &[u8; 16], bytes: u32) -> String {
 const ONE_INSTRUCTION: &str = "which of the values stays is undefined: let one lane write, or use an atomic";
 const ONE_WARP: &str = "lanes of a warp may run apart: put a __syncwarp() between the two";
 const ONE_BLOCK: &str = "warps run in any order: put a barrier such as __syncthreads() between the two";
-const BLOCKS: &str = "blocks run in any order: give each a place of its own, use atomics, or __threadfence() before the \
-                      atomic that tells the others";
+const BLOCKS: &str = "blocks run in any order: give each a place of its own, use atomics, or have the thread that tells the \
+                      others execute __threadfence() right before it does, after any barrier";
+/// Of a line that reads and writes.
+const ONE_LINE: &str = "if they all change one place, use an atomic such as atomicAdd(); else put a barrier such as \
+                        __syncthreads() between the reads and the writes";
+const ONE_LINE_OF_A_WARP: &str = "if they all change one place, use an atomic such as atomicAdd(); else put a __syncwarp() \
+                                  between the reads and the writes";
 const MIXED: &str = "one side is atomic or volatile, the other is not: make both so, or order them";
+const MIXED_IN_BLOCK: &str = "one side is atomic or volatile, the other is not: make both so, or put a barrier such as \
+                              __syncthreads() between the two";
 
 fn report(
     found: &[Conflict],
@@ -460,13 +480,13 @@ fn report(
     let pair = |conflict: &Conflict| (conflict.earlier.place(), conflict.wrote, conflict.earlier.actor == actor);
     let mut seen: Vec<(u32, bool, bool)> = Vec::new();
     for conflict in found {
-        let (earlier, wrote) = (conflict.earlier, conflict.wrote);
+        let earlier = conflict.earlier;
+        let wrote = conflict.wrote || earlier.strength() == BENEATH;
         if seen.contains(&pair(conflict)) {
             continue;
         }
         seen.push(pair(conflict));
-        let writes =
-            access.touch != Touch::Read && (access.touch == Touch::Write || !wrote || earlier.strength() == PLAIN);
+        let writes = access.touch != Touch::Read && (access.touch == Touch::Write || !wrote || earlier.is_plain());
         let kind = match (wrote, writes) {
             (true, true) => "WAW",
             (true, false) => "RAW",
@@ -489,7 +509,17 @@ fn report(
                 (true, true) => ("two lanes of a warp", ONE_WARP),
             };
             let strong = access.touch == Touch::Atomic || access.strong;
-            let help = if strong != (earlier.strength() != PLAIN) && here.block != there.block { MIXED } else { help };
+            let one_line = !(wrote && access.touch == Touch::Write) && {
+                let [a, b] = [access.place, earlier.place()].map(|place| &scene.decoded.places[place as usize]);
+                a.source.is_some() && (&a.source, &a.inlined) == (&b.source, &b.inlined)
+            };
+            let help = match (strong == earlier.is_plain(), here.block == there.block) {
+                (true, false) => MIXED,
+                (true, true) if here.warp != there.warp => MIXED_IN_BLOCK,
+                (_, true) if one_line && here.warp == there.warp => ONE_LINE_OF_A_WARP,
+                (_, true) if one_line => ONE_LINE,
+                _ => help,
+            };
             let where_ = spot.space.place(scene, conflict.at, 4.min(access.bytes as u64));
             let what = format!("race between {between} ({kind}) on {where_}");
             let mut stop: Stop = scene.stop("racecheck", what, help, here, access.place);

@@ -25,6 +25,8 @@ pub struct Stamp {
 pub const PLAIN: u32 = 0;
 pub const STRONG: u32 = 1;
 pub const ATOMIC: u32 = 2;
+/// A plain write, kept as a reader since an atomic of the same warp has come on top of it: others may know of neither.
+pub const BENEATH: u32 = 3;
 
 impl Stamp {
     pub fn new(actor: u32, clock: u32, place: u32, strength: u32) -> Stamp {
@@ -50,6 +52,14 @@ impl Stamp {
 
     pub fn strength(self) -> u32 {
         self.what >> 29 & 3
+    }
+
+    pub fn is_plain(self) -> bool {
+        matches!(self.strength(), PLAIN | BENEATH)
+    }
+
+    pub fn beneath(self) -> Stamp {
+        Stamp { what: self.what | BENEATH << 29, ..self }
     }
 
     pub fn many(self) -> bool {
