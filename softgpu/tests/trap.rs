@@ -136,6 +136,31 @@ done:";
     assert_eq!(start(&at_an_mbarrier(patient), 64, 2), Ok(()));
 }
 
+/// Two warps that pass a phase of one mbarrier and then of another to and fro wait most of the time, and for good only if one
+/// stops. Cooperative, so that turns are short.
+#[test]
+fn who_waits_by_turns_is_not_stuck() {
+    let body = |rounds: u32| {
+        format!(
+            "{HEAD}.visible .entry k() {{ .reg .b32 %r<9>; .reg .pred %p<3>; .shared .align 8 .b8 a[8]; .shared .align 8 .b8 b[8];
+mov.u32 %r0, %tid.x; mov.u32 %r1, a; mov.u32 %r2, b; mov.u32 %r3, 0; mov.u32 %r4, 0; setp.ne.u32 %p0, %r0, 0;
+@!%p0 mbarrier.init.shared.b64 [%r1], 1; @!%p0 mbarrier.init.shared.b64 [%r2], 1; bar.sync 0;
+and.b32 %r5, %r0, 31; setp.ne.u32 %p1, %r5, 0; @%p1 bra end; @%p0 bra second;
+first: mbarrier.arrive.shared.b64 _, [%r1];
+back: mbarrier.test_wait.parity.shared.b64 %p2, [%r2], %r4; @!%p2 bra back;
+xor.b32 %r4, %r4, 1; add.u32 %r3, %r3, 1; setp.lt.u32 %p1, %r3, 20000; @%p1 bra first; bra end;
+second: mbarrier.test_wait.parity.shared.b64 %p2, [%r1], %r4; @!%p2 bra second; mbarrier.arrive.shared.b64 _, [%r2];
+xor.b32 %r4, %r4, 1; add.u32 %r3, %r3, 1; setp.lt.u32 %p1, %r3, {rounds}; @%p1 bra second;
+end: ret; }}"
+        )
+    };
+    let shape = Launch { grid: [1; 3], block: [64, 1, 1], shared_bytes: 0, args: &[], cooperative: true };
+    let run = |rounds| launch(&Module::load(&body(rounds)).unwrap(), "k", &Memory::new(), &shape);
+    assert!(run(20_000).is_ok());
+    let message = run(19_000).unwrap_err().to_string();
+    assert!(message.starts_with("synccheck: deadlock: an mbarrier waits for 1 more arrival"), "{message}");
+}
+
 #[test]
 fn a_kernel_without_an_end_stops() {
     let text = format!(

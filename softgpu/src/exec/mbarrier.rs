@@ -122,6 +122,7 @@ unsafe fn change(
             Ok(places) => places,
             Err(trap) => return trap,
         };
+        w.acts();
         for lane in lanes(w.mask) {
             let p = places[lane] as *mut u64;
             let Some(object) = Object::of(p.read_unaligned()) else { return uninitialised(w, lane) };
@@ -260,6 +261,9 @@ unsafe fn test(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
             }
         }
         put_mask(w, r, list.regs[0], done);
+        if done != 0 {
+            w.acts();
+        }
         if done != w.mask {
             w.waits = waits;
             w.give_way(WAIT);

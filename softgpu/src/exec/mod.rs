@@ -147,8 +147,8 @@ pub struct Warp {
     /// Branches left of the turn, and those given away.
     pub turn: u64,
     pub given: u64,
-    /// Branches left of this turn when it first gave way, in a test of an mbarrier or to sleep; and what the last such test
-    /// found.
+    /// Branches left of this turn when it first gave way, in a test of an mbarrier or to sleep, or 0 if it has done something
+    /// that others may wait for; and what the last such test found.
     pub idle: Option<u64>,
     pub waits: Option<Waits>,
     /// Operands of the program's wide instructions.
@@ -213,6 +213,11 @@ impl Warp {
     #[inline(always)]
     pub fn span(&self) -> usize {
         LANES - self.mask.leading_zeros() as usize
+    }
+
+    /// Something has happened that others may wait for.
+    pub fn acts(&mut self) {
+        self.idle = Some(0);
     }
 
     /// Shows the tools, if there are any, an access that comes next: [`NEXT`], or a trap.

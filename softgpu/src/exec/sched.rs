@@ -159,11 +159,14 @@ impl Lanes {
         // SAFETY: a handler that returns an event leaves its op, one of `ops`, in `at`.
         let (at, op) = unsafe { (w.at.offset_from(program.ops.as_ptr()) as u32, &*w.at) };
         match next {
-            BARRIER => match arrive(w, op, &program.lists[op.imm as usize]) {
-                Ok(Arrival::Passes) => self.groups.push((op.e, w.mask)),
-                Ok(Arrival::Held(number)) => self.held.push(Held { number, pc: op.e, mask: w.mask, at }),
-                Err(()) => return Some(Outcome::Trap(at)),
-            },
+            BARRIER => {
+                w.acts();
+                match arrive(w, op, &program.lists[op.imm as usize]) {
+                    Ok(Arrival::Passes) => self.groups.push((op.e, w.mask)),
+                    Ok(Arrival::Held(number)) => self.held.push(Held { number, pc: op.e, mask: w.mask, at }),
+                    Err(()) => return Some(Outcome::Trap(at)),
+                }
+            }
             WAIT => self.park(at, w),
             TRAP => return Some(Outcome::Trap(at)),
             DIVERGED => self.groups.extend([(op.imm, w.taken), (op.e, w.mask & !w.taken)]),
