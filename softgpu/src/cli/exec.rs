@@ -2,15 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
-
-#[cfg(target_os = "linux")]
-use nix::sys::{
-    signal::{SigSet, Signal, kill},
-    signalfd::SignalFd,
-};
-#[cfg(target_os = "linux")]
-use nix::unistd::Pid;
+use std::process::ExitCode;
 
 use super::{Exec, FOUND, REFUSED};
 
@@ -45,9 +37,9 @@ pub fn exec(exec: &Exec) -> Result<ExitCode, String> {
         path.push(":");
         path.push(before);
     }
-    let [program, args @ ..] = exec.program.as_slice() else { return Err("a program is missing".into()) };
-    let mut command = Command::new(program);
-    command.args(args).env("LD_LIBRARY_PATH", path).env("SOFTGPU_SEED", exec.watch.seed.to_string());
+    let Some(program) = exec.program.first() else { return Err("a program is missing".into()) };
+    let (mut command, signals) = signals::command(&exec.program);
+    command.env("LD_LIBRARY_PATH", path).env("SOFTGPU_SEED", exec.watch.seed.to_string());
     if let Some(tools) = exec.watch.check {
         command.env("SOFTGPU_CHECK", tools.list());
     }
@@ -57,7 +49,7 @@ pub fn exec(exec: &Exec) -> Result<ExitCode, String> {
     let report = empty(&std::env::temp_dir().join(format!("softgpu-{}.report", std::process::id())))?;
     command.env("SOFTGPU_REPORT", &report);
     let status = command.spawn().and_then(|mut child| {
-        pass_signals_on(child.id());
+        signals.pass_on(child.id());
         child.wait()
     });
     let noted = std::fs::read(&report).unwrap_or_default();
@@ -87,26 +79,79 @@ fn worst(noted: &[u8]) -> u8 {
     }
 }
 
-/// Passes on what others send to this program and mean for the one that it runs; what comes of a terminal goes to both anyway.
-/// Signals are held when the program is there, which would inherit that.
 #[cfg(target_os = "linux")]
-fn pass_signals_on(program: u32) {
-    let held: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
-    // Without it a signal ends this program alone.
-    let Ok(signals) = SignalFd::new(&held).and_then(|signals| held.thread_block().map(|()| signals)) else { return };
-    std::thread::spawn(move || {
-        while let Ok(Some(signal)) = signals.read_signal() {
-            // Positive codes are the kernel's: a key of the terminal, or its end.
-            if let (..=0, Ok(signal)) = (signal.ssi_code, Signal::try_from(signal.ssi_signo as i32)) {
-                // The program may have ended by now.
-                let _ = kill(Pid::from_raw(program as i32), signal);
-            }
+pub use signals::become_program;
+
+/// What others send to this program is meant for the one that it runs, and passed on; what comes of a terminal goes to both anyway.
+/// It is held from before that one starts: a signal in between would end this one alone. What is held is inherited, so that
+/// the program is started by way of this one, which lets go of it first.
+#[cfg(target_os = "linux")]
+mod signals {
+    use std::ffi::OsString;
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, ExitCode};
+
+    use nix::sys::signal::{SigSet, Signal, kill};
+    use nix::sys::signalfd::SignalFd;
+    use nix::unistd::Pid;
+
+    /// Without one a signal ends this program alone.
+    pub struct Signals(Option<SignalFd>);
+
+    /// What starts the program, and the signals that are held from now on.
+    pub fn command(program: &[OsString]) -> (Command, Signals) {
+        let before = SigSet::thread_get_mask().unwrap_or_else(|_| SigSet::empty());
+        let signals = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
+        let held: SigSet = signals.into_iter().filter(|signal| !before.contains(*signal)).collect();
+        let descriptor = SignalFd::new(&held).and_then(|descriptor| held.thread_block().map(|()| descriptor)).ok();
+        let unblock = held.iter().map(|signal| format!("--unblock={}", signal as i32));
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("softgpu").arg("become").args(unblock).arg("--").args(program);
+        (command, Signals(descriptor))
+    }
+
+    impl Signals {
+        pub fn pass_on(self, program: u32) {
+            let Some(signals) = self.0 else { return };
+            std::thread::spawn(move || {
+                while let Ok(Some(signal)) = signals.read_signal() {
+                    // Positive codes are the kernel's: a key of the terminal, or its end.
+                    if let (..=0, Ok(signal)) = (signal.ssi_code, Signal::try_from(signal.ssi_signo as i32)) {
+                        // The program may have ended by now.
+                        let _ = kill(Pid::from_raw(program as i32), signal);
+                    }
+                }
+            });
         }
-    });
+    }
+
+    /// Returns if that fails only.
+    pub fn become_program(unblock: &[i32], program: &[OsString]) -> Result<ExitCode, String> {
+        let held: SigSet = unblock.iter().filter_map(|number| Signal::try_from(*number).ok()).collect();
+        held.thread_unblock().map_err(|error| error.to_string())?;
+        let [program, args @ ..] = program else { return Err("a program is missing".into()) };
+        let error = Command::new(program).args(args).exec();
+        Err(format!("{}: {error}", program.to_string_lossy()))
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn pass_signals_on(_: u32) {}
+mod signals {
+    use std::ffi::OsString;
+    use std::process::Command;
+
+    pub struct Signals;
+
+    pub fn command(program: &[OsString]) -> (Command, Signals) {
+        let mut command = Command::new(program.first().cloned().unwrap_or_default());
+        command.args(program.iter().skip(1));
+        (command, Signals)
+    }
+
+    impl Signals {
+        pub fn pass_on(self, _: u32) {}
+    }
+}
 
 #[cfg(unix)]
 fn signal(status: &std::process::ExitStatus) -> i32 {

@@ -50,6 +50,16 @@ enum Action {
     Coverage,
     /// Run a program that uses the CUDA driver API against the software driver
     Exec(Exec),
+    /// Become the program of `exec`
+    #[cfg(target_os = "linux")]
+    #[command(hide = true)]
+    Become {
+        /// Signals that it must not inherit as blocked
+        #[arg(long)]
+        unblock: Vec<i32>,
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true, value_name = "PROGRAM")]
+        program: Vec<std::ffi::OsString>,
+    },
 }
 
 #[derive(clap::Args)]
@@ -150,6 +160,8 @@ impl Command {
             Action::Inspect { file, .. } => inspect::disassemble(&file),
             Action::Coverage => coverage::coverage(),
             Action::Exec(exec) => exec::exec(&exec),
+            #[cfg(target_os = "linux")]
+            Action::Become { unblock, program } => exec::become_program(&unblock, &program),
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::form::{ROW, address, kind};
 use super::gang::{GANG, SPLIT, file};
-use super::mem::{GLOBAL, Range, give, load_lanes, range, resolve, store_lanes, take};
+use super::mem::{GLOBAL, Range, ask_for, give, load_lanes, range, resolve, store_lanes, take};
 use super::{LANES, Level, NEXT, Op, Warp};
 use crate::isa::Lane;
 
@@ -50,20 +50,14 @@ fn at<const FORM: u8>(place: *mut u8) -> Range {
     if kind(FORM) == ROW { Range::Row(place) } else { Range::Same(place) }
 }
 
-/// Has the second level's cache fetch what the next gang but one is likely to load, if this one's rows are one piece. The
-/// machine's own prefetching falls behind on kernels that do little with what they load: it sees a few hundred bytes or
-/// two thousand of one array, and then of another. Into the first level, there are too few places for lines under way.
+/// Asks for what the next gang but one is likely to load, if this one's rows are one piece: what a warp asks for is within
+/// its gang, or just behind. The machine's own prefetching falls behind on kernels that do little with what they load: it
+/// sees a few hundred bytes or two thousand of one array, and then of another.
 #[inline(always)]
 fn look_ahead<const BYTES: usize>(rows: [*mut u8; GANG]) {
-    const LINE: usize = 64;
     let bytes = GANG * BYTES * LANES;
     if rows[GANG - 1] == rows[0].wrapping_add(bytes - BYTES * LANES) {
-        #[cfg(target_arch = "x86_64")]
-        for at in (2 * bytes..3 * bytes).step_by(LINE) {
-            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-            // SAFETY: a hint, which never faults: the address may be any.
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(rows[0].wrapping_add(at).cast()) };
-        }
+        ask_for::<false>(rows[0].wrapping_add(2 * bytes), bytes);
     }
 }
 

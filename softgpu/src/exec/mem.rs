@@ -65,13 +65,21 @@ const AHEAD: usize = 1024;
 /// hundred instructions later than in a compiled loop.
 #[inline(always)]
 fn ask_ahead<const SPACE: u8, const BYTES: usize>(p: *mut u8) {
-    #[cfg(target_arch = "x86_64")]
     if SPACE == GLOBAL {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        for line in (0..BYTES * LANES).step_by(64) {
-            // SAFETY: SSE is in every x86-64, and a prefetch may be of any address.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(AHEAD + line) as *const i8) };
-        }
+        ask_for::<true>(p.wrapping_add(AHEAD), BYTES * LANES);
+    }
+}
+
+/// Asks the caches for bytes of global memory: the nearest one, or (`NEAR` false) the second, which has more places for
+/// lines under way.
+#[inline(always)]
+pub fn ask_for<const NEAR: bool>(p: *const u8, bytes: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for line in (0..bytes).step_by(64) {
+        use std::arch::x86_64::{_MM_HINT_T0, _MM_HINT_T1, _mm_prefetch};
+        let p = p.wrapping_add(line).cast();
+        // SAFETY: SSE is in every x86-64, and a prefetch may be of any address.
+        unsafe { if NEAR { _mm_prefetch::<_MM_HINT_T0>(p) } else { _mm_prefetch::<_MM_HINT_T1>(p) } };
     }
 }
 

@@ -148,12 +148,10 @@ impl Now<'_> {
             } else {
                 cell.write = stamp;
             }
-            let beneath = if stamp.strength() == ATOMIC { beneath(cell.reads[0], old, stamp) } else { None };
             if line || stamp.extent() == 15 {
+                let beneath = if stamp.strength() == ATOMIC { beneath(cell.reads[0], old, stamp) } else { None };
                 cell.forget_readers();
-            }
-            if let Some(beneath) = beneath {
-                cell.reads[0] = beneath;
+                cell.reads[0] = beneath.unwrap_or_default();
             }
             return;
         }
