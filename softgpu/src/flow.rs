@@ -74,9 +74,9 @@ impl Flow {
     }
 
     /// Instructions before which a group of lanes returns to the loop in `sched`: where others may wait for it, and here and
-    /// there on a long straight line.
-    pub fn pauses(&self, ir: &Ir) -> Vec<bool> {
-        let stops = self.stops(ir);
+    /// there on a long straight line. `counted`: before an exit too, which is counted once for all that come to it.
+    pub fn pauses(&self, ir: &Ir, counted: bool) -> Vec<bool> {
+        let stops = self.stops(ir, counted);
         let mut line = 0;
         let pause = |at: usize| {
             line = if stops[at] || line >= LONGEST_LINE { 0 } else { line + 1 };
@@ -86,14 +86,14 @@ impl Flow {
     }
 
     /// Instructions before which a group of lanes may wait for others that come along the straight line.
-    fn stops(&self, ir: &Ir) -> Vec<bool> {
+    fn stops(&self, ir: &Ir, counted: bool) -> Vec<bool> {
         let insts = &ir.insts;
         let mut stops = vec![false; insts.len() + 1];
         for inst in insts.iter().filter(|inst| inst.code == Code::Switch) {
             inst.targets().for_each(|target| stops[target] = true);
         }
         // Nobody goes on where an exit leads.
-        let stay = |(_, inst): &(usize, &Inst)| inst.code == Code::Branch && !ir.leaves(inst);
+        let stay = |(_, inst): &(usize, &Inst)| inst.code == Code::Branch && (counted || !ir.leaves(inst));
         for (at, inst) in insts.iter().enumerate().filter(stay) {
             let uniform = inst.guard.is_none_or(|(p, _)| self.class(p) == UNIFORM);
             if !uniform || self.divergent[self.block_of[at]] {

@@ -118,11 +118,11 @@ enum Field {
 pub fn plan(decoded: &Decoded, level: Level, mode: Mode) -> Program {
     let ir = &decoded.ir;
     let flow = Flow::analyse(ir, mode.rows);
-    let pauses = flow.pauses(ir);
+    let pauses = flow.pauses(ir, mode.watch == Watch::All);
     let n = ir.registers.len();
     let watched = mode.watch != Watch::Nothing;
     let marks = if watched { marks(&decoded.places) } else { Vec::new() };
-    let ticks = |(mark, place): (&Mark, &Place)| !place.inserted && (mode.watch == Watch::All || mark.orders());
+    let ticks = |(mark, place): (&Mark, &Place)| place.counted && (mode.watch == Watch::All || mark.orders());
     let mut p = Planner {
         ir,
         flow: &flow,
@@ -469,7 +469,7 @@ impl Planner<'_> {
             return self.jump(at, inst, way);
         }
         match inst.code {
-            Code::Branch if self.ir.leaves(inst) => self.push(inst, exit_way(c), [0, a, 0, 0, 0], 0),
+            Code::Branch if self.leaves(inst) => self.push(inst, exit_way(c), [0, a, 0, 0, 0], 0),
             Code::Exit => self.push(inst, exit_way(c), [0, a, 0, 0, 0], 0),
             Code::Branch => {
                 self.patches.push((self.ops.len(), Field::Imm, inst.imm as usize));
@@ -508,12 +508,18 @@ impl Planner<'_> {
         }
     }
 
+    /// Whether a branch is an exit itself: not where instructions are counted, as its target is one of them, which lanes
+    /// reach together.
+    fn leaves(&self, inst: &Inst) -> bool {
+        self.watch != Watch::All && self.ir.leaves(inst)
+    }
+
     /// A branch that does the comparison before it.
     fn jump(&mut self, at: usize, inst: &Inst, way: Way) {
         let compared = &self.ir.insts[at - 1];
         let [a, b] = [1, 2].map(|field| self.cells[compared.s[field] as usize]);
         let [of_a, of_b] = [1, 2].map(|field| self.stride(compared.s[field]).unwrap_or(0) as u32);
-        if !self.ir.leaves(inst) {
+        if !self.leaves(inst) {
             self.patches.push((self.ops.len(), Field::Imm, inst.imm as usize));
             self.patches.push((self.ops.len(), Field::E, at + 1));
         }

@@ -11,9 +11,14 @@ const SOURCE: &str = "kernels/of/a/project/with/many/folders/and/one/source.cu";
 
 /// Runs kernel `k`, whose body this is, with one null pointer as its argument and one block of 32 threads.
 fn run(body: &str, options: &[&str]) -> (Value, Output) {
+    run_with("", body, options)
+}
+
+/// As [`run`], with `before` in front of the kernel.
+fn run_with(before: &str, body: &str, options: &[&str]) -> (Value, Output) {
     let folder = tempfile::tempdir().unwrap();
     let text = format!(
-        ".version 8.0\n.target sm_80\n.address_size 64\n.file 1 \"{SOURCE}\"\n.visible .entry k(.param .u64 data) {{\n\
+        ".version 8.0\n.target sm_80\n.address_size 64\n.file 1 \"{SOURCE}\"\n{before}.visible .entry k(.param .u64 data) {{\n\
          .reg .b32 %r<9>; .reg .b64 %d<9>; .reg .pred %p<3>;\n\
          .shared .align 16 .b8 s[512]; .local .align 16 .b8 l[64];\n{body}\n}}"
     );
@@ -53,6 +58,103 @@ fn one_instruction_counts_once() {
     assert_eq!((&c["warp_instructions"], &c["thread_instructions"]), (&6.into(), &(2 * 32 + 8 + 32 + 32).into()));
     assert_eq!((&c["instructions"]["warp"], &c["instructions"]["barrier"]), (&2.into(), &1.into()));
     assert_eq!((&c["branches"], &c["divergent_branches"], &c["barriers"]), (&0.into(), &0.into(), &1.into()));
+}
+
+/// A `ret` that threads jump to is one instruction, which they reach together; one that stands nowhere is none.
+#[test]
+fn a_return_that_is_jumped_to_counts_once() {
+    let part = "mov.u32 %r1, %tid.x; setp.ge.u32 %p1, %r1, 20;";
+    for (body, instructions, active, threads) in [
+        ("@%p1 bra $end; add.u32 %r2, %r1, 1; $end: ret;", 4, 32 + 32 + 20 + 32, 32 + 12 + 20 + 32),
+        ("@%p1 ret; add.u32 %r2, %r1, 1; ret;", 4, 32 + 32 + 20 + 20, 32 + 12 + 20 + 20),
+        ("bra.uni $end; $end: ret;", 3, 96, 96),
+        ("@%p1 bra $end; add.u32 %r2, %r1, 1; $end:", 3, 32 + 32 + 20, 32 + 12 + 20),
+    ] {
+        let c = total(&format!("{part} {body}"));
+        let counted =
+            ["warp_instructions", "active_thread_instructions", "thread_instructions"].map(|name| c[name].as_u64());
+        assert_eq!(counted, [Some(instructions), Some(active), Some(threads)], "{body}");
+    }
+}
+
+/// Copies are not counted whether they are folded away or not: here a loop's counter, which is written twice, and what a
+/// call passes.
+#[test]
+fn copies_are_no_instructions() {
+    let c = total("mov.u32 %r1, 0; $on: add.u32 %r1, %r1, 1; setp.lt.u32 %p1, %r1, 10; @%p1 bra $on; ret;");
+    assert_eq!((&c["warp_instructions"], &c["instructions"]["logic"]), (&31.into(), &10.into()));
+    assert_eq!((&c["branches"], &c["divergent_branches"]), (&10.into(), &0.into()));
+    let functions = ".func (.param .b32 y) one_more(.param .b32 x) { .reg .b32 %r<3>; ld.param.u32 %r1, [x];\n\
+                     add.u32 %r2, %r1, 1; st.param.b32 [y], %r2; ret; }\n";
+    let body = "{ .param .b32 x; .param .b32 y; mov.u32 %r1, %tid.x; st.param.b32 [x], %r1; call (y), one_more, (x);\n\
+                ld.param.b32 %r2, [y]; } ret;";
+    let c = run_with(functions, body, &[]).0["total"].take();
+    assert_eq!(c["warp_instructions"], 4, "{c}");
+    assert_eq!(c["instructions"], serde_json::json!({"integer": 1, "control": 3}));
+}
+
+/// Threads that go to four places part once; where all go to one, they do not.
+#[test]
+fn a_table_of_branches_is_a_branch() {
+    for (mask, divergent) in [(3, 1), (0, 0)] {
+        let c = total(&format!(
+            "mov.u32 %r1, %tid.x; and.b32 %r2, %r1, {mask}; table: .branchtargets $a, $b, $c, $c;\n\
+             brx.idx %r2, table; $a: ret; $b: add.u32 %r3, %r1, 1; ret; $c: ret;"
+        ));
+        assert_eq!((&c["branches"], &c["divergent_branches"]), (&1.into(), &divergent.into()), "{c}");
+    }
+}
+
+/// Constants and parameters come through a cache of their own, and are no traffic of global memory.
+#[test]
+fn constants_are_not_global_memory() {
+    let constants = ".const .align 4 .b32 c[4] = {1, 2, 3, 4};\n";
+    let body = "mov.u32 %r1, %tid.x; and.b32 %r2, %r1, 3; mul.wide.u32 %d1, %r2, 4; mov.u64 %d2, c; add.u64 %d3, %d2, %d1;\n\
+                ld.const.u32 %r3, [%d3]; cvta.const.u64 %d4, %d3; ld.u32 %r4, [%d4]; ret;";
+    let (json, _) = run_with(constants, body, &[]);
+    let c = &json["total"];
+    assert_eq!((&c["global_loads"]["requests"], &json["footprint_read"]), (&0.into(), &0.into()));
+    // A generic load goes by its opcode.
+    assert_eq!((&c["instructions"]["constant"], &c["instructions"]["global"]), (&1.into(), &1.into()));
+    assert_eq!(c["warp_instructions"], 6);
+}
+
+/// A warp that jumps past a product has not done it; what is summed in f16 is another kind of product.
+#[test]
+fn products_count_where_they_are_done() {
+    let zero = (1..9).map(|k| format!("mov.b32 %r{k}, 0;")).collect::<String>();
+    let product = |types: &str, c: &str| {
+        format!("mma.sync.aligned.m16n8k16.row.col.{types} {{{c}}}, {{%r1,%r2,%r3,%r4}}, {{%r5,%r6}}, {{{c}}};")
+    };
+    let half_sums = product("f16.f16.f16.f16", "%r7,%r8");
+    let c = total(&format!("{zero} setp.eq.u32 %p1, %r1, 1; {half_sums} @%p1 {half_sums} ret;"));
+    assert_eq!((&c["instructions"]["tensor"], &c["flops"]["tensor"]), (&2.into(), &4096.into()));
+    assert_eq!(c["tensor_flops"], serde_json::json!({"half_sums": 4096}));
+}
+
+/// A copy reads as many bytes as it says, and fills up the rest.
+#[test]
+fn asynchronous_copies_ask_for_what_they_read() {
+    for (read, asked) in [(16, 512), (4, 128), (0, 0)] {
+        let body = format!(
+            "ld.param.u64 %d1, [data]; mov.u32 %r1, %tid.x; mul.wide.u32 %d2, %r1, 16; add.u64 %d3, %d1, %d2;\n\
+             mov.u32 %r2, s; shl.b32 %r3, %r1, 4; add.u32 %r4, %r2, %r3; mov.u32 %r5, {read};\n\
+             cp.async.cg.shared.global [%r4], [%d3], 16, %r5; cp.async.wait_all; ret;"
+        );
+        let c = run(&body, &["--smem", "0"]).0["total"].take();
+        assert_eq!(c["global_loads"]["bytes_asked"], asked);
+        assert_eq!(c["shared_stores"]["bytes_asked"], 512, "zeros too");
+    }
+}
+
+/// Files whose last two names are the same are told apart by one more.
+#[test]
+fn lines_of_different_files_stay_apart() {
+    let files = ".file 2 \"a/one/src/k.cu\"\n.file 3 \"a/two/src/k.cu\"\n";
+    let body = "mov.u32 %r1, %tid.x;\n.loc 2 7 1\nadd.u32 %r2, %r1, 1;\n.loc 3 7 1\nadd.u32 %r3, %r1, 1; ret;";
+    let (json, _) = run_with(files, body, &[]);
+    let names: Vec<_> = json["lines"].as_array().unwrap().iter().map(|line| line["file"].as_str().unwrap()).collect();
+    assert_eq!(names, ["two/src/k.cu", "one/src/k.cu"]);
 }
 
 /// Local memory interleaves words of 4 bytes across the lanes: an access of 16 bytes is four rows of 128.

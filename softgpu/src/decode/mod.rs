@@ -432,10 +432,21 @@ impl<'m, 'a> Decoder<'m, 'a> {
             let mut inlined = self.sources(i);
             let source = (!inlined.is_empty()).then(|| inlined.remove(0));
             let text = format!("{}{}", if i.guard.is_some() { "@p " } else { "" }, i.opcode);
-            let inserted = self.starts.is_empty();
-            self.places.push(Place { line: i.line, source, inlined, text, inserted, compared: false });
+            // What a function starts and ends with has no number in its body.
+            let said = (1..=self.kernel.body.len()).contains(&self.starts.len());
+            let counted = said && !place::is_copy(i.opcode);
+            self.places.push(Place { line: i.line, source, inlined, text, counted, compared: false });
         }
         self.places.len() as u32 - 1
+    }
+
+    /// The end of a file's path, long enough to be no other's.
+    fn file_name(&self, file: u32) -> String {
+        let files = &self.module.files;
+        let Some(path) = files.get(&file) else { return "?".into() };
+        let others = |end: &str| files.values().any(|other| other != path && other.ends_with(end));
+        let mut ends = path.rmatch_indices('/').skip(1).map(|(at, _)| &path[at + 1..]);
+        ends.find(|end| !others(end)).unwrap_or(path).to_string()
     }
 
     /// Lines of the `.cu` text that an instruction comes from, innermost first. Line 0 is nobody's.
@@ -444,11 +455,11 @@ impl<'m, 'a> Decoder<'m, 'a> {
         while let Some(loc) = next.filter(|_| lines.len() < DEEPEST).and_then(|at| self.kernel.locs.get(at as usize)) {
             let (file, line) = loc.at;
             if line > 0 || lines.is_empty() {
-                lines.push((self.module.files.get(&file).map_or("?", |path| short(path)).to_string(), line));
+                lines.push((self.file_name(file), line));
             }
             // A call that no `.loc` stands for is known all the same.
             if let (None, Some((file, line, _))) = (loc.outer, loc.call) {
-                lines.push((self.module.files.get(&file).map_or("?", |path| short(path)).to_string(), line));
+                lines.push((self.file_name(file), line));
             }
             next = loc.outer;
         }
@@ -515,11 +526,6 @@ impl<'m, 'a> Decoder<'m, 'a> {
 /// The address of a function, for those that are called through a pointer.
 pub fn function_address(module: &Module, name: &str) -> Option<u64> {
     module.function(name).filter(|&f| module.functions[f].defined).map(crate::memory::function_address)
-}
-
-/// `kernels/embed.cu` of a longer path: the last two parts.
-fn short(path: &str) -> &str {
-    path.rmatch_indices('/').nth(1).map_or(path, |(at, _)| &path[at + 1..])
 }
 
 pub fn unsupported<T>(i: &Instruction, what: &str) -> Result<T> {

@@ -12,10 +12,22 @@ pub struct Place {
     /// Of code that was inlined: where the calls stand, innermost first.
     pub inlined: Vec<(String, u32)>,
     pub text: String,
-    /// Of no PTX instruction: what a function starts with.
-    pub inserted: bool,
+    /// False for no PTX instruction, what a function starts with or ends with unsaid, and for those that
+    /// [`is_copy`] names.
+    pub counted: bool,
     /// A plain load whose value an `atom.cas` at the same address compares before anything comes of it.
     pub compared: bool,
+}
+
+/// Copies of registers, literals and parameters, and addresses in another space. Many are folded away when a kernel is
+/// loaded, and a GPU's assembler does the same; so that counts do not hang on which, none is counted.
+pub fn is_copy(opcode: &str) -> bool {
+    let mut parts = opcode.split('.');
+    match parts.next() {
+        Some("mov" | "cvta") => true,
+        Some("ld" | "st") => parts.any(|part| part == "param" || part.starts_with("param::")),
+        _ => false,
+    }
 }
 
 /// Which instructions of a function are loads that begin a loop around `atom.cas`: `old = *p; do { … atomicCAS(p, old, …) }`.

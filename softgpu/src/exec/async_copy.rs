@@ -217,11 +217,16 @@ unsafe fn copy(w: &mut Warp, list: &List, r: *mut u8) -> u32 {
             }
         }
         let (mask, readers) = (w.mask, readers(w.mask, &bytes));
-        w.mask = readers;
-        let shown = reach(Touch::Read, GLOBAL, from_offset).show(w, &addresses);
-        w.mask = mask;
-        if let Err(trap) = shown {
-            return trap;
+        let mut rest = readers;
+        while rest != 0 && !w.tools.is_null() {
+            let read = bytes[rest.trailing_zeros() as usize];
+            w.mask = lanes(rest).filter(|&lane| bytes[lane] == read).fold(0, |same, lane| same | 1 << lane);
+            rest &= !w.mask;
+            let shown = Reach { bytes: read, ..reach(Touch::Read, GLOBAL, from_offset) }.show(w, &addresses);
+            w.mask = mask;
+            if let Err(trap) = shown {
+                return trap;
+            }
         }
         for lane in lanes(readers) {
             from[lane] = match find(w, GLOBAL, lane, addresses[lane], bytes[lane], size) {

@@ -201,10 +201,10 @@ unsafe fn targets(w: &mut Warp, list: &List, file: *mut u8, groups: &mut Vec<Gro
 ///
 /// # Safety
 /// `list` must be a table's, and `file` the register file that it speaks of.
-pub unsafe fn switch(w: &mut Warp, list: &List, file: *mut u8, groups: &mut Vec<Group>) -> Result<(), ()> {
+pub unsafe fn switch(w: &mut Warp, list: &List, file: *mut u8, groups: &mut Vec<Group>) -> Result<bool, ()> {
     // SAFETY: the caller's; the index is a word.
     let indices = unsafe { Source::<u32>::all(file, list.regs[0]) };
-    let mut left = w.mask;
+    let (mut left, mut first, mut parted) = (w.mask, None, false);
     while left != 0 {
         let lane = left.trailing_zeros() as usize;
         let index = indices[lane];
@@ -215,12 +215,13 @@ pub unsafe fn switch(w: &mut Warp, list: &List, file: *mut u8, groups: &mut Vec<
         };
         let same = lanes(left).filter(|&lane| indices[lane] == index).fold(0, |mask, lane| mask | 1 << lane);
         left &= !same;
+        parted |= *first.get_or_insert(pc) != pc;
         match groups.iter_mut().find(|(at, _)| *at == pc as u32) {
             Some((_, group)) => *group |= same,
             None => groups.push((pc as u32, same)),
         }
     }
-    Ok(())
+    Ok(parted)
 }
 
 #[inline(always)]

@@ -199,7 +199,14 @@ impl Lanes {
             match event {
                 CALL => self.calls.enter(w, &program.lists[op.imm as usize], op.imm, op.e, file, groups),
                 RETURN => self.calls.leave(w, &program.lists, file, groups),
-                _ => switch(w, &program.lists[op.imm as usize], file, groups),
+                _ => {
+                    let list = &program.lists[op.imm as usize];
+                    let parted = switch(w, list, file, groups)?;
+                    if let (true, Some(tools)) = (parted, w.tools.as_mut()) {
+                        tools.parts(list.place);
+                    }
+                    Ok(())
+                }
             }
         }
     }

@@ -5,7 +5,7 @@
 
 use serde::Serialize;
 
-use super::classes::Class;
+use super::classes::{Class, Product};
 use super::counters::Counters;
 
 /// A multiprocessor of one architecture.
@@ -74,8 +74,25 @@ pub struct Chip {
     pub fp64: f64,
     pub fp32: f64,
     pub fp16: f64,
-    /// Matrix products of halves with sums in f32.
+    /// Matrix products of halves with sums in f32; of f64.
     pub tensor: f64,
+    pub tensor_f64: f64,
+    /// How many times as many products of halves it does if their sums are f16.
+    pub half_sums: f64,
+}
+
+impl Chip {
+    /// Peak of a kind of matrix product. All data sheets have half of the halves' for tf32, and twice that for 8 bits from
+    /// sm_89 on; those before have no such product.
+    fn products(&self, product: Product) -> f64 {
+        match product {
+            Product::Half => self.tensor,
+            Product::HalfSums => self.half_sums * self.tensor,
+            Product::Tf32 => self.tensor / 2.0,
+            Product::Fp8 => self.tensor * 2.0,
+            Product::F64 => self.tensor_f64,
+        }
+    }
 }
 
 const T: f64 = 1e12;
@@ -88,6 +105,8 @@ pub const CHIPS: [Chip; 6] = [
         fp32: 19.5 * T,
         fp16: 78.0 * T,
         tensor: 312.0 * T,
+        tensor_f64: 19.5 * T,
+        half_sums: 1.0,
     },
     Chip {
         name: "RTX 3090",
@@ -97,6 +116,8 @@ pub const CHIPS: [Chip; 6] = [
         fp32: 35.6 * T,
         fp16: 35.6 * T,
         tensor: 71.0 * T,
+        tensor_f64: 0.556 * T,
+        half_sums: 2.0,
     },
     Chip {
         name: "RTX 4090",
@@ -106,6 +127,8 @@ pub const CHIPS: [Chip; 6] = [
         fp32: 82.6 * T,
         fp16: 82.6 * T,
         tensor: 165.2 * T,
+        tensor_f64: 1.29 * T,
+        half_sums: 2.0,
     },
     Chip {
         name: "H100 SXM",
@@ -115,6 +138,8 @@ pub const CHIPS: [Chip; 6] = [
         fp32: 66.9 * T,
         fp16: 133.8 * T,
         tensor: 989.4 * T,
+        tensor_f64: 66.9 * T,
+        half_sums: 1.0,
     },
     Chip {
         name: "B200",
@@ -124,6 +149,8 @@ pub const CHIPS: [Chip; 6] = [
         fp32: 75.0 * T,
         fp16: 150.0 * T,
         tensor: 2250.0 * T,
+        tensor_f64: 37.0 * T,
+        half_sums: 1.0,
     },
     Chip {
         name: "RTX 5090",
@@ -133,6 +160,8 @@ pub const CHIPS: [Chip; 6] = [
         fp32: 104.8 * T,
         fp16: 104.8 * T,
         tensor: 209.5 * T,
+        tensor_f64: 1.64 * T,
+        half_sums: 2.0,
     },
 ];
 
@@ -153,7 +182,7 @@ pub fn roofline(chip: &Chip, counters: &Counters) -> Roofline {
         (of(Class::Fp64) / chip.fp64, "fp64"),
         (of(Class::Fp32) / chip.fp32, "fp32"),
         (of(Class::Fp16) / chip.fp16, "fp16"),
-        (of(Class::Tensor) / chip.tensor, "tensor"),
+        (counters.total.products.iter().map(|(&p, &n)| n as f64 / chip.products(p)).sum(), "tensor"),
     ];
     let (estimated_seconds, bound) = times.into_iter().max_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((0.0, "memory"));
     let bound = if estimated_seconds > 0.0 { bound } else { "nothing" };

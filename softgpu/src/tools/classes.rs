@@ -17,6 +17,8 @@ pub enum Class {
     /// Moves, selections, comparisons, bits.
     Logic,
     Convert,
+    /// Loads through the cache of constants.
+    Constant,
     Global,
     Shared,
     Local,
@@ -25,6 +27,7 @@ pub enum Class {
     Barrier,
     /// Shuffles, votes and what else lanes do together.
     Warp,
+    /// `createpolicy`.
     Other,
 }
 
@@ -57,28 +60,59 @@ pub fn flops(opcode: &str) -> (Class, u64) {
 fn class(parts: &[&str]) -> Class {
     let memory = |otherwise: Class| match parts.iter().find(|p| matches!(**p, "shared" | "local" | "param" | "const")) {
         Some(&"shared") => Class::Shared,
-        Some(&"local" | &"param") => Class::Local,
+        Some(&"local") => Class::Local,
+        Some(_) => Class::Constant,
         _ if parts.iter().any(|p| p.starts_with("shared::")) => Class::Shared,
         _ => otherwise,
     };
     match parts[0] {
-        "cp" => Class::Global,
+        "cp" | "discard" | "applypriority" => Class::Global,
         "ld" | "ldu" | "st" | "prefetch" | "prefetchu" => memory(Class::Global),
         "ldmatrix" | "stmatrix" | "mbarrier" => Class::Shared,
         "atom" | "red" => Class::Atomic,
         "add" | "addc" | "sub" | "subc" | "mul" | "mad" | "madc" | "mul24" | "mad24" | "sad" | "div" | "rem"
-        | "neg" | "abs" | "min" | "max" | "dp4a" | "dp2a" => Class::Integer,
+        | "neg" | "abs" | "min" | "max" | "dp4a" | "dp2a" | "szext" => Class::Integer,
         "vadd" | "vsub" | "vabsdiff" | "vmin" | "vmax" | "vshl" | "vshr" | "vset" | "vadd2" | "vsub2" | "vavrg2"
         | "vabsdiff2" | "vmin2" | "vmax2" | "vset2" | "vadd4" | "vsub4" | "vavrg4" | "vabsdiff4" | "vmin4"
         | "vmax4" | "vset4" => Class::Integer,
         "cvt" | "cvta" => Class::Convert,
-        "bra" | "brx" | "call" | "ret" | "exit" | "trap" | "nanosleep" => Class::Control,
+        "bra" | "brx" | "call" | "ret" | "exit" | "trap" | "brkpt" | "nanosleep" | "pmevent" => Class::Control,
         "bar" if parts.contains(&"warp") => Class::Warp,
         "bar" | "barrier" | "membar" | "fence" => Class::Barrier,
         "shfl" | "vote" | "match" | "redux" | "activemask" | "elect" | "movmatrix" => Class::Warp,
         "mov" | "selp" | "slct" | "setp" | "set" | "and" | "or" | "xor" | "not" | "cnot" | "lop3" | "shl" | "shr"
-        | "shf" | "prmt" | "bfe" | "bfi" | "bfind" | "brev" | "clz" | "popc" | "fns" | "isspacep" => Class::Logic,
+        | "shf" | "prmt" | "bfe" | "bfi" | "bmsk" | "bfind" | "brev" | "clz" | "popc" | "fns" | "isspacep" => {
+            Class::Logic
+        }
         _ => Class::Other,
+    }
+}
+
+/// What a matrix product multiplies and sums: tensor cores do as many of each a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Product {
+    /// f16 or bf16 with sums in f32.
+    Half,
+    /// f16 with sums in f16.
+    HalfSums,
+    Tf32,
+    Fp8,
+    F64,
+}
+
+impl Product {
+    /// Of `mma`, whose types are those of D, A, B and C, and of `wmma.mma`, which leaves A's and B's out if they are f16.
+    pub fn of(opcode: &str) -> Product {
+        let has = |ty: &str| opcode.split('.').any(|part| part == ty);
+        let ty = |names: &[&str]| names.iter().any(|name| has(name));
+        match () {
+            _ if has("f64") => Product::F64,
+            _ if has("tf32") => Product::Tf32,
+            _ if ty(&["e4m3", "e5m2", "e3m2", "e2m3", "e2m1"]) => Product::Fp8,
+            _ if has("f32") => Product::Half,
+            _ => Product::HalfSums,
+        }
     }
 }
 
@@ -98,6 +132,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn products_go_by_what_they_multiply_and_sum() {
+        for (opcode, expected) in [
+            ("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32", Product::Half),
+            ("mma.sync.aligned.m16n8k16.row.col.f16.f16.f16.f16", Product::HalfSums),
+            ("wmma.mma.sync.aligned.row.col.m16n16k16.f32.f32", Product::Half),
+            ("wmma.mma.sync.aligned.row.col.m16n16k16.f16.f16", Product::HalfSums),
+            ("wmma.mma.sync.aligned.row.col.m16n16k8.f32.tf32.tf32.f32", Product::Tf32),
+            ("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e5m2.f32", Product::Fp8),
+            ("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64", Product::F64),
+        ] {
+            assert_eq!(Product::of(opcode), expected, "{opcode}");
+        }
+    }
+
+    #[test]
     fn instructions_have_their_class_and_work() {
         for (opcode, expected) in [
             ("fma.rn.f32", (Class::Fp32, 2)),
@@ -115,6 +164,7 @@ mod tests {
             ("vabsdiff4.u32.u32.u32.add", (Class::Integer, 0)),
             ("ld.global.nc.v4.f32", (Class::Global, 0)),
             ("st.shared.f32", (Class::Shared, 0)),
+            ("ld.const.v2.f32", (Class::Constant, 0)),
             ("cp.async.cg.shared.global", (Class::Global, 0)),
             ("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32", (Class::Tensor, 4096)),
             ("mma.sync.aligned.m8n8k4.row.col.f32.f16.f16.f32", (Class::Tensor, 2048)),

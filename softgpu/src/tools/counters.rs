@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 use serde::ser::{SerializeStruct, Serializer};
 
-use super::classes::{Class, flops};
+use super::classes::{Class, Product, flops};
 use super::{Access, Touch};
 use crate::decode::{Decoded, Place};
 use crate::exec::LANES;
 use crate::exec::mem::{GENERIC, GLOBAL, LOCAL, SHARED};
 use crate::ir::Code;
-use crate::memory::{LOCAL_WINDOW, OFFSET_BITS, SHARED_WINDOW};
+use crate::memory::{CONST_WINDOW, LOCAL_WINDOW, OFFSET_BITS, PARAM_WINDOW, SHARED_WINDOW};
 
 /// Bytes of a sector, the unit in which global memory is moved.
 const SECTOR: u64 = 32;
@@ -88,6 +88,9 @@ pub struct Counts {
     pub warp_instructions: u64,
     pub active_thread_instructions: u64,
     pub thread_instructions: u64,
+    /// Of these warp instructions, those of which any thread passed the guard.
+    #[serde(skip)]
+    warps_that_pass: u64,
     /// Branches, and those at which the threads of a warp parted.
     pub branches: u64,
     pub divergent_branches: u64,
@@ -107,6 +110,9 @@ pub struct Counts {
     pub local_stores: Traffic,
     /// Floating-point operations of threads by unit; a fused multiply-add is two, a matrix product 2·m·n·k.
     pub flops: BTreeMap<Class, u64>,
+    /// Of those of [`Class::Tensor`], by what they multiply and sum.
+    #[serde(rename = "tensor_flops")]
+    pub products: BTreeMap<Product, u64>,
     /// Warp instructions by class.
     pub instructions: BTreeMap<Class, u64>,
 }
@@ -116,6 +122,7 @@ impl Counts {
         self.warp_instructions += other.warp_instructions;
         self.active_thread_instructions += other.active_thread_instructions;
         self.thread_instructions += other.thread_instructions;
+        self.warps_that_pass += other.warps_that_pass;
         self.branches += other.branches;
         self.divergent_branches += other.divergent_branches;
         self.barriers += other.barriers;
@@ -134,6 +141,7 @@ impl Counts {
             mine.add(its);
         }
         other.flops.iter().for_each(|(class, n)| *self.flops.entry(*class).or_default() += n);
+        other.products.iter().for_each(|(product, n)| *self.products.entry(*product).or_default() += n);
         other.instructions.iter().for_each(|(class, n)| *self.instructions.entry(*class).or_default() += n);
     }
 
@@ -179,6 +187,8 @@ pub struct Counters {
 #[derive(Default)]
 pub struct Counting {
     by_place: Vec<Counts>,
+    /// The instruction that was counted last is one of which the guard let only some threads pass.
+    parted: bool,
     read: Sectors,
     written: Sectors,
 }
@@ -195,7 +205,16 @@ impl Counting {
         counts.warp_instructions += 1;
         counts.active_thread_instructions += active as u64;
         counts.thread_instructions += chosen as u64;
-        counts.divergent_branches += (0 < chosen && chosen < active) as u64;
+        counts.warps_that_pass += (chosen > 0) as u64;
+        self.parted = 0 < chosen && chosen < active;
+        counts.divergent_branches += self.parted as u64;
+    }
+
+    /// A branch by a table, just counted, sends a warp's threads to several places.
+    pub fn part(&mut self, place: u32) {
+        if let Some(counts) = self.by_place.get_mut(place as usize).filter(|_| !self.parted) {
+            counts.divergent_branches += 1;
+        }
     }
 
     /// A warp reaches a barrier of the block.
@@ -206,12 +225,13 @@ impl Counting {
     /// The lanes in the mask access memory.
     pub fn access(&mut self, access: &Access, mask: u32, addresses: &[u64; LANES]) {
         let bytes = access.bytes as u64;
-        let window = |a: u64| a >> OFFSET_BITS << OFFSET_BITS;
-        let space = |a: u64| match access.space {
-            GENERIC if window(a) == SHARED_WINDOW => SHARED,
-            GENERIC if window(a) == LOCAL_WINDOW => LOCAL,
-            GENERIC => GLOBAL,
-            space => space,
+        // Constants and parameters, in windows of their own, come through a cache of their own.
+        let space = |a: u64| match (access.space, a >> OFFSET_BITS << OFFSET_BITS) {
+            (GENERIC, SHARED_WINDOW) => SHARED,
+            (GENERIC, LOCAL_WINDOW) => LOCAL,
+            (GENERIC, CONST_WINDOW | PARAM_WINDOW) => GENERIC,
+            (GENERIC, _) => GLOBAL,
+            (space, _) => space,
         };
         for kind in [GLOBAL, SHARED, LOCAL] {
             let mut lanes = 0;
@@ -264,7 +284,7 @@ impl Counting {
         for inst in &decoded.ir.insts {
             let counts = &mut self.by_place[inst.place as usize];
             // A jump around what it guards is none of the kernel's: the last of a place says what it is.
-            let branch = inst.code == Code::Branch;
+            let branch = matches!(inst.code, Code::Branch | Code::Switch);
             counts.branches = if branch { counts.warp_instructions } else { 0 };
             counts.divergent_branches *= branch as u64;
         }
@@ -275,12 +295,15 @@ impl Counting {
                 continue;
             }
             let (class, flops) = flops(opcode(place));
-            let unit = if class == Class::Tensor { counts.warp_instructions } else { counts.thread_instructions };
-            if !place.inserted {
+            let unit = if class == Class::Tensor { counts.warps_that_pass } else { counts.thread_instructions };
+            if counts.warp_instructions > 0 {
                 counts.instructions.insert(class, counts.warp_instructions);
             }
-            if flops > 0 {
+            if flops * unit > 0 {
                 counts.flops.insert(class, flops * unit);
+            }
+            if flops * unit > 0 && class == Class::Tensor {
+                counts.products.insert(Product::of(opcode(place)), flops * unit);
             }
             total.add(counts);
             let line = place.source.clone().unwrap_or_else(|| ("PTX".into(), place.line));

@@ -275,6 +275,13 @@ impl<'a> Observer<'a> {
         self.around.iter_mut().for_each(|around| around.forget(warp.block, warp.index, warp.mask));
     }
 
+    /// A branch by a table sends the warp's threads to several places.
+    pub fn parts(&mut self, place: u32) {
+        if self.tools.counters {
+            self.counting.part(place);
+        }
+    }
+
     /// A barrier opens, of the whole block if it has no count.
     pub fn opens(&mut self, block: u64, number: usize, whole: bool) {
         if let Some(clocks) = self.race.as_mut().and_then(|race| race.clocks(block)) {

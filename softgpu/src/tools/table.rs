@@ -45,7 +45,10 @@ impl Counters {
 
     fn write(&self, out: &mut String, occupancy: &[Occupancy]) -> std::fmt::Result {
         let ([gx, gy, gz], [bx, by, bz], total) = (self.grid, self.block, &self.total);
-        writeln!(out, "{}  grid ({gx}, {gy}, {gz})  block ({bx}, {by}, {bz})", self.kernel)?;
+        let shape = format!("grid ({gx}, {gy}, {gz})  block ({bx}, {by}, {bz})");
+        // A mangled name may take several lines by itself.
+        let gap = if self.kernel.len() + shape.len() > 98 { "\n" } else { "" };
+        writeln!(out, "{}{gap}  {shape}", self.kernel)?;
         let of_warps = total.warp_instructions.max(1) as f64;
         writeln!(
             out,
