@@ -11,8 +11,8 @@ use rayon::prelude::*;
 pub use convert::{narrow, widen};
 pub use epilogue::{Epilogue, Mask, Relu, put_vector, sums_of_columns, sums_of_columns_of};
 
-/// Rows (or columns) of C that one task computes, at most: each packs the other side's matrix for itself, which 384 paid for
-/// with a twentieth of a training step. A constant: the split, and so every bit of the result, is the same for any number
+/// Rows (or columns) of C that one task computes, at most: each packs the other side's matrix for itself, which cost 384 up to
+/// a twentieth of a training step. A constant: the split, and so every bit of the result, is the same for any number
 /// of threads.
 const TASK_ROWS: usize = 1024;
 

@@ -14,7 +14,7 @@ pub enum Class {
     /// Approximations: ex2, lg2, sin, cos, tanh, rcp, rsqrt, sqrt.
     Special,
     Integer,
-    /// Moves, selections, comparisons, bits.
+    /// Selections, comparisons, bits.
     Logic,
     Convert,
     /// Loads through the cache of constants.
@@ -58,7 +58,7 @@ pub fn flops(opcode: &str) -> (Class, u64) {
 }
 
 fn class(parts: &[&str]) -> Class {
-    let memory = |otherwise: Class| match parts.iter().find(|p| matches!(**p, "shared" | "local" | "param" | "const")) {
+    let memory = |otherwise: Class| match parts.iter().find(|p| matches!(**p, "shared" | "local" | "const")) {
         Some(&"shared") => Class::Shared,
         Some(&"local") => Class::Local,
         Some(_) => Class::Constant,
@@ -75,15 +75,13 @@ fn class(parts: &[&str]) -> Class {
         "vadd" | "vsub" | "vabsdiff" | "vmin" | "vmax" | "vshl" | "vshr" | "vset" | "vadd2" | "vsub2" | "vavrg2"
         | "vabsdiff2" | "vmin2" | "vmax2" | "vset2" | "vadd4" | "vsub4" | "vavrg4" | "vabsdiff4" | "vmin4"
         | "vmax4" | "vset4" => Class::Integer,
-        "cvt" | "cvta" => Class::Convert,
+        "cvt" => Class::Convert,
         "bra" | "brx" | "call" | "ret" | "exit" | "trap" | "brkpt" | "nanosleep" | "pmevent" => Class::Control,
         "bar" if parts.contains(&"warp") => Class::Warp,
         "bar" | "barrier" | "membar" | "fence" => Class::Barrier,
         "shfl" | "vote" | "match" | "redux" | "activemask" | "elect" | "movmatrix" => Class::Warp,
-        "mov" | "selp" | "slct" | "setp" | "set" | "and" | "or" | "xor" | "not" | "cnot" | "lop3" | "shl" | "shr"
-        | "shf" | "prmt" | "bfe" | "bfi" | "bmsk" | "bfind" | "brev" | "clz" | "popc" | "fns" | "isspacep" => {
-            Class::Logic
-        }
+        "selp" | "slct" | "setp" | "set" | "and" | "or" | "xor" | "not" | "cnot" | "lop3" | "shl" | "shr" | "shf"
+        | "prmt" | "bfe" | "bfi" | "bmsk" | "bfind" | "brev" | "clz" | "popc" | "fns" | "isspacep" => Class::Logic,
         _ => Class::Other,
     }
 }

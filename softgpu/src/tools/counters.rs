@@ -299,11 +299,12 @@ impl Counting {
             if counts.warp_instructions > 0 {
                 counts.instructions.insert(class, counts.warp_instructions);
             }
-            if flops * unit > 0 {
-                counts.flops.insert(class, flops * unit);
-            }
-            if flops * unit > 0 && class == Class::Tensor {
-                counts.products.insert(Product::of(opcode(place)), flops * unit);
+            let done = flops * unit;
+            if done > 0 {
+                counts.flops.insert(class, done);
+                if class == Class::Tensor {
+                    counts.products.insert(Product::of(opcode(place)), done);
+                }
             }
             total.add(counts);
             let line = place.source.clone().unwrap_or_else(|| ("PTX".into(), place.line));
