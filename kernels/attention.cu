@@ -8,8 +8,8 @@
 // lse delta [H, Tq] f32; D ≤ 128, a multiple of 4, for 2-byte T of 8. A sentence without keys gives O = 0, lse = −∞.
 // drop_ij: dropout's element 4·((global query row · H + head)·ceil(max_k/4)) + j: one draw serves four keys, and it
 // depends on nothing but the batch.
-// T = float: FMA, below. 2-byte T: tensor cores, attention_mma.cuh, with a Launch and Bytes of its own, and one
-// argument more, `stage`.
+// T = float: FMA, below. 2-byte T: tensor cores, attention_mma.cuh, with a Launch and Bytes of its own, one argument
+// more, `stage`, and without O in the pass of dQ.
 // Launch: grid (ceil(longest/32), H, B), block (32): a lane owns one query (key), a warp walks the other side, GROUP
 // rows at once, the same for every lane: 16-byte broadcast loads. A lane reads and writes its own row, 16 bytes at a
 // time; the lanes behind the last four that own one leave first. Shared: tiles of owned rows, float4 [D/4][32], 128·D

@@ -3,16 +3,19 @@
 // `stage` at a time and twice buffered by asynchronous copies: K and V (Q and G, with lse and delta). Products are
 // m16n8k16 and sum in f32; softmax, its sums and lse are in f32. What lies wholly outside of a sentence or above the
 // diagonal is skipped by 16 × 16; the tail of 16 is zeros.
-// Rounded to T on the way, since the second product takes T: P·drop before ·V and ·G, dS before ·K and ·Q. delta is of
-// the O that was stored. Results are rounded once, after `accumulate` has been added.
+// Rounded to T on the way, since the second product takes T: P·drop before ·V and ·G, dS before ·K and ·Q. Results are
+// rounded once, after `accumulate` has been added. delta_i = Σ_j P_ij·drop_ij·(G_i·V_j), in f32: G_i·O_i would have the
+// rounding of the O that was stored, of which dS is nothing but the rest where P is near 1. For it the pass of dQ walks
+// the keys to their end and back, and does not read O.
 // Launch: attention_{fwd,bwd_q,bwd_kv}_HEAD_T, HEAD the least of 32, 64, 96, 128 that is ≥ D; grid (blocks, H, B),
 // block (32, warps ≤ 8), with blocks·warps·16 ≥ the longest sentence. Columns D … HEAD − 1 are zeros in shared memory.
 // Rows in global memory start at multiples of 16 bytes. `stage` is a multiple of 16.
 // Shared: rows of HEAD elements and 16 bytes more, so that any eight lie in different banks: own rows Q | Q G | K V,
 // then K V (Q G, and 8 bytes of lse and delta a row) `stage` times, twice if the longest walked sentence is longer.
 // Bytes, n = 2·H·D, where a block owns the whole sentence (≤ 128 rows): fwd n·(2·Tq + 2·Tk) + 4·H·Tq, dQ
-// n·(4·Tq + 2·Tk) + 8·H·Tq, dK and dV n·(2·Tq + 4·Tk) + 8·H·Tq. Else the walked side counts once a block. Where 16 does
-// not divide D, a head shares a sector with the one beside it, whose block asks for it too: n = H·(2·D + 16), if H is even.
+// n·(3·Tq + 2·Tk) + 8·H·Tq, dK and dV n·(2·Tq + 4·Tk) + 8·H·Tq. Else the walked side counts once a block; and in dQ twice,
+// but for its last two stages. Where 16 does not divide D, a head shares a sector with the one beside it, whose block asks
+// for it too: n = H·(2·D + 16), if H is even.
 #pragma once
 #include "attention_common.cuh"
 #include "mma.cuh"
@@ -91,11 +94,18 @@ __device__ __forceinline__ void products(float (&c)[2][4], const Own<HEAD, HELD>
     }
 }
 
-// sums += w·rows for 16 rows; w is rounded to T.
+// What products summed, rounded to T, as A: words 0 and 2 are of row g, 1 and 3 of row g + 8.
+template <typename T> struct Weights {
+    uint32_t a[4];
+    __device__ __forceinline__ explicit Weights(const float (&w)[2][4])
+        : a{pack2<T>(w[0][0], w[0][1]), pack2<T>(w[0][2], w[0][3]), pack2<T>(w[1][0], w[1][1]),
+            pack2<T>(w[1][2], w[1][3])} {}
+};
+
+// sums += w·rows for 16 rows.
 template <int HEAD, typename T>
-__device__ __forceinline__ void add_rows(float (&sums)[HEAD / 8][4], const float (&w)[2][4], uint32_t rows) {
-    const uint32_t a[4] = {pack2<T>(w[0][0], w[0][1]), pack2<T>(w[0][2], w[0][3]), pack2<T>(w[1][0], w[1][1]),
-                           pack2<T>(w[1][2], w[1][3])};
+__device__ __forceinline__ void add_rows(float (&sums)[HEAD / 8][4], const Weights<T>& w, uint32_t rows) {
+    const uint32_t(&a)[4] = w.a;
 #pragma unroll
     for (int n = 0; n < HEAD / 16; n++) {
         uint32_t b[4];
@@ -297,16 +307,17 @@ __device__ __forceinline__ void attention_fwd16(T* o, float* lse, const T* q, co
 #pragma unroll
                     for (int e = 0; e < 4; e++)
                         w[u][n][e] = exp2_fast(fmaf(w[u][n][e], scale, -top[e / 2])), sum[e / 2] += w[u][n][e];
+                Weights<T> p(w[u]);
                 if (drop.threshold) {
                     uint32_t kept[2];
                     kept_keys(kept, draw, j + u * FRAGMENT, drop);
 #pragma unroll
-                    for (int n = 0; n < 2; n++)
-#pragma unroll
-                        for (int e = 0; e < 4; e++)
-                            w[u][n][e] = kept[e / 2] >> (4 * n + e % 2) & 1 ? w[u][n][e] : 0.f;
+                    for (int i = 0; i < 4; i++) {
+                        const uint32_t bits = kept[i % 2] >> i / 2 * 4;
+                        p.a[i] &= (bits & 1 ? 0xffffu : 0) | (bits & 2 ? 0xffff0000u : 0);
+                    }
                 }
-                add_rows<HEAD, T>(sums, w[u], kt + tile + u * FRAGMENT * R::PITCH);
+                add_rows<HEAD>(sums, p, kt + tile + u * FRAGMENT * R::PITCH);
             }
         }
         if (tile_from + stage < end) __syncthreads();  // before the other buffer is filled again
@@ -320,43 +331,10 @@ __device__ __forceinline__ void attention_fwd16(T* o, float* lse, const T* q, co
     store_rows<HEAD, T>(head_of(o, row, s.stride_o, s.D), s.stride_o, own, sums, by, mine, s.D, 0);
 }
 
-// G_i·O_i of the warp's 16 rows, G in shared memory, in lanes 0 … 15.
-template <int HEAD, typename T>
-__device__ __forceinline__ float row_dots(const char* g, const T* o, int stride, int mine, int D) {
-    using R = Rows16<HEAD>;
-    float x[FRAGMENT / R::DOWN];
-#pragma unroll
-    for (int r = 0; r < FRAGMENT / R::DOWN; r++) {
-        const int row = r * R::DOWN + R::row();
-        x[r] = 0.f;
-#pragma unroll
-        for (int c = 0; c < R::STEPS; c++) {
-            const int piece = R::piece(D) + c * R::ACROSS;
-            if (row >= mine || !R::is_there(piece, D)) continue;
-            const Pack<8> a = load_pack<8>((const T*)(g + row * R::PITCH) + 8 * piece);
-            const Pack<8> b = load_pack<8>(o + (int64_t)row * stride + 8 * piece);
-#pragma unroll
-            for (int e = 0; e < 8; e++) x[r] = fmaf(a.v[e], b.v[e], x[r]);
-        }
-#pragma unroll
-        for (int step = 1; step < R::ACROSS; step *= 2) x[r] += __shfl_xor_sync(0xffffffffu, x[r], step);
-    }
-    // Row i is x[i / DOWN] of the lanes whose row() is i % DOWN.
-    const int i = threadIdx.x % FRAGMENT, at = i % R::DOWN;
-    const int from = R::ACROSS == 8 ? at * 8 : at % 4 * 8 + at / 4 * 4;
-    float mine_of = 0.f;
-#pragma unroll
-    for (int r = 0; r < FRAGMENT / R::DOWN; r++) {
-        const float value = __shfl_sync(0xffffffffu, x[r], from);
-        if (i / R::DOWN == r) mine_of = value;
-    }
-    return mine_of;
-}
-
 template <int HEAD, bool HELD, typename T>
-__device__ __forceinline__ void attention_bwd_q16(T* dq, float* delta, const T* g, const T* o, const float* lse,
-                                                  const T* q, const T* k, const T* v, const Packed& s, int accumulate,
-                                                  int stage, const Dropout& drop) {
+__device__ __forceinline__ void attention_bwd_q16(T* dq, float* delta, const T* g, const float* lse, const T* q,
+                                                  const T* k, const T* v, const Packed& s, int accumulate, int stage,
+                                                  const Dropout& drop) {
     extern __shared__ float4 shared[];
     using R = Rows16<HEAD>;
     const int lane = threadIdx.x, warp = threadIdx.y, warps = blockDim.y, first = blockIdx.x * warps * FRAGMENT;
@@ -369,10 +347,16 @@ __device__ __forceinline__ void attention_bwd_q16(T* dq, float* delta, const T* 
     char *const own = (char*)shared + warp * FRAGMENT * R::PITCH, *const own_g = own + warps * FRAGMENT * R::PITCH;
     const uint32_t tiles = shared_address(shared) + 2 * warps * FRAGMENT * R::PITCH, tile = stage * R::PITCH;
     k = head_of(k, K.first, s.stride_kv, s.D), v = head_of(v, K.first, s.stride_kv, s.D);
-    const auto fetch = [&](int j, int buffer) {
-        if (j < end) {
+    // The keys are walked to their end for delta, and back for dQ: the last two tiles are there still, and only the ones
+    // before them are fetched again.
+    const int walk = (end + stage - 1) / stage;
+    const auto tile_at = [&](int step) { return step < walk ? step : 2 * walk - 1 - step; };
+    const auto is_fetched = [&](int step) { return step < walk || (step < 2 * walk && tile_at(step) < walk - 2); };
+    const auto fetch = [&](int step) {
+        if (is_fetched(step)) {
+            const int t = tile_at(step), j = t * stage;
             const int count = min(end - j, stage), rows = (count + FRAGMENT - 1) / FRAGMENT * FRAGMENT;
-            const uint32_t to = tiles + 2 * buffer * tile;
+            const uint32_t to = tiles + t % 2 * 2 * tile;
             R::fetch(to, k + (int64_t)j * s.stride_kv, s.stride_kv, s.D, warp, warps, rows, count);
             R::fetch(to + tile, v + (int64_t)j * s.stride_kv, s.stride_kv, s.D, warp, warps, rows, count);
         }
@@ -381,24 +365,22 @@ __device__ __forceinline__ void attention_bwd_q16(T* dq, float* delta, const T* 
     R::fetch(shared_address(own), head_of(q, row, s.stride_q, s.D), s.stride_q, s.D, 0, 1, FRAGMENT, mine);
     R::fetch(shared_address(own_g), head_of(g, row, s.stride_o, s.D), s.stride_o, s.D, 0, 1, FRAGMENT, mine);
     commit_copies();
-    fetch(0, 0);
+    fetch(0);
     await_copies<1>();
     __syncwarp();
     const size_t at = (size_t)blockIdx.y * s.Tq + row;
-    const float dots = row_dots<HEAD>(own_g, head_of(o, row, s.stride_o, s.D), s.stride_o, mine, s.D);
-    if (lane < mine) delta[at + lane] = dots;
-    const float2 del = of_rows(dots), norm = of_rows(lane < mine ? -LOG2E * lse[at + lane] : 0.f);
+    const float2 norm = of_rows(lane < mine ? -LOG2E * lse[at + lane] : 0.f);
     const Own<HEAD, HELD> queries(shared_address(own)), gs(shared_address(own_g));
-    float sums[HEAD / 8][4];
+    float sums[HEAD / 8][4], del[2] = {0.f, 0.f};
     clear(sums);
     const float scale = s.scale * LOG2E;
     const uint64_t draw = drop.threshold ? s.draw(row + drawn()) : 0;
-    for (int tile_from = 0, buffer = 0; tile_from < end; tile_from += stage, buffer ^= 1) {
-        fetch(tile_from + stage, buffer ^ 1);
+    for (int step = 0; step < 2 * walk; step++) {
+        fetch(step + 1);
         await_copies<1>();
         __syncthreads();
-        const int tile_end = min(seen.keys, tile_from + stage);
-        uint32_t kt = tiles + 2 * buffer * tile;
+        const int t = tile_at(step), tile_from = t * stage, tile_end = min(seen.keys, tile_from + stage);
+        uint32_t kt = tiles + t % 2 * 2 * tile;
         for (int j = tile_from; j < tile_end; j += FRAGMENT, kt += FRAGMENT * R::PITCH) {
             float w[2][4], dp[2][4];
             products<HEAD, HELD, T>(w, queries, kt);
@@ -416,13 +398,25 @@ __device__ __forceinline__ void attention_bwd_q16(T* dq, float* delta, const T* 
 #pragma unroll
             for (int n = 0; n < 2; n++)
 #pragma unroll
-                for (int e = 0; e < 4; e++)
-                    w[n][e] = exp2_fast(fmaf(w[n][e], scale, e < 2 ? norm.x : norm.y)) *
-                              (dp[n][e] - (e < 2 ? del.x : del.y));
-            add_rows<HEAD, T>(sums, w, kt);
+                for (int e = 0; e < 4; e++) w[n][e] = exp2_fast(fmaf(w[n][e], scale, e < 2 ? norm.x : norm.y));
+            if (step < walk) {
+#pragma unroll
+                for (int n = 0; n < 2; n++)
+#pragma unroll
+                    for (int e = 0; e < 4; e++) del[e / 2] = fmaf(w[n][e], dp[n][e], del[e / 2]);
+                continue;
+            }
+#pragma unroll
+            for (int n = 0; n < 2; n++)
+#pragma unroll
+                for (int e = 0; e < 4; e++) w[n][e] *= dp[n][e] - del[e / 2];
+            add_rows<HEAD>(sums, Weights<T>(w), kt);
         }
-        if (tile_from + stage < end) __syncthreads();
+        if (step == walk - 1) del[0] = quad_sum(del[0]), del[1] = quad_sum(del[1]);
+        if (is_fetched(step + 2)) __syncthreads();  // before its buffer is filled again
     }
+    const float delta_of_lane = of_lane(del[0], del[1]);
+    if (lane < mine) delta[at + lane] = delta_of_lane;
     if (mine <= 0) return;
     const float by[2] = {s.scale, s.scale};
     store_rows<HEAD, T>(head_of(dq, row, s.stride_q, s.D), s.stride_q, own, sums, by, mine, s.D, accumulate);
@@ -505,8 +499,8 @@ __device__ __forceinline__ void attention_bwd_kv16(T* dk, T* dv, const T* g, con
 #pragma unroll
                     for (int e = 0; e < 4; e++) p[n][e] = keeps(n, e) ? p[n][e] : 0.f;  // times drop.scale in the end
             }
-            add_rows<HEAD, T>(dvs, p, qt + tile);
-            add_rows<HEAD, T>(dks, w, qt);
+            add_rows<HEAD>(dvs, Weights<T>(p), qt + tile);
+            add_rows<HEAD>(dks, Weights<T>(w), qt);
         }
         if (tile_from + stage < end) __syncthreads();
     }
@@ -528,10 +522,9 @@ __device__ __forceinline__ void attention_bwd_kv16(T* dk, T* dv, const T* g, con
                                          int stage) {                                                                 \
         attention_fwd16<HEAD, HEAD < 64 ? 2 : 1, (HEAD < 128)>(o, lse, q, k, v, PACKED, stage, DROPOUT);              \
     }                                                                                                                 \
-    KERNEL attention_bwd_q_##HEAD##_##type(T* dq, float* delta, const T* g, const T* o, const float* lse, const T* q, \
-                                           const T* k, const T* v, BATCH, int accumulate, DROPOUT_PARAMS,             \
-                                           int stage) {                                                               \
-        attention_bwd_q16<HEAD, (HEAD < 96)>(dq, delta, g, o, lse, q, k, v, PACKED, accumulate, stage, DROPOUT);      \
+    KERNEL attention_bwd_q_##HEAD##_##type(T* dq, float* delta, const T* g, const float* lse, const T* q, const T* k, \
+                                           const T* v, BATCH, int accumulate, DROPOUT_PARAMS, int stage) {            \
+        attention_bwd_q16<HEAD, (HEAD < 96)>(dq, delta, g, lse, q, k, v, PACKED, accumulate, stage, DROPOUT);         \
     }                                                                                                                 \
     KERNEL attention_bwd_kv_##HEAD##_##type(T* dk, T* dv, const T* g, const float* delta, const float* lse,           \
                                             const T* q, const T* k, const T* v, BATCH, int accumulate,                \

@@ -210,13 +210,16 @@ impl Saved {
         let (threshold, keep_scale, seed, site, step) = random(self.drop, cx.rng());
         let ([q, k, v], [dq, dk, dv]) = (inputs, to);
         let (kernel, grid, stage) = l.kernel(Pass::Queries, [s.max_q, s.max_k], s.batch);
+        // The kernels of halves do not read O.
+        let o = if l.dtype == DType::F32 { args![&o].to_vec() } else { Vec::new() };
         #[rustfmt::skip]
         let list = args![
-            dq, &delta, &g, &o, &self.lse, q, k, v, &s.cu_q, &s.cu_k, l.tq, l.head(), l.width, l.stride_q, l.stride_kv,
+            &self.lse, q, k, v, &s.cu_q, &s.cu_k, l.tq, l.head(), l.width, l.stride_q, l.stride_kv,
             s.max_k, l.scale(), self.causal, add[0], threshold, keep_scale, seed, site, step, stage,
         ];
+        let list = [args![dq, &delta, &g], &o[..], l.own(list)].concat();
         // SAFETY: as in the forward pass; gradients have their values' shapes.
-        unsafe { dev.launch(&kernel, grid, l.own(list)) }?;
+        unsafe { dev.launch(&kernel, grid, &list) }?;
         let (kernel, grid, stage) = l.kernel(Pass::Keys, [s.max_k, s.max_q], s.batch);
         #[rustfmt::skip]
         let list = args![

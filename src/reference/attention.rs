@@ -1,7 +1,6 @@
 //! Attention of packed sentences, in the obvious way. Shapes as in `ops::attention`; q `[Tq, d]`, k and v `[Tk, d]`.
 
-/// A packed batch: cumulative lengths, heads, the dropout factor of (query row, head, key of the sentence), and how what
-/// lies between the two products is rounded: P times that factor, dS, and the O that the backward pass reads.
+/// A packed batch: cumulative lengths, heads, and the dropout factor of (query row, head, key of the sentence).
 pub struct Shape<'a> {
     pub cu_q: &'a [usize],
     pub cu_k: &'a [usize],
@@ -9,7 +8,6 @@ pub struct Shape<'a> {
     pub width: usize,
     pub causal: bool,
     pub factor: &'a dyn Fn(usize, usize, usize) -> f64,
-    pub round: &'a dyn Fn(f64) -> f64,
 }
 
 /// One query's view: its row, head, first key row, and probabilities.
@@ -66,7 +64,7 @@ impl Shape<'_> {
         let mut o = vec![0.0; q.len()];
         for r in self.rows(q, k) {
             for (j, p) in r.p.iter().enumerate() {
-                let w = (self.round)(p * (self.factor)(r.query, r.head, j));
+                let w = p * (self.factor)(r.query, r.head, j);
                 add(&mut o, self, r.query, r.head, w, self.head(v, r.first_key + j, r.head));
             }
         }
@@ -81,13 +79,10 @@ impl Shape<'_> {
             let g = self.head(g, r.query, r.head);
             let value = |j: usize| self.head(v, r.first_key + j, r.head);
             let dp: Vec<f64> = (0..r.p.len()).map(|j| (self.factor)(r.query, r.head, j) * dot(g, value(j))).collect();
-            let w: Vec<f64> =
-                (0..r.p.len()).map(|j| (self.round)(r.p[j] * (self.factor)(r.query, r.head, j))).collect();
-            let output = |c: usize| (self.round)(w.iter().enumerate().map(|(j, w)| w * value(j)[c]).sum());
-            let delta: f64 = g.iter().enumerate().map(|(c, g)| g * output(c)).sum();
+            let delta: f64 = r.p.iter().zip(&dp).map(|(p, dp)| p * dp).sum();
             for (j, p) in r.p.iter().enumerate() {
-                let (key, ds) = (r.first_key + j, scale * (self.round)(p * (dp[j] - delta)));
-                add(&mut dv, self, key, r.head, w[j], g);
+                let (key, ds) = (r.first_key + j, scale * p * (dp[j] - delta));
+                add(&mut dv, self, key, r.head, p * (self.factor)(r.query, r.head, j), g);
                 add(&mut dq, self, r.query, r.head, ds, self.head(k, key, r.head));
                 add(&mut dk, self, key, r.head, ds, self.head(q, r.query, r.head));
             }

@@ -33,7 +33,6 @@ pub fn cross_attention(dev: &Device, model: &Model, source: &[u32], target: &[u3
         width: d,
         causal: false,
         factor: &|_, _, _| 1.0,
-        round: &|p| p,
     };
     Ok(shape.mean_probabilities(&q, &k))
 }

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use omega::device::{Allocation, Device};
 use omega::ops::attention::{AttentionInput, Seqs, attention};
 use omega::reference::attention::Shape;
@@ -47,13 +49,9 @@ impl Case {
     }
 
     fn with<R>(&self, f: impl FnOnce(&Shape) -> R) -> R {
-        self.rounding(&|p| p, f)
-    }
-
-    fn rounding<R>(&self, round: &dyn Fn(f64) -> f64, f: impl FnOnce(&Shape) -> R) -> R {
         let factor = |query, head, key| self.factor(query, head, key);
         let Case { cu_q, cu_k, heads, width, causal, .. } = self;
-        f(&Shape { cu_q, cu_k, heads: *heads, width: *width, causal: *causal, factor: &factor, round })
+        f(&Shape { cu_q, cu_k, heads: *heads, width: *width, causal: *causal, factor: &factor })
     }
 
     fn seqs(&self, dev: &Device) -> Seqs {
@@ -169,19 +167,32 @@ fn rms(got: impl Iterator<Item = f64>, exact: &[f64]) -> f64 {
     (squares / exact.len() as f64).sqrt()
 }
 
-/// O, dQ, dK, dV of a 2-byte type against the reference of inputs as they were. What is due is the error of the reference
-/// when it rounds, once each, the inputs, P and dS (which the second product takes in that type), the O that the backward
-/// pass reads, and the result. A maximum that lies next to a boundary of rounding may come out worse by chance, and so has
-/// a wider bound than the mean.
-fn check_of_half(devices: &[Device], case: &Case, packed: bool, sharpness: f64, dtype: DType) {
+/// The greatest error of each result of the cases so far, of its maximum: what was got, and what rounding makes of it.
+#[derive(Default)]
+struct Greatest(BTreeMap<(&'static str, &'static str), [f64; 2]>);
+
+impl Greatest {
+    /// Over all cases a maximum is no matter of chance.
+    fn check(&self) {
+        for ((name, dtype), [got, once]) in &self.0 {
+            println!("{name}, {dtype}: maximum of all cases {got:.1e}, {:.2} of rounding once", got / once);
+            // Measured: 1.80, where twice is allowed.
+            assert!(*got <= 2.0 * once, "{name}, {dtype}: {got:.2e}, of rounding once {once:.2e}");
+        }
+    }
+}
+
+/// O, dQ, dK, dV of a 2-byte type against the reference of inputs as they were: within twice the error that the reference
+/// has of rounding its inputs and its result once. The maximum of one tensor is a matter of chance, where it lies next to a
+/// boundary of rounding, and has a wider bound of its own; see [`Greatest`].
+fn check_of_half(devices: &[Device], case: &Case, packed: bool, sharpness: f64, dtype: DType, greatest: &mut Greatest) {
     let (x, w) = (operands(case, sharpness), case.width);
-    let reference = |dtype: DType, between: DType| {
+    let reference = |dtype: DType| {
         let [q, k, v, g] = x.each_ref().map(|values| rounded(values, dtype));
-        let round = |p: f64| if between == DType::F32 { p } else { between.round(p) };
-        let [dq, dk, dv] = case.rounding(&round, |s| s.backward(&q, &k, &v, &g));
-        [case.rounding(&round, |s| s.forward(&q, &k, &v)), dq, dk, dv]
+        let [dq, dk, dv] = case.with(|s| s.backward(&q, &k, &v, &g));
+        [case.with(|s| s.forward(&q, &k, &v)), dq, dk, dv]
     };
-    let (exact, once, due) = (reference(DType::F32, DType::F32), reference(dtype, DType::F32), reference(dtype, dtype));
+    let (exact, once) = (reference(DType::F32), reference(dtype).map(|result| rounded(&result, dtype)));
     println!("queries {:?} keys {:?} heads {} width {w}", case.cu_q, case.cu_k, case.heads);
     for dev in devices {
         let got = run(dev, case, &x, packed, false, dtype);
@@ -192,25 +203,22 @@ fn check_of_half(devices: &[Device], case: &Case, packed: bool, sharpness: f64, 
             _ => unreachable!("attention has one operand or two"),
         };
         for (k, name) in ["o", "dq", "dk", "dv"].into_iter().enumerate() {
-            let (got, exact) = (&got[k], &exact[k]);
-            let of = |reference: &[f64]| {
-                let result = rounded(reference, dtype);
-                (error_of_maximum(&to_f32(&result), exact), rms(result.into_iter(), exact))
-            };
-            let (error, mean) = (error_of_maximum(got, exact), rms(got.iter().map(|v| f64::from(*v)), exact));
-            let ((once, once_mean), (due, due_mean)) = (of(&once[k]), of(&due[k]));
-            let figures = format!(
-                "{name}, {dtype:?}: maximum {error:.1e}, {:.2} of what is due, mean {:.2}; of rounding inputs and result only \
-                 {:.2}, {:.2}",
-                error / due,
-                mean / due_mean,
-                error / once,
-                mean / once_mean
-            );
+            let (got, exact, once) = (&got[k], &exact[k], &once[k]);
+            if exact.iter().all(|v| *v == 0.0) {
+                // One key in all: P is 1 and dS is 0, but for the last bits of lse.
+                assert!(got.iter().all(|v| v.abs() <= 1e-6), "{name}, {dtype:?}: {got:?} for zeros");
+                continue;
+            }
+            let (maximum, mean) = (error_of_maximum(got, exact), rms(got.iter().map(|v| f64::from(*v)), exact));
+            let (once_maximum, once_mean) = (error_of_maximum(&to_f32(once), exact), rms(once.iter().copied(), exact));
+            let (times, times_mean) = (maximum / once_maximum, mean / once_mean);
+            let figures =
+                format!("{name}, {dtype:?}: maximum {maximum:.1e}, {times:.2} of rounding once, mean {times_mean:.2}");
             println!("{figures}");
-            // Measured: 2.43 and 1.08. Of rounding inputs and result only: up to 2.29 and 1.64, but in a sentence with
-            // one key, where P is 1 and dS is nothing but what rounding O leaves of G·V − G·O, 5.76 and 2.34.
-            assert!(error <= 3.0 * due && mean <= 1.2 * due_mean, "{figures}");
+            // Measured: 2.17 (one value; all others 1.85) and 1.18.
+            assert!(times <= 2.5 && times_mean <= 1.25, "{figures}");
+            let all = greatest.0.entry((name, dtype.suffix())).or_default();
+            *all = [all[0].max(maximum), all[1].max(once_maximum)];
         }
     }
 }
@@ -238,10 +246,11 @@ fn halves_against_reference() {
         (Case::new(&[128], &[128], 1, 128, true, 0.0), true),
         (Case::new(&[200, 17], &[127, 129], 1, 64, false, 0.1), false),
     ];
-    let devices = devices();
+    let (devices, mut greatest) = (devices(), Greatest::default());
     for (case, packed) in &cases {
-        HALVES.into_iter().for_each(|dtype| check_of_half(&devices, case, *packed, 1.0, dtype));
+        HALVES.into_iter().for_each(|dtype| check_of_half(&devices, case, *packed, 1.0, dtype, &mut greatest));
     }
+    greatest.check();
 }
 
 /// A second use of the operands adds to their gradients, in f32, and rounds the sum once.
@@ -279,14 +288,15 @@ fn sharp_scores_against_reference() {
     }
 }
 
-/// Scores of ±60, and of ±240, where a sum that is scaled by too much overflows. Measured: 1.23 of what is due, mean 1.04.
+/// Scores of ±60, and of ±240, where a sum that is scaled by too much overflows.
 #[test]
 fn sharp_scores_of_halves_against_reference() {
-    let devices = devices();
+    let (devices, mut greatest) = (devices(), Greatest::default());
     for (width, causal, sharpness) in [(64, false, 16.0), (64, true, 16.0), (24, true, 16.0), (128, false, 64.0)] {
         let case = Case::new(&[65, 33, 6], &[65, 33, 6], 1, width, causal, 0.0);
-        HALVES.into_iter().for_each(|dtype| check_of_half(&devices, &case, true, sharpness, dtype));
+        HALVES.into_iter().for_each(|dtype| check_of_half(&devices, &case, true, sharpness, dtype, &mut greatest));
     }
+    greatest.check();
 }
 
 /// What is there of one operand's gradient is added to, and of the other's is overwritten.
