@@ -1,7 +1,7 @@
 # The two commands are `make demo` and `make test`; the rest serves them.
 .PHONY: demo test lint bench fuzz mutants paper toolchain
 
-# nvcc from PyPI into .cuda/, unless a CUDA installation is found (272 MB, once).
+# nvcc from PyPI into .cuda/, unless a CUDA installation is found (105 MB, once).
 toolchain:
 	@sh data/toolchain.sh
 
@@ -26,8 +26,9 @@ fuzz:
 mutants: toolchain
 	@sh tests/mutants/run.sh $(ONLY)
 
-# The papers' claims in miniature, into docs/paper/; goes on where it stopped. `make paper TEXT=DIR` takes Multi30k's files.
-TEXT ?= data/demo
+# The papers' claims in miniature, into docs/paper/; goes on where it stopped. `make paper TEXT=DIR` takes Multi30k's files,
+# as does `make paper` where data/multi30k is (OMEGA_DEMO=multi30k make demo).
+TEXT ?= $(or $(wildcard data/multi30k),data/demo)
 paper: toolchain
 	cargo build --release
 	cargo run --release --example paper -- --text $(TEXT)

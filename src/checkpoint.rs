@@ -8,6 +8,8 @@ pub mod inspect;
 pub mod names;
 mod sound;
 
+pub use names::expect_no_part_of_a_run;
+
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -176,6 +178,15 @@ pub fn write_safetensors(path: &Path, tensors: &[NamedTensor], metadata: HashMap
     write_whole(path, &bytes)
 }
 
+/// An error if a model's tensor `name` holds what is no number.
+pub fn expect_numbers(name: &str, data: &[f32]) -> Result<()> {
+    match data.iter().find(|value| !value.is_finite()) {
+        Some(value) => Err(Error::data(format!("`{name}` holds {value}: its training has diverged"))
+            .hint("take an earlier checkpoint")),
+        None => Ok(()),
+    }
+}
+
 /// A checkpoint on the disk, opened and understood.
 pub struct Checkpoint {
     path: PathBuf,
@@ -264,7 +275,10 @@ impl Checkpoint {
             let got = view.shape();
             return Err(Error::data(format!("{file}: `{name}` is {:?} {got:?}, expected F32 {shape:?}", view.dtype())));
         }
-        Ok(view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+        let data: Vec<f32> =
+            view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        expect_numbers(name, &data).map_err(|error| error.context(file))?;
+        Ok(data)
     }
 
     /// An error unless this checkpoint is of a model of `config`'s shape; callers know the hint.

@@ -144,8 +144,11 @@ pub struct TrainArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: omega profile data-bin/de-en --encoder-layers 18 --out profile.ratio.init\n\
-    -h shows the flags used most, --help all of them.")]
+#[command(
+    mut_args(hidden_where_nothing_is_trained),
+    after_help = "Example: omega profile data-bin/de-en --encoder-layers 18 --out profile.ratio.init\n\
+    Flags and --config of `omega train` are understood; what they say of training is not looked at."
+)]
 pub struct ProfileArgs {
     /// data-bin folder
     pub data: Option<PathBuf>,
@@ -157,6 +160,18 @@ pub struct ProfileArgs {
     pub config: Option<PathBuf>,
     #[command(flatten)]
     pub flags: TrainFlags,
+}
+
+/// Leaves in a help what initialisation and its batch depend on.
+fn hidden_where_nothing_is_trained(arg: clap::Arg) -> clap::Arg {
+    #[rustfmt::skip]
+    const LOOKED_AT: [&str; 22] = [
+        "data", "out", "config", "device", "arch", "encoder_layers", "decoder_layers", "d_model", "ffn", "heads", "residual",
+        "init", "omega", "keep_first_omega_one", "dropout", "attention_dropout", "relu_dropout", "fp16", "bf16", "max_tokens",
+        "max_sentences", "seed",
+    ];
+    let looked_at = LOOKED_AT.contains(&arg.get_id().as_str());
+    arg.hide(!looked_at)
 }
 
 #[derive(Debug, Args)]

@@ -33,7 +33,11 @@ impl Pending {
         name.push(".tmp");
         let temporary = PathBuf::from(name);
         let mut unfinished = Unfinished::lock();
-        let file = File::create(&temporary).map_err(|error| Error::io(&temporary, "create", error))?;
+        let file = File::create(&temporary).map_err(|error| {
+            let missing = error.kind() == io::ErrorKind::NotFound;
+            let error = Error::io(path, "create", error); // the name that was asked for
+            if missing { error.hint("make its folder first") } else { error }
+        })?;
         unfinished.add(&temporary, Kind::File);
         Ok(Pending { path: path.to_owned(), temporary, writer: Some(BufWriter::with_capacity(1 << 20, file)) })
     }

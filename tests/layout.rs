@@ -307,3 +307,38 @@ fn unsafe_stands_at_the_device_boundary_only() {
     }
     none(wrong);
 }
+
+/// What a patch takes away and leaves around it, hunk by hunk, with the file's path.
+fn hunks(patch: &str) -> Vec<(&str, Vec<&str>)> {
+    let (mut path, mut found) = ("", Vec::new());
+    for line in patch.lines().skip(1) {
+        if let Some(of) = line.strip_prefix("--- a/") {
+            path = of;
+        } else if line.starts_with("@@") {
+            found.push((path, Vec::new()));
+        } else if let (Some((_, lines)), false) = (found.last_mut(), line.starts_with('+')) {
+            lines.push(line.get(1..).unwrap_or(""));
+        }
+    }
+    found
+}
+
+/// `git apply` puts a patch where its lines are, wherever that is: one that is out of date may break another kernel, whose
+/// test fails, and count as killed.
+#[test]
+fn every_mutant_has_one_place() {
+    let patches = files("tests/mutants", &["patch"]);
+    assert!(patches.len() > 250, "{} patches", patches.len());
+    let mut wrong = Vec::new();
+    for patch in patches {
+        for (path, before) in hunks(&read(&patch)) {
+            let source = read(root().join(path));
+            let lines: Vec<&str> = source.lines().collect();
+            let places = lines.windows(before.len()).filter(|window| *window == before).count();
+            if places != 1 {
+                wrong.push(format!("{}: {places} places in {path}", patch.display()));
+            }
+        }
+    }
+    none(wrong);
+}

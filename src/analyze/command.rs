@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::depth::{self, Scheme};
 use super::stability::{Change, GRADIENT, RANDOM};
 use super::{dependency, gradients, stability};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, expect_no_part_of_a_run};
 use crate::cli::analyze::{
     Analysis, AnalyzeArgs, DependencyArgs, DepthArgs, ModelArgs, OmegaArgs, OutputArgs, StabilityArgs,
 };
@@ -30,8 +30,14 @@ const STACKS: [Stack; 2] = [Stack::Encoder, Stack::Decoder];
 /// Runs the command.
 pub fn analyze(args: &AnalyzeArgs) -> Result<()> {
     let output = args.what.output();
-    output.json.as_deref().filter(|_| !output.json_to_stdout()).map_or(Ok(()), expect_writable)?;
-    output.svg.as_deref().map_or(Ok(()), |path| expect_picture("svg", path))?;
+    if let Some(path) = output.json.as_deref().filter(|_| !output.json_to_stdout()) {
+        expect_no_part_of_a_run("json", path)?;
+        expect_writable(path)?;
+    }
+    if let Some(path) = &output.svg {
+        expect_no_part_of_a_run("svg", path)?;
+        expect_picture("svg", path)?;
+    }
     match &args.what {
         Analysis::Dependency(args) => dependency(args),
         Analysis::Gradients(args) => gradients(args),
@@ -83,6 +89,13 @@ impl Subject {
                 "a checkpoint is analysed in the folder of its run, into which it can be copied; of an exported or imported \
                  model, analyse the run that it was made of",
             ));
+        }
+        if is_run && (args.config.is_some() || args.omega.is_some()) {
+            let flag = if args.config.is_some() { "--config" } else { "--omega" };
+            let message = format!("{flag}: {} is a run, with settings and ω of its own", folder.display());
+            return Err(
+                Error::usage(message).hint(format!("leave out {flag}; with a data-bin folder it has a meaning"))
+            );
         }
         let config = if is_run {
             resolve(None, None, &flags, settings_of(folder, None)?)?

@@ -28,8 +28,19 @@ pub fn average(args: &AverageArgs) -> Result<()> {
     for path in &inputs {
         say(format!("  {}", path.display()));
     }
-    say(format!("{}: the mean of {} checkpoints; translate with `omega translate {0}`", out.display(), inputs.len()));
+    let (out, data) = (out.display(), data_flag(&out, &inputs[0], &state));
+    say(format!("{out}: the mean of {} checkpoints; translate with `omega translate {out}{data}`", inputs.len()));
     Ok(())
+}
+
+/// What `omega translate` has to be told of the dictionary, where there is none beside the mean at `out`.
+fn data_flag(out: &Path, input: &Path, state: &RunState) -> String {
+    let has_one = |path: &Path| path.with_file_name(format!("dict.{}.txt", state.target)).exists();
+    match input.parent() {
+        _ if has_one(out) => String::new(),
+        Some(run) if has_one(input) => format!(" --data {}", run.display()),
+        _ => " --data DATA".to_owned(),
+    }
 }
 
 /// An error if the mean would take the place of one of its parts, or of what a run writes and goes on from.

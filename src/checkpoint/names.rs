@@ -60,6 +60,32 @@ pub fn kind(name: &str) -> Option<Kind> {
     })
 }
 
+/// Whether a file called `name` may be what a run or a data folder is made of.
+fn is_part(name: &str) -> bool {
+    const ALONE: [&str; 4] = ["config.toml", "log.jsonl", "tokenizer.json", "profile.ratio.init"];
+    let dictionary = name.starts_with("dict.") && name.ends_with(".txt");
+    let state = name.strip_suffix(".json").and_then(|name| kind(&format!("{name}.safetensors"))).is_some();
+    ALONE.contains(&name)
+        || dictionary
+        || state
+        || [".safetensors", ".bin", ".idx"].iter().any(|end| name.ends_with(end))
+}
+
+/// An error if `path`, which `flag` asks to write, is there and a run or a data folder has such a file. Where no run is beside
+/// it, ω that was profiled is written anew.
+pub fn expect_no_part_of_a_run(flag: &str, path: &Path) -> Result<()> {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let profiled = name == "profile.ratio.init" && !path.with_file_name("config.toml").exists();
+    if !path.is_file() || !is_part(&name) || profiled {
+        return Ok(());
+    }
+    Err(Error::usage(format!(
+        "--{flag} {}: it is there, and a file that runs or their data are made of",
+        path.display()
+    ))
+    .hint("give another name"))
+}
+
 /// The checkpoints in `folder`, in the order of [`Kind`] and then of their names.
 pub fn list(folder: &Path) -> Result<Vec<(Kind, PathBuf)>> {
     let failed = |error| Error::io(folder, "read", error);

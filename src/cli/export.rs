@@ -40,7 +40,7 @@ pub struct ExportArgs {
     /// The folder to write, which must not be there yet
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Element type, for hf and ctranslate2; f16 and bf16 only where every |ω| is at least 1/256
+    /// Element type, for hf and ctranslate2; f16 only where every |ω| is at least 1/256
     #[arg(long, value_name = "TYPE", default_value = "f32")]
     pub dtype: ExportType,
     /// Leave ω where it is, for the original's fork of fairseq

@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::files::{PendingFolder, give_up_at_interrupt, write_whole};
 use crate::model::{ModelConfig, Stack, Tables};
 use crate::terminal::{reads, say, warn};
+use crate::text::tokenizer::Tokenizer;
 use crate::text::{Dictionary, Fingerprint};
 
 use super::fold::Weights;
@@ -142,6 +143,12 @@ pub fn import(args: &ImportArgs) -> Result<()> {
     let folder = PendingFolder::create(&args.out)?;
     write_run(folder.meanwhile(), &weights, &state)?;
     text.copy(folder.meanwhile())?;
+    let copied = folder.meanwhile().join("tokenizer.json");
+    if copied.exists() {
+        // An error now, not of the first translation.
+        let bytes = fs::read(&copied).map_err(|error| Error::io(&copied, "read", error))?;
+        Tokenizer::parse(&bytes, &text.tokenizer())?;
+    }
     folder.publish()?;
     if !text.tokenizer().exists() {
         warn_of_symbols(&args.out, &text.dictionary);

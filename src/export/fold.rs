@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 
-use crate::checkpoint::NamedTensor;
+use crate::checkpoint::{NamedTensor, expect_numbers};
 use crate::config::Residual;
 use crate::error::{Error, Result};
 use crate::model::{ModelConfig, Part, Stack, Tables, positions};
@@ -37,10 +37,7 @@ impl Weights {
                 let (got, expected) = (&tensor.shape, &spec.shape);
                 return Err(Error::data(format!("`{}` is {got:?}, expected {expected:?}", spec.name)));
             }
-            if let Some(value) = tensor.data.iter().find(|value| !value.is_finite()) {
-                let message = format!("`{}` holds {value}: its training has diverged", spec.name);
-                return Err(Error::data(message).hint("take an earlier checkpoint"));
-            }
+            expect_numbers(&spec.name, &tensor.data)?;
             wanted.insert(spec.name, tensor);
         }
         match all.into_keys().min() {

@@ -39,7 +39,8 @@ impl TextFiles {
     /// `missing` is what to do where there is no dictionary.
     fn open(folder: PathBuf, state: &RunState, missing: &str) -> Result<TextFiles> {
         let path = folder.join(format!("dict.{}.txt", state.target));
-        let dictionary = Dictionary::load(&path).map_err(|error| error.hint(missing))?;
+        let missing = |error: Error| if path.exists() { error } else { error.hint(missing) };
+        let dictionary = Dictionary::of_pair(&folder, &state.source, &state.target).map_err(missing)?;
         if dictionary.len() != state.model.vocab {
             let (got, expected) = (dictionary.len(), state.model.vocab);
             return Err(Error::data(format!("{}: {got} symbols, the checkpoint has {expected}", path.display())));
@@ -118,7 +119,7 @@ fn check(args: &ExportArgs) -> Result<()> {
 fn warn(weights: &Weights, dtype: ExportType) -> Result<()> {
     let Some((least, place)) = weights.smallest_omega()? else { return Ok(()) };
     if dtype == ExportType::F16 && least < LEAST_OMEGA_IN_F16 {
-        let message = format!("|ω| is {least:e} at {place}: f16 needs at least {LEAST_OMEGA_IN_F16}");
+        let message = format!("|ω| is {least} at {place}: f16 needs at least 1/{}", 1.0 / LEAST_OMEGA_IN_F16);
         return Err(Error::data(message).hint("export in f32 or bf16"));
     }
     if least < SMALL_OMEGA {

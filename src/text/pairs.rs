@@ -68,7 +68,12 @@ impl DataFolder {
 
 /// Source and target from a name like `train.de-en.de.idx`.
 fn languages(path: &Path) -> Result<(String, String)> {
-    let entries = fs::read_dir(path).map_err(|error| Error::io(path, "read", error))?;
+    let entries = fs::read_dir(path).map_err(|error| {
+        Error::io(path, "read", error).hint(
+            "`omega prepare` makes a data folder, and so do the scripts in data/, for the recipes; where a run's has moved, \
+             change `data` in its config.toml",
+        )
+    })?;
     let mut found = BTreeSet::new();
     for entry in entries {
         let name = entry.map_err(|error| Error::io(path, "read", error))?.file_name();

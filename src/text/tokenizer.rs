@@ -60,7 +60,11 @@ impl Tokenizer {
     /// long is for us to say.
     pub fn load(path: &Path) -> Result<Tokenizer> {
         reads(path);
-        let bytes = std::fs::read(path).map_err(|error| Error::io(path, "read", error))?;
+        Tokenizer::parse(&std::fs::read(path).map_err(|error| Error::io(path, "read", error))?, path)
+    }
+
+    /// The tokenizer in `bytes`; an error says that they are of `path`.
+    pub fn parse(bytes: &[u8], path: &Path) -> Result<Tokenizer> {
         let mut inner = tokenizers::Tokenizer::from_bytes(bytes)
             .map_err(|error| Error::data(format!("{}: not a tokenizer: {error}", path.display())))?;
         inner.with_padding(None).with_truncation(None).map_err(library)?;

@@ -1,6 +1,7 @@
 //! `omega profile`: Admin's profiling pass alone, as a table and as the original's file.
 
 use super::setup::{Prepared, resolve};
+use crate::checkpoint::expect_no_part_of_a_run;
 use crate::cli::ProfileArgs;
 use crate::config::Residual;
 use crate::device::Device;
@@ -18,6 +19,7 @@ pub fn profile(args: &ProfileArgs) -> Result<()> {
             .hint("`omega inspect` says what they are"));
     }
     if let Some(path) = &args.out {
+        expect_no_part_of_a_run("out", path)?;
         expect_writable(path)?;
     }
     let prepared = Prepared::open(config)?;

@@ -124,7 +124,7 @@ impl Prepared {
     pub fn open(config: TrainConfig) -> Result<Prepared> {
         let path = config.data.as_deref().ok_or_else(|| {
             Error::usage("no data folder was given")
-                .hint("`omega prepare` makes one; name it first: `omega train data-bin/demo …`")
+                .hint("`omega prepare` makes one; name it first, before the flags, such as data-bin/demo")
         })?;
         let data = DataFolder::open(path)?;
         let model = ModelConfig::of_run(&config, data.dictionary.len());
@@ -193,6 +193,10 @@ pub fn open(args: &TrainArgs) -> Result<Run> {
     let folder = args.save_dir.clone().ok_or_else(|| {
         Error::usage("no run folder was given").hint("say where checkpoints go: `--save-dir runs/NAME`")
     })?;
+    if args.data.as_deref().is_some_and(|data| absolute(data) == absolute(&folder)) {
+        let message = format!("--save-dir {} is the data folder", folder.display());
+        return Err(Error::usage(message).hint("a run needs a folder of its own: `--save-dir runs/NAME`"));
+    }
     // Before anything is read there that another trainer may be about to replace.
     let lock = folder.is_dir().then(|| FolderLock::take(&folder)).transpose()?;
     let Settled { given, config, changes } = settle(args, Some(&folder))?;

@@ -12,7 +12,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, expect_no_part_of_a_run};
 use crate::cli::{TooLong, TranslateArgs};
 use crate::config::dtype;
 use crate::device::Device;
@@ -60,9 +60,10 @@ fn coder(data: Option<&Path>, path: &Path, checkpoint: &Checkpoint) -> Result<Co
         Some(folder) => folder.to_owned(),
         None => path.parent().unwrap_or(Path::new("")).to_owned(),
     };
-    let (target, vocab) = (&checkpoint.state.target, checkpoint.state.model.vocab);
+    let (source, target, vocab) = (&checkpoint.state.source, &checkpoint.state.target, checkpoint.state.model.vocab);
     let path = folder.join(format!("dict.{target}.txt"));
-    let dictionary = Dictionary::load(&path).map_err(|error| error.hint("give the data folder with --data"))?;
+    let missing = |error: Error| if path.exists() { error } else { error.hint("give the data folder with --data") };
+    let dictionary = Dictionary::of_pair(&folder, source, target).map_err(missing)?;
     if dictionary.len() != vocab {
         let message = format!("{}: {} symbols, the checkpoint has {vocab}", path.display(), dictionary.len());
         return Err(Error::data(message).hint(TRAINED_ON));
@@ -214,8 +215,9 @@ pub fn translate_ids(
 }
 
 fn settings(args: &TranslateArgs) -> Result<Search> {
-    if args.beam == 0 || args.max_tokens == 0 || args.buffer_size == 0 {
-        return Err(Error::usage("--beam, --max-tokens and --buffer-size: at least 1 is needed"));
+    let counts = [("beam", args.beam), ("max-tokens", args.max_tokens), ("buffer-size", args.buffer_size)];
+    if let Some((flag, _)) = counts.iter().find(|(_, count)| *count == 0) {
+        return Err(Error::usage(format!("--{flag} 0: at least 1 is needed")));
     }
     if let Some(nbest) = args.nbest.filter(|nbest| *nbest == 0 || *nbest > args.beam) {
         let beam = args.beam;
@@ -244,8 +246,9 @@ fn settings(args: &TranslateArgs) -> Result<Search> {
     })
 }
 
-/// An error if `--output` would replace the text that is read.
+/// An error if `--output` would replace the text that is read, or what a run is made of.
 fn expect_apart(args: &TranslateArgs) -> Result<()> {
+    args.output.as_deref().map_or(Ok(()), |path| expect_no_part_of_a_run("output", path))?;
     let (Some(input), Some(output)) = (&args.input, &args.output) else { return Ok(()) };
     match (fs::canonicalize(input), fs::canonicalize(output)) {
         (Ok(a), Ok(b)) if a == b => {

@@ -50,6 +50,7 @@ fn plain_and_imported_models_translate_alike() {
     };
     assert!(tensors("back") == tensors("run"));
     assert!(tensors("back-plain") == tensors("plain"));
+    text_is_of_another_model(&place);
     text_is_missing(&place);
     bad_input(&place);
 }
@@ -78,6 +79,33 @@ fn add_stale_copies(path: &Path) {
         }
     }
     fs::write(path, safetensors::serialize(tensors, None).unwrap()).unwrap();
+}
+
+/// Source and target share one dictionary, and a tokenizer is read when it is copied.
+fn text_is_of_another_model(place: &Place) {
+    let (folder, out) = (place.at("fairseq"), place.at("of-other-text"));
+    let dictionary = fs::read_to_string(place.path("fairseq/dict.de.txt")).unwrap();
+    let cut: String = dictionary.lines().take(20).map(|line| format!("{line}\n")).collect();
+    let turned: String = dictionary.lines().rev().map(|line| format!("{line}\n")).collect();
+    for (name, other) in [("dict.de.txt", &cut), ("dict.de.txt", &turned), ("dict.en.txt", &turned)] {
+        let path = place.path("fairseq").join(name);
+        let own = fs::read(&path).unwrap();
+        fs::write(&path, other).unwrap();
+        fails(&["import", &folder, "--out", &out], 1, &["dict.de.txt is not the dictionary of", "dict.en.txt: "]);
+        fs::write(&path, own).unwrap();
+    }
+    let run_s = place.path("run/dict.de.txt");
+    let own = fs::read(&run_s).unwrap();
+    fs::write(&run_s, &cut).unwrap();
+    fails(&["export", &place.at("run"), "--to", "fairseq", "--out", &out], 1, &["dict.de.txt is not the dictionary"]);
+    fails(&["translate", &place.at("run")], 1, &["dict.de.txt is not the dictionary"]);
+    fs::write(&run_s, own).unwrap();
+    let path = place.path("fairseq/tokenizer.json");
+    let own = fs::read(&path).unwrap();
+    fs::write(&path, "{\"truncated").unwrap();
+    fails(&["import", &folder, "--out", &out], 1, &["tokenizer.json"]);
+    fs::write(&path, own).unwrap();
+    assert!(!place.path("of-other-text").exists());
 }
 
 fn text_is_missing(place: &Place) {

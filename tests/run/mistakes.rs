@@ -191,7 +191,7 @@ fn hints_on_a_shape_say_where_it_comes_from() {
 
 /// Neither is ω to blame for another parameter, nor is a parameter for what ω makes of it.
 #[test]
-fn an_export_names_what_is_no_number() {
+fn what_is_no_number_is_named() {
     let place = Workplace::prepared();
     succeed(&mut place.train("run", &["--max-update", "2"]));
     let (run, out) = (shown(&place.path("run")), shown(&place.path("out")));
@@ -206,5 +206,74 @@ fn an_export_names_what_is_no_number() {
             let mut export = omega(&[&["export", &run, "--out", &out], flags].concat());
             refuse(&mut export, 1, &[&what, "checkpoint_best.safetensors", "hint: take an earlier checkpoint\n"]);
         }
+        let (best, mean) = (shown(&best), shown(&place.path("mean.safetensors")));
+        for args in [
+            &["analyze", "gradients", &run, "--device", "soft"][..],
+            &["analyze", "omega", &run],
+            &["average", &best, &best, "--out", &mean],
+        ] {
+            refuse(&mut omega(args), 1, &[&format!("`{name}` holds NaN"), "hint: take an earlier checkpoint\n"]);
+        }
+        assert!(!place.path("mean.safetensors").exists());
+    }
+}
+
+/// Numbers, pictures and translations go beside what a run is made of, never in its place.
+#[test]
+fn results_do_not_replace_a_run() {
+    let place = Workplace::prepared();
+    succeed(&mut place.train("run", &["--max-update", "2"]));
+    let (run, data) = (shown(&place.path("run")), shown(&place.path("data")));
+    for name in ["checkpoint_best.safetensors", "checkpoint_last.json", "log.jsonl", "dict.de.txt"] {
+        let (file, before) = (shown(&place.path("run").join(name)), fs::read(place.path("run").join(name)).unwrap());
+        for args in [
+            &["analyze", "omega", &run, "--json", &file][..],
+            &["analyze", "omega", &run, "--svg", &file],
+            &["profile", &data, "--out", &file],
+            &["translate", &run, "--output", &file],
+        ] {
+            refuse(&mut omega(args), 2, &[&file, "runs or their data are made of", "hint: give another name"]);
+        }
+        assert_eq!(before, fs::read(&file).unwrap(), "{name}");
+    }
+    // The original's file is written again and again; a run's is its record.
+    let profile = |out: &str| omega(&[&["profile", &data, "--out", out], crate::TINY].concat());
+    let own = shown(&place.path("profile.ratio.init"));
+    succeed(&mut profile(&own));
+    succeed(&mut profile(&own));
+    refuse(&mut profile(&shown(&place.path("run/profile.ratio.init"))), 2, &["profile.ratio.init: it is there"]);
+    refuse(&mut omega(&["train", &data, "--save-dir", &data]), 2, &["is the data folder", "--save-dir runs/NAME"]);
+}
+
+/// What a run has of its own is not given again, nor looked for where it is not.
+#[test]
+fn an_analysis_of_a_run_takes_its_settings() {
+    let place = Workplace::prepared();
+    succeed(&mut place.train("run", &["--max-update", "2"]));
+    let run = shown(&place.path("run"));
+    for flags in [["--config", "none.toml"], ["--omega", "analytic"], ["--omega", "none.init"]] {
+        let mut analyze = omega(&[&["analyze", "dependency", &run], &flags[..]].concat());
+        refuse(&mut analyze, 2, &[flags[0], "is a run, with settings and ω of its own", "hint: leave out"]);
+    }
+    fs::rename(place.path("data"), place.path("moved")).unwrap();
+    let parts = ["data", "change `data` in its config.toml"];
+    refuse(&mut omega(&["analyze", "dependency", &run]), 1, &parts);
+    refuse(&mut omega(&["train", "--save-dir", &run]), 1, &parts);
+    let config = fs::read_to_string(place.path("run/config.toml")).unwrap();
+    let moved = config.replace(&shown(&place.path("data")), &shown(&place.path("moved")));
+    fs::write(place.path("run/config.toml"), moved).unwrap();
+    succeed(&mut omega(&["analyze", "dependency", &run, "--device", "soft"]));
+}
+
+/// A mean says how it is translated with: its dictionary is the run's, wherever the mean is.
+#[test]
+fn a_mean_says_where_its_dictionary_is() {
+    let place = Workplace::prepared();
+    succeed(&mut place.train("run", &["--max-update", "2"]));
+    let (best, run) = (shown(&place.path("run/checkpoint_best.safetensors")), shown(&place.path("run")));
+    for (out, data) in [("run/mean.safetensors", String::new()), ("mean.safetensors", format!(" --data {run}"))] {
+        let out = shown(&place.path(out));
+        let said = text(&succeed(&mut omega(&["average", &best, &best, "--out", &out])).stderr);
+        assert!(said.contains(&format!("translate with `omega translate {out}{data}`")), "{said}");
     }
 }
