@@ -62,15 +62,32 @@ impl Attention {
 
 /// Sentences of 32 tokens, about the mean of a wmt batch.
 const SENTENCES: &[usize] = &[32; 128];
+/// The longest that a block owns alone.
+const LONG: &[usize] = &[128; 32];
 const WMT: Size = Size { queries: SENTENCES, keys: None, heads: 8, width: 512, causal: false };
 
 /// Heads of 40 and 72 are 2.5 and 4.5 sectors wide, in 2-byte types.
 const SHARED_SECTORS: &str = "a head of 40 or 72 begins or ends in the middle of a sector, which the block of the head beside \
                               it asks for too: 96 bytes for 80, 160 for 144";
 
+/// The pass of dQ walks the keys to their end and back, and keeps two stages of them.
+const WALKED_AGAIN: &str = "on its way back the pass reads K and V again, but for the last two stages, which are 96 keys at \
+                            heads of 96 and 32 at heads of 128 where a block owns 128 queries; it does not read O, and with \
+                            that in its place it would move 4 rows where it moves 3 and these";
+
+/// What a block does not own it cannot read once.
+const SEVERAL_BLOCKS: &str = "a sentence longer than 128 has several blocks, and each walks the other side";
+
+const ODD_ENDS: &str =
+    "lse and delta of 16 rows begin anywhere in a sector, as sentences do, and so touch one more than they fill";
+
+/// Sentences of odd lengths, 512 tokens in all.
+const ODD: &[usize] = &[21, 37, 13, 29, 5, 41, 19, 33, 27, 11, 35, 43, 17, 31, 25, 125];
+
 impl Bench for Attention {
     const NAME: &'static str = "attention";
-    const EXTENTS: &'static str = "B x T x H x D (sentences, tokens of each, heads, head size)";
+    const EXTENTS: &'static str =
+        "B x T x H x D (sentences, tokens of each, heads, head size: a multiple of 8 up to 128)";
     type Size = Size;
     const SMALL: &'static [Size] = &[
         Size { queries: &[3, 40, 1], keys: Some(&[35, 2, 4]), heads: 2, width: 80, causal: false },
@@ -78,6 +95,9 @@ impl Bench for Attention {
         Size { queries: &[17, 34], keys: Some(&[65, 1]), heads: 1, width: 32, causal: false },
         Size { queries: &[1, 33], keys: None, heads: 1, width: 96, causal: false },
         Size { queries: &[34, 3], keys: None, heads: 1, width: 128, causal: true },
+        // More than one block, and stages that are filled again.
+        Size { queries: &[129, 200], keys: None, heads: 1, width: 128, causal: true },
+        Size { queries: &[17, 130], keys: Some(&[200, 66]), heads: 2, width: 128, causal: false },
     ];
     const MODEL: &'static [Size] = &[
         WMT,
@@ -88,20 +108,24 @@ impl Bench for Attention {
         Size { heads: 4, ..WMT },
         Size { width: 320, ..WMT },
         Size { width: 576, ..WMT },
+        Size { queries: ODD, ..WMT },
+        Size { queries: LONG, width: 768, ..WMT },
+        Size { queries: LONG, heads: 4, ..WMT },
     ];
-
-    const WHY: &'static [(&'static str, &'static str)] =
-        &[("attention_fwd", SHARED_SECTORS), ("attention_bwd_q", SHARED_SECTORS), ("attention_bwd_kv", SHARED_SECTORS)];
 
     /// Self-attention.
     fn size(extents: &[usize]) -> Option<Size> {
         let [b, t, heads, d] = <[usize; 4]>::try_from(extents).ok()?;
+        if d % 8 != 0 || d > 128 {
+            return None;
+        }
         let queries: &'static [usize] = vec![t; b].leak(); // once per command
         Some(Size { queries, keys: None, heads, width: heads * d, causal: false })
     }
 
     fn counted(size: Size) -> Size {
-        let few = |lengths: &'static [usize]| &lengths[..lengths.len().min(16)];
+        // 512 tokens, or a sentence.
+        let few = |lengths: &'static [usize]| &lengths[..lengths.len().min((512 / lengths[0]).max(1))];
         Size { queries: few(size.queries), keys: size.keys.map(few), ..size }
     }
 
@@ -125,7 +149,14 @@ impl Bench for Attention {
             (None, true) => "causal",
             (None, false) => "self",
         };
-        format!("{kind} B={} T={} H={heads} D={}", queries.len(), self.rows()[0], width / heads)
+        // Tokens of each, as in --shape.
+        let of_each = |lengths: &[usize]| match (lengths.iter().min(), lengths.iter().max()) {
+            (Some(least), Some(most)) if least < most => format!("{least}…{most}"),
+            (_, most) => most.copied().unwrap_or(0).to_string(),
+        };
+        let (of_query, of_key) = (of_each(queries), of_each(self.keys()));
+        let tokens = if of_query == of_key { of_query } else { format!("{of_query}/{of_key}") };
+        format!("{kind} B={} T={tokens} H={heads} D={}", queries.len(), width / heads)
     }
 
     /// Every operand once in each pass: Q, K, V, dO and the gradients, and for the row sums delta O in f32, which halves sum
@@ -135,11 +166,26 @@ impl Bench for Attention {
         let (q, kv, of_rows) = (size * tq * w, 2 * size * tk * w, 4 * tq * self.size.heads);
         let read_o = if self.dtype == DType::F32 { q } else { 0 };
         let pairs = self.size.queries.iter().zip(self.keys()).map(|(q, k)| q * k).sum::<usize>() * self.size.heads;
-        vec![
+        let work = [
             Work::new("attention_fwd", 2 * q + kv + of_rows, pairs),
             Work::new("attention_bwd_q", 3 * q + read_o + kv + 2 * of_rows, pairs),
             Work::new("attention_bwd_kv", 2 * q + 2 * kv + 2 * of_rows, pairs),
-        ]
+        ];
+        work.map(|work| work.because(self.why(work.kernel))).to_vec()
+    }
+}
+
+impl Attention {
+    /// Why `kernel` of a 2-byte type moves more than every operand once.
+    fn why(&self, kernel: &str) -> &'static str {
+        let longest = self.size.queries.iter().chain(self.keys()).copied().max().unwrap_or(0);
+        let head = self.size.width / self.size.heads;
+        match kernel {
+            _ if head % 16 != 0 => SHARED_SECTORS,
+            _ if longest > 128 => SEVERAL_BLOCKS,
+            "attention_bwd_q" if head > 96 && longest > 32 || head > 64 && longest > 96 => WALKED_AGAIN,
+            _ => ODD_ENDS,
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 // j ≤ i. Flash form, Dao et al. 2022, arXiv:2205.14135: P is not stored; saved are O and lse_i = ln Σ_j exp(s·Q_i·K_j).
 // Backward, G = ∂L/∂O, delta_i = G_i·O_i:  dS_ij = P_ij·(drop_ij·(G_i·V_j) − delta_i)
 //   dQ_i (+)= s·Σ_j dS_ij·K_j    dK_j (+)= s·Σ_i dS_ij·Q_i    dV_j (+)= Σ_i P_ij·drop_ij·G_i
-// in two passes without atomics: dQ (and delta) owns queries, dK/dV owns keys. Sums run in key (query) order.
+// in two passes without atomics: dQ (and delta) owns queries, dK/dV owns keys. Sums run in key (query) order; dQ of 2-byte
+// T by stages, from the last to the first.
 // Shapes: Q O G dQ [Tq, ·], K V dK dV [Tk, ·] T, head h in columns h·D …, row strides in elements (packed qkv);
 // lse delta [H, Tq] f32; D ≤ 128, a multiple of 4, for 2-byte T of 8. A sentence without keys gives O = 0, lse = −∞.
 // drop_ij: dropout's element 4·((global query row · H + head)·ceil(max_k/4)) + j: one draw serves four keys, and it

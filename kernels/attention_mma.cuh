@@ -13,9 +13,9 @@
 // Shared: rows of HEAD elements and 16 bytes more, so that any eight lie in different banks: own rows Q | Q G | K V,
 // then K V (Q G, and 8 bytes of lse and delta a row) `stage` times, twice if the longest walked sentence is longer.
 // Bytes, n = 2·H·D, where a block owns the whole sentence (≤ 128 rows): fwd n·(2·Tq + 2·Tk) + 4·H·Tq, dQ
-// n·(3·Tq + 2·Tk) + 8·H·Tq, dK and dV n·(2·Tq + 4·Tk) + 8·H·Tq. Else the walked side counts once a block; and in dQ twice,
-// but for its last two stages. Where 16 does not divide D, a head shares a sector with the one beside it, whose block asks
-// for it too: n = H·(2·D + 16), if H is even.
+// n·(3·Tq + 2·Tk) + 8·H·Tq, dK and dV n·(2·Tq + 4·Tk) + 8·H·Tq. Else the walked side counts once a block. In dQ it counts
+// twice but for its last two stages, which hold 2·stage rows. Where 16 does not divide D, a head shares a sector with the
+// one beside it, whose block asks for it too: n = H·(2·D + 16), if H is even.
 #pragma once
 #include "attention_common.cuh"
 #include "mma.cuh"

@@ -218,6 +218,12 @@ impl Checkpoint {
             let message = format!("{shown}: checkpoint format {}, this program reads {FORMAT}", state.format);
             return Err(Error::data(message).hint("use the version of omega that wrote it"));
         }
+        if let Some(scale) =
+            state.scaler.map(|scaler| scaler.scale).filter(|scale| !(scale.is_normal() && *scale > 0.0))
+        {
+            let message = format!("{shown}: the state in its metadata has a loss scale of {scale}, and it is above 0");
+            return Err(Error::data(message).hint(instead(path)));
+        }
         Ok(Checkpoint { path: path.to_owned(), bytes, state })
     }
 

@@ -162,16 +162,21 @@ pub struct ProfileArgs {
     pub flags: TrainFlags,
 }
 
-/// Leaves in a help what initialisation and its batch depend on.
+/// Leaves in a help what the initialisation of Admin and its batch depend on, each in a line.
 fn hidden_where_nothing_is_trained(arg: clap::Arg) -> clap::Arg {
     #[rustfmt::skip]
-    const LOOKED_AT: [&str; 22] = [
-        "data", "out", "config", "device", "arch", "encoder_layers", "decoder_layers", "d_model", "ffn", "heads", "residual",
-        "init", "omega", "keep_first_omega_one", "dropout", "attention_dropout", "relu_dropout", "fp16", "bf16", "max_tokens",
+    const LOOKED_AT: [&str; 21] = [
+        "data", "out", "config", "device", "arch", "encoder_layers", "decoder_layers", "d_model", "ffn", "heads", "init",
+        "omega", "keep_first_omega_one", "dropout", "attention_dropout", "relu_dropout", "fp16", "bf16", "max_tokens",
         "max_sentences", "seed",
     ];
-    let looked_at = LOOKED_AT.contains(&arg.get_id().as_str());
-    arg.hide(!looked_at)
+    let arg = match arg.get_id().as_str() {
+        "arch" => arg.help("Sizes to start from: demo, iwslt, wmt or wmt-big [default: demo]"),
+        "init" => arg.help("Initialisation: xavier or looks-linear [default: xavier]"),
+        id if LOOKED_AT.contains(&id) => arg,
+        _ => arg.hide(true),
+    };
+    arg.hide_possible_values(true).hide_short_help(false)
 }
 
 #[derive(Debug, Args)]

@@ -168,7 +168,7 @@ impl TrainFlags {
         let wrong =
             sizes.iter().find_map(|(flag, value)| value.filter(|v| !(v.is_normal() && *v > 0.0)).map(|v| (flag, v)));
         if let Some((flag, value)) = wrong {
-            return Err(Error::usage(format!("--{flag} {value}: a number above 0 is needed")));
+            return Err(Error::usage(format!("--{flag} {value}: a number above 0 that f32 holds is needed")));
         }
         let window =
             self.fp16_scale_window.unwrap_or_else(|| (16384 / self.update_freq.unwrap_or(1).max(1)).max(1) as u32);

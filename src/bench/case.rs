@@ -19,11 +19,17 @@ pub struct Work {
     /// That must move to or from memory.
     pub bytes: usize,
     pub elements: usize,
+    /// Why it moves more than that at this size, if it does.
+    pub why: Option<&'static str>,
 }
 
 impl Work {
     pub fn new(kernel: &'static str, bytes: usize, elements: usize) -> Work {
-        Work { kernel, bytes, elements }
+        Work { kernel, bytes, elements, why: None }
+    }
+
+    pub fn because(self, why: &'static str) -> Work {
+        Work { why: Some(why), ..self }
     }
 }
 

@@ -198,13 +198,14 @@ pub fn measure(dev: &Device, op: &Op, shape: &Shape, number: usize, dtype: DType
     let new = |kernel: &str, launches| {
         let family = family(kernel, dtype);
         let why = op.why.iter().find(|(kernel, _)| *kernel == family).map(|(_, why)| *why);
-        let work = work.iter().find(|work| work.kernel == family).copied();
+        let work: Option<Work> = work.iter().find(|work| work.kernel == family).copied();
         Row { dtype, shape: name.clone(), launches, work, why, ..Row::named(op.name, kernel) }
     };
     let mut rows: Vec<Row> = Vec::new();
     for (kernel, mut counted) in counted {
         let mut row = new(&kernel, counted.launches.len() as u64);
         counted.work = row.work.and(counted.work);
+        row.why = counted.work.and_then(|work| work.why).or(row.why);
         row.counted = Some(counted);
         rows.push(row);
     }

@@ -53,6 +53,16 @@ pub trait Bench: Sized + 'static {
     fn work(&self) -> Vec<Work>;
 }
 
+/// Of one operand: 4 GiB in f32, and the host has it too.
+const MOST_ELEMENTS: u128 = 1 << 30;
+
+/// The elements of the largest operand that `extents` can mean: attention's four are one matrix, of others two are.
+fn largest_matrix(extents: &[usize]) -> u128 {
+    let mut sorted: Vec<u128> = extents.iter().map(|n| *n as u128).collect();
+    sorted.sort_by_key(|n| std::cmp::Reverse(*n));
+    sorted.iter().take(if extents.len() > 3 { usize::MAX } else { 2 }).fold(1, |all, n| all.saturating_mul(*n))
+}
+
 /// `--shape`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -69,9 +79,14 @@ impl Shape {
             _ => {}
         }
         let extents = text.split('x').map(|n| n.parse().ok().filter(|n| *n > 0)).collect::<Option<Vec<usize>>>();
-        extents
-            .map(Shape::Extents)
-            .ok_or_else(|| Error::usage(format!("--shape {text}: not one of small, model, or extents as in 4096x512")))
+        let Some(extents) = extents else {
+            let message = format!("--shape {text}: not one of small, model, or extents above 0 as in 4096x512");
+            return Err(Error::usage(message));
+        };
+        match largest_matrix(&extents) {
+            0..=MOST_ELEMENTS => Ok(Shape::Extents(extents)),
+            _ => Err(Error::usage(format!("--shape {text}: a matrix of more than {MOST_ELEMENTS} elements"))),
+        }
     }
 }
 

@@ -312,12 +312,15 @@ fn others(rows: &[&Row], columns: usize) -> String {
     idle.map(line).collect()
 }
 
-/// A line for each figure that a kernel does not meet in some type or shape: the worst, and why.
+/// A line for each figure that a kernel does not meet in some type or shape, and each reason: the worst, and why.
 fn reasons(rows: &[&Row]) -> String {
     let mut worst: Vec<(&str, Miss, &Row)> = Vec::new();
     for row in rows {
         for miss in missed(row) {
-            match worst.iter_mut().find(|(family, other, _)| *family == row.family() && other.figure == miss.figure) {
+            let alike = |(family, other, of): &&mut (&str, Miss, &Row)| {
+                *family == row.family() && other.figure == miss.figure && of.why == row.why
+            };
+            match worst.iter_mut().find(alike) {
                 Some(known) if known.1.by < miss.by => *known = (row.family(), miss, row),
                 Some(_) => {}
                 None => worst.push((row.family(), miss, row)),

@@ -139,6 +139,7 @@ pub fn import(args: &ImportArgs) -> Result<()> {
     let weights = Weights::new(config, tensors.into_values().collect()).map_err(context)?;
     let state = RunState::new(weights.config.clone(), &source, &target, 0, String::new());
     let text = TextFiles::open(args.folder.clone(), &state, "copy the model's dict.LANG.txt files into that folder")?;
+    text.expect_shared()?;
     let state = RunState { text: Some(Fingerprint::of_folder(&args.folder, &text.dictionary)?), ..state };
     let folder = PendingFolder::create(&args.out)?;
     write_run(folder.meanwhile(), &weights, &state)?;

@@ -39,13 +39,16 @@ impl TextFiles {
     /// `missing` is what to do where there is no dictionary.
     fn open(folder: PathBuf, state: &RunState, missing: &str) -> Result<TextFiles> {
         let path = folder.join(format!("dict.{}.txt", state.target));
-        let missing = |error: Error| if path.exists() { error } else { error.hint(missing) };
-        let dictionary = Dictionary::of_pair(&folder, &state.source, &state.target).map_err(missing)?;
+        let dictionary = Dictionary::load(&path).map_err(|error| error.hint(missing))?;
         if dictionary.len() != state.model.vocab {
             let (got, expected) = (dictionary.len(), state.model.vocab);
             return Err(Error::data(format!("{}: {got} symbols, the checkpoint has {expected}", path.display())));
         }
         Ok(TextFiles { folder, source: state.source.clone(), target: state.target.clone(), dictionary })
+    }
+
+    fn expect_shared(&self) -> Result<()> {
+        self.dictionary.expect_shared(&self.folder, &self.source, &self.target)
     }
 
     fn tokenizer(&self) -> PathBuf {
@@ -78,6 +81,7 @@ pub fn export(args: &ExportArgs) -> Result<()> {
     checkpoint
         .expect_text(&text.folder, &text.dictionary)
         .map_err(|error| error.hint("give the folder that the model was trained on with --data"))?;
+    text.expect_shared()?;
     let mut weights = Weights::new(checkpoint.state.model.clone(), checkpoint.parameters()?)
         .map_err(|error| error.context(path.display()))?;
     if !args.keep_omega {

@@ -72,18 +72,18 @@ impl Dictionary {
         Ok(dictionary)
     }
 
-    /// The dictionary of a model's `target` in `folder`. An error if that of `source` is there and another: a model has one.
-    pub fn of_pair(folder: &Path, source: &str, target: &str) -> Result<Dictionary> {
+    /// An error if this, a model's `dict.TARGET.txt` in `folder`, is not that of its `source` too: a model has one.
+    pub fn expect_shared(&self, folder: &Path, source: &str, target: &str) -> Result<()> {
         let [of_source, of_target] = [source, target].map(|language| folder.join(format!("dict.{language}.txt")));
-        let dictionary = Dictionary::load(&of_target)?;
-        if of_source.exists()
-            && let Some(difference) = dictionary.difference(&Dictionary::load(&of_source)?)
-        {
-            let (here, there) = (of_source.display(), of_target.display());
-            return Err(Error::data(format!("{here} is not the dictionary of {there}: {difference}"))
-                .hint("source and target of a model share one: take both from where it was trained"));
+        let difference = if of_source.exists() { self.difference(&Dictionary::load(&of_source)?) } else { None };
+        match difference {
+            Some(difference) => {
+                let (here, there) = (of_source.display(), of_target.display());
+                Err(Error::data(format!("{here} is not the dictionary of {there}: {difference}"))
+                    .hint("source and target of a model share one: take both from where it was trained"))
+            }
+            None => Ok(()),
         }
-        Ok(dictionary)
     }
 
     /// The text of the file.

@@ -6,6 +6,11 @@ use crate::model::Params;
 /// Parameters named in the message.
 const SHOWN: usize = 3;
 
+/// With an exponent where its digits would be zeros.
+fn short(x: f32) -> String {
+    if (1e-4..1e7).contains(&x) { x.to_string() } else { format!("{x:e}") }
+}
+
 /// The error of update `number`, which overflowed and left the scale at `scale`. The gradients are still those of that
 /// update: each parameter's are counted, in the order in which the backward pass writes them, from the loss back.
 pub fn underflow(params: &Params, number: u64, scale: f32, min: f32) -> Result<Error> {
@@ -24,7 +29,9 @@ pub fn underflow(params: &Params, number: u64, scale: f32, min: f32) -> Result<E
         _ => format!("first to overflow on the way back: {}{more}", wrong[..wrong.len() - rest].join(", ")),
     };
     Ok(Error::data(format!(
-        "update {number} overflowed and left the loss scale at {scale}, which is not above --min-loss-scale {min}; {places}"
+        "update {number} overflowed and left the loss scale at {}, which is not above --min-loss-scale {}; {places}",
+        short(scale),
+        short(min)
     ))
     .hint(
         "lower --lr, raise --warmup-updates, clip with --clip-norm, allow for some overflows with --fp16-scale-tolerance, \

@@ -62,13 +62,13 @@ fn coder(data: Option<&Path>, path: &Path, checkpoint: &Checkpoint) -> Result<Co
     };
     let (source, target, vocab) = (&checkpoint.state.source, &checkpoint.state.target, checkpoint.state.model.vocab);
     let path = folder.join(format!("dict.{target}.txt"));
-    let missing = |error: Error| if path.exists() { error } else { error.hint("give the data folder with --data") };
-    let dictionary = Dictionary::of_pair(&folder, source, target).map_err(missing)?;
+    let dictionary = Dictionary::load(&path).map_err(|error| error.hint("give the data folder with --data"))?;
     if dictionary.len() != vocab {
         let message = format!("{}: {} symbols, the checkpoint has {vocab}", path.display(), dictionary.len());
         return Err(Error::data(message).hint(TRAINED_ON));
     }
     checkpoint.expect_text(&folder, &dictionary).map_err(|error| error.hint(TRAINED_ON))?;
+    dictionary.expect_shared(&folder, source, target)?;
     Coder::of_folder(&folder, dictionary)
 }
 

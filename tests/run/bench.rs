@@ -84,11 +84,26 @@ fn the_page_of_all_kernels_is_what_is_printed_now() {
 
 #[test]
 fn what_does_not_exist_is_one_line_and_exit_code_2() {
-    let cases: [(&[&str], &str); 5] = [
+    let cases: [(&[&str], &str); 8] = [
         (&["conv"], "error: `conv` is no op: attention, bias_relu_dropout, cross_entropy, embed, linear, "),
-        (&["linear", "--shape", "big"], "error: --shape big: not one of small, model, or extents as in 4096x512"),
-        (&["linear", "--shape", "4x0x2"], "error: --shape 4x0x2: not one of small, model, or extents as in 4096x512"),
+        (
+            &["linear", "--shape", "big"],
+            "error: --shape big: not one of small, model, or extents above 0 as in 4096x512",
+        ),
+        (
+            &["linear", "--shape", "4x0x2"],
+            "error: --shape 4x0x2: not one of small, model, or extents above 0 as in 4096x512",
+        ),
         (&["linear", "--shape", "4x5"], "error: --shape 4x5: linear takes small, model, or N x in x out"),
+        (
+            &["attention", "--shape", "2x4x1x136"],
+            "error: --shape 2x4x1x136: attention takes small, model, or B x T x H x D",
+        ),
+        (&["optimizer", "--shape", "9999999999999"], "error: --shape 9999999999999: a matrix of more than 1073741824"),
+        (
+            &["embed", "--shape", "4294967296x4294967296x4294967296"],
+            "error: --shape 4294967296x4294967296x4294967296: a matrix of more than 1073741824 elements",
+        ),
         (&["linear", "--dtype", "f64"], "error: --dtype f64: not one of f32, f16, bf16"),
     ];
     for (args, message) in cases {

@@ -91,6 +91,26 @@ fn a_scale_that_goes_under_names_layers_and_ways_out() {
     assert!(said.contains("hint: lower --lr") && said.contains("--bf16"), "{said}");
 }
 
+/// A scale that would turn the steps around, or stop them, was not written by a run.
+#[test]
+fn a_scale_is_above_zero() {
+    let place = Workplace::prepared();
+    succeed(&mut place.train("run", &["--fp16", "--max-update", "2"]));
+    let path = place.path("run/checkpoint_last.safetensors");
+    let own = omega::checkpoint::Checkpoint::open(&path).unwrap();
+    for scale in [-3.0, 0.0] {
+        let mut state = own.state.clone();
+        state.scaler.as_mut().unwrap().scale = scale;
+        omega::checkpoint::write(&path, &own.parameters().unwrap(), &state).unwrap();
+        let output = place.train("run", &["--fp16", "--max-update", "4"]).output().unwrap();
+        let said = text(&output.stderr);
+        assert!(output.status.code() == Some(1) && said.contains(&format!("a loss scale of {scale}, ")), "{said}");
+        assert!(said.contains("checkpoint_best.safetensors is whole"), "{said}");
+    }
+    let said = text(&place.train("no", &["--fp16", "--fp16-init-scale", "1e39"]).output().unwrap().stderr);
+    assert!(said.contains("--fp16-init-scale inf: a number above 0 that f32 holds is needed"), "{said}");
+}
+
 #[test]
 fn bf16_has_no_scale() {
     let place = Workplace::prepared();
