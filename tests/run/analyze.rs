@@ -43,6 +43,9 @@ fn a_model_at_initialisation_and_a_run_are_analysed() {
     let value = analyze(&["omega", &run, "--svg", &svg]);
     let first = &value["sublayers"][0];
     assert_eq!((first["initial"].as_f64(), first["channels"].as_array().unwrap().len()), (Some(1.0), 16), "{first}");
+    let picture = fs::read_to_string(&svg).unwrap();
+    assert!(picture.contains("change of ω") && picture.contains(">each channel</text>"), "{picture}");
+    assert_eq!(picture.matches("<title>sublayer ").count(), 2 * (2 + 3), "as it is and as it changed: {picture}");
     let picture = place.path("a/missing/folder.svg").to_string_lossy().into_owned();
     let output = omega(&["analyze", "depth", "--device", "soft", "--svg", &picture]).output().unwrap();
     assert!(!output.status.success() && text(&output.stderr).contains("folder.svg"), "before minutes of work");
