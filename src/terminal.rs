@@ -173,8 +173,8 @@ impl Progress {
         }
     }
 
-    /// The same with `count` of `unit` done, and their rate.
-    pub fn count(&mut self, position: u64, count: u64, unit: &str) {
+    /// The same with `count` of `units` done, and their rate.
+    pub fn count(&mut self, position: u64, count: u64, units: &str) {
         let due = if self.bar.is_some() { OFTEN } else { RARELY };
         if self.bar.is_some() && self.said.elapsed() > due {
             self.said = Instant::now();
@@ -183,13 +183,13 @@ impl Progress {
         }
         let rate = count as f64 / self.pace().began.elapsed().as_secs_f64().max(1e-9);
         let rate = if rate < 10.0 { format!("{rate:.1}") } else { grouped(rate as u64) };
-        self.show(position, &format!("{} {unit}, {rate} a second", grouped(count)));
+        self.show(position, &format!("{}, {rate} a second", counted(count, units)));
     }
 
-    /// Counts one more `unit` of a total of such.
-    pub fn step(&mut self, unit: &str) {
+    /// Counts one more of a total of `units`.
+    pub fn step(&mut self, units: &str) {
         self.steps += 1;
-        self.count(self.steps, self.steps, unit);
+        self.count(self.steps, self.steps, units);
     }
 
     fn left(&self) -> String {
@@ -268,6 +268,12 @@ fn seconds_in_words(seconds: f64) -> String {
     }
 }
 
+/// `1,234 sublayers`, but `1 sublayer`; `units` end with an s.
+pub fn counted(n: u64, units: &str) -> String {
+    let unit = units.strip_suffix('s').filter(|_| n == 1).unwrap_or(units);
+    format!("{} {unit}", grouped(n))
+}
+
 /// `1234567` as `1,234,567`.
 pub fn grouped(n: u64) -> String {
     let digits = n.to_string();
@@ -302,6 +308,7 @@ mod tests {
             ["0", "999", "1,000", "1,234,567"],
             [0, 999, 1000, 1_234_567].map(grouped).each_ref().map(String::as_str)
         );
+        assert_eq!([0, 1, 2000].map(|n| counted(n, "ops")), ["0 ops", "1 op", "2,000 ops"]);
         let words = [4.4, 119.0, 121.0, 9000.0].map(seconds_in_words);
         assert_eq!(words, ["4 s", "119 s", "3 min", "2.5 h"]);
     }

@@ -152,7 +152,7 @@ fn gradients(args: &ModelArgs) -> Result<()> {
         .iter()
         .map(|n| json!({ "stack": n.stack.name(), "layer": n.layer, "part": n.part.name(), "norm": n.norm }))
         .collect();
-    let value = json!({ "model": subject.name, "loss": loss, "sublayers": rows });
+    let value = json!({ "model": subject.name, "summed_loss": loss, "sublayers": rows });
     let series = STACKS.map(|stack| {
         let of: Vec<f64> = norms.iter().filter(|n| n.stack == stack).map(|n| n.norm).collect();
         Series::numbered(stack.name(), look(stack), &of)

@@ -7,7 +7,7 @@ use super::{Checkpoint, NamedTensor, RunState, write};
 use crate::cli::checkpoints::AverageArgs;
 use crate::error::{Error, Result};
 use crate::files::{expect_writable, give_up_at_interrupt};
-use crate::terminal::say;
+use crate::terminal::{counted, say};
 
 /// Runs the command.
 pub fn average(args: &AverageArgs) -> Result<()> {
@@ -28,7 +28,8 @@ pub fn average(args: &AverageArgs) -> Result<()> {
     for path in &inputs {
         say(format!("  {}", path.display()));
     }
-    say(format!("{}: the mean of {} checkpoints; translate with `omega translate {0}`", out.display(), inputs.len()));
+    let (out, parts) = (out.display(), counted(inputs.len() as u64, "checkpoints"));
+    say(format!("{out}: the mean of {parts}; translate with `omega translate {out}`"));
     Ok(())
 }
 

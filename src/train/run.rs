@@ -21,7 +21,7 @@ use crate::ops::cross_entropy::cross_entropy_from;
 use crate::optim::Updater;
 use crate::rng::RngState;
 use crate::tensor::Tensor;
-use crate::terminal::took;
+use crate::terminal::{counted, took};
 use crate::text::{Batches, Coder, Pairs};
 
 /// What to do when numbers are none any more. The update before may have been the bad one, and saved.
@@ -471,6 +471,7 @@ impl Run {
         }
         let memory = mebibytes(self.dev().memory_use().peak_bytes);
         self.say(&format!("memory at the highest point: {memory}"));
-        self.say(&format!("done: {} updates{best}; translate with `omega translate {folder}`", self.state.update));
+        let updates = counted(self.state.update, "updates");
+        self.say(&format!("done: {updates}{best}; translate with `omega translate {folder}`"));
     }
 }

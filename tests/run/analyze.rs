@@ -35,9 +35,12 @@ fn a_model_at_initialisation_and_a_run_are_analysed() {
             for signs in [&[][..], &["--gradient-as-delta"]] {
                 let change = at("stability", subject, &[original, signs].concat());
                 assert!(change["decoder"]["output"].as_f64().unwrap() > 0.0, "{change}");
+                let delta = if signs.is_empty() { "0.0001" } else { "1e-6" };
+                assert_eq!(change["delta"].to_string(), delta, "as it is documented");
             }
         }
         let gradients = at("gradients", subject, &["--residual", "admin"]);
+        assert!(gradients["summed_loss"].as_f64().unwrap() > 0.0, "of which a loss is said: {gradients}");
         assert!(gradients["sublayers"].as_array().unwrap().iter().all(|s| s["norm"].as_f64().unwrap() > 0.0));
     }
     let value = analyze(&["omega", &run, "--svg", &svg]);
