@@ -71,9 +71,9 @@ const SHARED_SECTORS: &str = "a head of 40 or 72 begins or ends in the middle of
                               it asks for too: 96 bytes for 80, 160 for 144";
 
 /// The pass of dQ walks the keys to their end and back, and keeps two stages of them.
-const WALKED_AGAIN: &str = "on its way back the pass reads K and V again, but for the last two stages, which are 96 keys at \
-                            heads of 96 and 32 at heads of 128 where a block owns 128 queries; it does not read O, and with \
-                            that in its place it would move 4 rows where it moves 3 and these";
+const WALKED_AGAIN: &str = "on its way back the pass reads K and V again, but for the last two stages, which hold 96 keys at \
+                            heads of 96 and 32 at heads of 128 where a block owns 128 queries; with O instead, for delta, it \
+                            would move 1.2";
 
 /// What a block does not own it cannot read once.
 const SEVERAL_BLOCKS: &str = "a sentence longer than 128 has several blocks, and each walks the other side";

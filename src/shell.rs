@@ -1,7 +1,9 @@
 //! What a shell wants of a command line: completions and manual pages, made from the flags themselves.
 
-use clap::CommandFactory;
+use clap::builder::{Resettable, StyledStr};
+use clap::{Command, CommandFactory};
 use clap_mangen::Man;
+use clap_mangen::roff::{Roff, roman};
 
 use crate::cli::Cli;
 use crate::cli::shell::{CompletionsArgs, ManArgs};
@@ -19,11 +21,8 @@ pub fn completions(args: &CompletionsArgs) -> Result<()> {
 pub fn man(args: &ManArgs) -> Result<()> {
     let mut command = without_help(Cli::command());
     command.build(); // so that subcommands know their full names
-    let page = |command: &clap::Command| {
-        let mut text = Vec::new();
-        let rendered = Man::new(command.clone()).render(&mut text);
-        rendered.map(|()| text).map_err(|error| Error::data(format!("manual page: {error}")))
-    };
+    let source = format!("omega {}", command.get_version().unwrap_or_default());
+    let page = |command: &Command| page(command, &source).map_err(|error| Error::data(format!("manual page: {error}")));
     let Some(folder) = &args.out else {
         return print(&String::from_utf8_lossy(&page(&command)?)).map(drop);
     };
@@ -36,7 +35,35 @@ pub fn man(args: &ManArgs) -> Result<()> {
     Ok(())
 }
 
+/// The page of `command`, with `source` in its footer.
+fn page(command: &Command, source: &str) -> std::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    // clap_mangen would fill the tail of the help: its lines would run together.
+    let bare = command.clone().after_help(Resettable::Reset);
+    Man::new(bare).source(source).render(&mut text)?;
+    let tail = command.get_after_help().map_or(String::new(), StyledStr::to_string);
+    sections(&tail).to_writer(&mut text)?;
+    Ok(text)
+}
+
+/// The tail of a help: the commands in it are examples, the rest are notes.
+fn sections(tail: &str) -> Roff {
+    let lines = tail.lines().map(|line| line.strip_prefix("Example: ").unwrap_or(line));
+    let (examples, notes): (Vec<&str>, Vec<&str>) = lines.partition(|line| line.starts_with("omega "));
+    let mut roff = Roff::new();
+    for (heading, lines) in [("EXAMPLES", examples), ("NOTES", notes)] {
+        if !lines.is_empty() {
+            roff.control("SH", [heading]).control("nf", []);
+            for line in lines {
+                roff.text([roman(line)]);
+            }
+            roff.control("fi", []);
+        }
+    }
+    roff
+}
+
 /// Without the command `help`, which has no page that others could name.
-fn without_help(command: clap::Command) -> clap::Command {
+fn without_help(command: Command) -> Command {
     command.disable_help_subcommand(true).mut_subcommands(without_help)
 }

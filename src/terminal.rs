@@ -7,8 +7,8 @@ use std::fmt::{self, Display};
 use std::io::{IsTerminal, stderr};
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
@@ -120,14 +120,13 @@ pub fn around_bar<T>(print: impl FnOnce() -> T) -> T {
 /// Work whose end is known or not, with rate and remaining time. Gone from the terminal when it is dropped.
 pub struct Progress {
     bar: Option<ProgressBar>,
-    /// The position that it started at.
-    start: Arc<AtomicU64>,
+    /// Which the bar reads too, from a thread of its own.
+    pace: Arc<Mutex<Pace>>,
     /// Of the plain lines; none where nothing is to be said.
     what: Option<String>,
     total: Option<u64>,
     /// By [`Progress::step`].
     steps: u64,
-    began: Instant,
     said: Instant,
 }
 
@@ -135,13 +134,13 @@ impl Progress {
     /// Progress of `what` up to `total` units of any kind.
     pub fn new(what: &str, total: Option<u64>) -> Progress {
         let (watched, wanted) = (stderr().is_terminal(), at_least(Level::Normal));
-        let start = Arc::default();
-        let bar = (watched && wanted).then(|| bar(what, total, Arc::clone(&start)));
+        let pace = Arc::new(Mutex::new(Pace::new(0, Instant::now())));
+        let bar = (watched && wanted).then(|| bar(what, total, Arc::clone(&pace)));
         if let Some(bar) = &bar {
             *BAR.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
         }
         let what = (wanted && !watched).then(|| what.to_owned());
-        Progress { bar, start, what, total, steps: 0, began: Instant::now(), said: Instant::now() }
+        Progress { bar, pace, what, total, steps: 0, said: Instant::now() }
     }
 
     /// Whether anybody watches a bar.
@@ -151,59 +150,69 @@ impl Progress {
 
     /// Puts the bar to `position` where it starts: what was done in an earlier run counts for no rate.
     pub fn start_at(&self, position: u64) {
-        self.start.store(position, Ordering::Relaxed);
+        *self.pace() = Pace::new(position, Instant::now());
         if let Some(bar) = &self.bar {
             bar.set_position(position);
             bar.reset_elapsed();
         }
     }
 
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Shows `position` of the total and `message`.
     pub fn show(&mut self, position: u64, message: &str) {
+        self.pace().reach(position, Instant::now());
         if let Some(bar) = &self.bar {
             bar.set_position(position);
             bar.set_message(message.to_owned());
         } else if let Some(what) = self.what.as_ref().filter(|_| self.said.elapsed() > RARELY) {
-            line(&format!("{what}: {message}{}", self.left(position)));
+            line(&format!("{what}: {message}{}", self.left()));
             self.said = Instant::now();
         }
     }
 
-    /// The same with `count` of `unit` done, and their rate.
-    pub fn count(&mut self, position: u64, count: u64, unit: &str) {
+    /// The same with `count` of `units` done, and their rate.
+    pub fn count(&mut self, position: u64, count: u64, units: &str) {
         let due = if self.bar.is_some() { OFTEN } else { RARELY };
         if self.bar.is_some() && self.said.elapsed() > due {
             self.said = Instant::now();
         } else if self.what.is_none() || self.said.elapsed() <= due {
             return;
         }
-        let rate = count as f64 / self.began.elapsed().as_secs_f64().max(1e-9);
+        let rate = count as f64 / self.pace().began.elapsed().as_secs_f64().max(1e-9);
         let rate = if rate < 10.0 { format!("{rate:.1}") } else { grouped(rate as u64) };
-        self.show(position, &format!("{} {unit}, {rate} a second", grouped(count)));
+        self.show(position, &format!("{}, {rate} a second", counted(count, units)));
     }
 
-    /// Counts one more `unit` of a total of such.
-    pub fn step(&mut self, unit: &str) {
+    /// Counts one more of a total of `units`.
+    pub fn step(&mut self, units: &str) {
         self.steps += 1;
-        self.count(self.steps, self.steps, unit);
+        self.count(self.steps, self.steps, units);
     }
 
-    fn left(&self, position: u64) -> String {
-        let left = left(self.total, self.start.load(Ordering::Relaxed), position, self.began.elapsed());
+    fn left(&self) -> String {
+        let left = self.pace().left(self.total, Instant::now());
         left.map_or(String::new(), |left| format!(", {left}"))
     }
-}
 
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
+    /// Takes the bar away: what is said from here on is said of work that is done.
+    pub fn end(&mut self) {
+        if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
             *BAR.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
     }
 }
 
-fn bar(what: &str, total: Option<u64>, start: Arc<AtomicU64>) -> ProgressBar {
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+fn bar(what: &str, total: Option<u64>, pace: Arc<Mutex<Pace>>) -> ProgressBar {
     let (bar, template) = match total {
         Some(total) => (ProgressBar::new(total), "{prefix} {bar:6} {percent:>3} %  {left}{wide_msg}"),
         None => (ProgressBar::no_length(), "{prefix} {spinner} {elapsed}  {wide_msg}"),
@@ -211,7 +220,8 @@ fn bar(what: &str, total: Option<u64>, start: Arc<AtomicU64>) -> ProgressBar {
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     // indicatif's own estimate grows while a batch takes its time.
     bar.set_style(style.with_key("left", move |state: &ProgressState, out: &mut dyn fmt::Write| {
-        if let Some(left) = left(state.len(), start.load(Ordering::Relaxed), state.pos(), state.elapsed()) {
+        let pace = pace.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(left) = pace.left(state.len(), Instant::now()) {
             let _ = write!(out, "{left}  ");
         }
     }));
@@ -220,11 +230,33 @@ fn bar(what: &str, total: Option<u64>, start: Arc<AtomicU64>) -> ProgressBar {
     bar
 }
 
-/// `3 min left`, by the mean rate since the start, which was at `start`; nothing before anything is done, and at the end.
-fn left(total: Option<u64>, start: u64, at: u64, elapsed: Duration) -> Option<String> {
-    let total = total.filter(|total| start < at && at < *total)?;
-    let seconds = elapsed.as_secs_f64() * (total - at) as f64 / (at - start) as f64;
-    Some(format!("{} left", seconds_in_words(seconds)))
+/// Where work stands, and since when.
+struct Pace {
+    start: u64,
+    began: Instant,
+    at: u64,
+    reached: Instant,
+}
+
+impl Pace {
+    fn new(start: u64, now: Instant) -> Pace {
+        Pace { start, began: now, at: start, reached: now }
+    }
+
+    fn reach(&mut self, position: u64, now: Instant) {
+        if position != self.at {
+            (self.at, self.reached) = (position, now);
+        }
+    }
+
+    /// `3 min left`, by the mean rate up to the last position; nothing before anything is done, and at the end. While the
+    /// next unit takes its time it falls by what that one should take, and then waits.
+    fn left(&self, total: Option<u64>, now: Instant) -> Option<String> {
+        let total = total.filter(|total| self.start < self.at && self.at < *total)?;
+        let each = (self.reached - self.began).as_secs_f64() / (self.at - self.start) as f64;
+        let since = (now - self.reached).as_secs_f64();
+        Some(format!("{} left", seconds_in_words((total - self.at) as f64 * each - since.min(each))))
+    }
 }
 
 fn seconds_in_words(seconds: f64) -> String {
@@ -234,6 +266,12 @@ fn seconds_in_words(seconds: f64) -> String {
         120..7200 => format!("{} min", seconds.div_ceil(60)),
         _ => format!("{:.1} h", seconds as f64 / 3600.0),
     }
+}
+
+/// `1,234 sublayers`, but `1 sublayer`; `units` end with an s.
+pub fn counted(n: u64, units: &str) -> String {
+    let unit = units.strip_suffix('s').filter(|_| n == 1).unwrap_or(units);
+    format!("{} {unit}", grouped(n))
 }
 
 /// `1234567` as `1,234,567`.
@@ -270,7 +308,22 @@ mod tests {
             ["0", "999", "1,000", "1,234,567"],
             [0, 999, 1000, 1_234_567].map(grouped).each_ref().map(String::as_str)
         );
+        assert_eq!([0, 1, 2000].map(|n| counted(n, "ops")), ["0 ops", "1 op", "2,000 ops"]);
         let words = [4.4, 119.0, 121.0, 9000.0].map(seconds_in_words);
         assert_eq!(words, ["4 s", "119 s", "3 min", "2.5 h"]);
+    }
+    #[test]
+    fn remaining_time_never_grows_between_two_positions() {
+        let began = Instant::now();
+        let at = |seconds| began + Duration::from_secs(seconds);
+        let mut pace = Pace::new(10, began);
+        assert_eq!(pace.left(Some(20), at(5)), None, "before anything is done");
+        pace.reach(12, at(20));
+        let left = [20, 24, 30, 90].map(|seconds| pace.left(Some(20), at(seconds)).unwrap());
+        assert_eq!(left, ["80 s left", "76 s left", "70 s left", "70 s left"]);
+        pace.reach(12, at(95));
+        assert_eq!(pace.left(Some(20), at(95)).unwrap(), "70 s left", "it is where it was");
+        pace.reach(20, at(99));
+        assert_eq!(pace.left(Some(20), at(100)), None, "at the end");
     }
 }

@@ -20,7 +20,7 @@ use crate::model::admin::{Omegas, omega_name};
 use crate::model::probe::Probe;
 use crate::model::{Model, PackedBatch, Stack};
 use crate::numbers::median;
-use crate::plot::{self, Look, Series, Shades};
+use crate::plot::{self, Look, Series, Shades, Strips};
 use crate::rng::RngState;
 use crate::terminal::{Progress, say};
 use crate::train::setup::{Prepared, resolve, settings_of};
@@ -165,7 +165,7 @@ fn gradients(args: &ModelArgs) -> Result<()> {
         .iter()
         .map(|n| json!({ "stack": n.stack.name(), "layer": n.layer, "part": n.part.name(), "norm": n.norm }))
         .collect();
-    let value = json!({ "model": subject.name, "loss": loss, "sublayers": rows });
+    let value = json!({ "model": subject.name, "summed_loss": loss, "sublayers": rows });
     let series = STACKS.map(|stack| {
         let of: Vec<f64> = norms.iter().filter(|n| n.stack == stack).map(|n| n.norm).collect();
         Series::numbered(stack.name(), look(stack), &of)
@@ -249,32 +249,29 @@ fn omega(args: &OmegaArgs) -> Result<()> {
     checkpoint.restore(&model, None)?;
     let file = folder_of(&args.run).join("profile.ratio.init");
     let initial = if file.exists() { Some(Omegas::load(&file, &model.config)?) } else { None };
-    let mut rows = Vec::new();
-    let mut series = Vec::new();
+    let (mut rows, mut series, mut strips) = (Vec::new(), Vec::new(), Vec::new());
     for stack in STACKS {
-        let [mut start, mut low, mut middle, mut high] = [const { Vec::new() }; 4];
+        let (mut start, mut middle, mut all) = (Vec::new(), Vec::new(), Vec::new());
         for (index, part) in (0..model.config.sublayers(stack)).zip(stack.sublayers().iter().cycle()) {
             let channels = model.params.read(&omega_name(stack, index))?;
             let mut sorted: Vec<f64> = channels.iter().map(|w| f64::from(*w)).collect();
             sorted.sort_by(f64::total_cmp);
-            low.push(sorted[0]);
             middle.push(median(&sorted));
-            high.push(sorted[sorted.len() - 1]);
             start.extend(initial.as_ref().map(|omegas| f64::from(omegas.stack(stack)[index])));
             rows.push(json!({
                 "stack": stack.name(), "layer": index / stack.sublayers().len(), "part": part.name(), "initial": start.last(),
-                "min": low.last(), "median": middle.last(), "max": high.last(), "channels": channels,
+                "min": sorted.first(), "median": middle.last(), "max": sorted.last(), "channels": channels,
             }));
+            all.push(sorted);
         }
         let named = |when| format!("{}, {when}", stack.name());
-        series.push(Series::numbered(&named("initial"), look(stack).before(), &start));
-        series.push(Series::numbered(&named("learnt"), look(stack), &middle).within(&low, &high));
+        series.push(Series::numbered(&named("initial"), look(stack), &start));
+        series.push(Series::numbered(&named("learnt"), look(stack), &middle));
+        strips.push(Strips { name: stack.name(), look: look(stack), initial: start, channels: all, medians: middle });
     }
     let title = format!("ω after {} updates", checkpoint.state.update);
     let value = json!({ "update": checkpoint.state.update, "sublayers": rows });
-    put(&args.output, &value, [&title, "median over the channels"], &series, || {
-        plot::lines(&title, ["sublayer", "ω, median and range"], &series, false)
-    })
+    put(&args.output, &value, [&title, "median over the channels"], &series, || Ok(plot::strips(&title, "ω", &strips)))
 }
 
 /// By which the stacks are told apart.

@@ -12,9 +12,9 @@ use crate::model::{Model, PackedBatch, Params, Stack};
 use crate::rng::{RngState, Stream};
 
 /// Size of a random change.
-pub const RANDOM: f32 = 1e-4;
+pub const RANDOM: f64 = 1e-4;
 /// Size of a change along the gradient's sign.
-pub const GRADIENT: f32 = 1e-6;
+pub const GRADIENT: f64 = 1e-6;
 
 /// Sign of each element of a parameter: −1, 0 or 1.
 pub type Signs<'a> = dyn Fn(&Params, &str) -> Result<Vec<f32>> + 'a;
@@ -38,7 +38,7 @@ pub fn gradient(params: &Params, name: &str) -> Result<Vec<f32>> {
 /// Subtracts delta·signs from the parameters that `chosen` names; the values before.
 pub fn perturb(
     params: &Params,
-    delta: f32,
+    delta: f64,
     signs: &Signs<'_>,
     chosen: impl Fn(&str) -> bool,
 ) -> Result<Vec<(String, Vec<f32>)>> {
@@ -46,7 +46,7 @@ pub fn perturb(
     let names: Vec<String> = params.entries().iter().map(|entry| entry.spec.name.clone()).collect();
     for name in names.into_iter().filter(|name| chosen(name)) {
         let old = params.read(&name)?;
-        let new: Vec<f32> = old.iter().zip(signs(params, &name)?).map(|(p, s)| p - delta * s).collect();
+        let new: Vec<f32> = old.iter().zip(signs(params, &name)?).map(|(p, s)| p - delta as f32 * s).collect();
         params.write(&name, &new)?;
         before.push((name, old));
     }
@@ -70,7 +70,7 @@ pub struct Change {
 /// [`norms`] must have left the gradients. With `original`, a row is ‖x̂ − x̂*‖ over all tokens, x̂ the branch's input over
 /// its standard deviation (d − 1), and the last value that of the raw stream, before Pre-LN's final LayerNorm. Else both
 /// are the mean over tokens of |Δx|²/d, x the normalised stream after the sublayer.
-pub fn change(model: &Model, batch: &PackedBatch, delta: f32, signs: &Signs<'_>, original: bool) -> Result<Change> {
+pub fn change(model: &Model, batch: &PackedBatch, delta: f64, signs: &Signs<'_>, original: bool) -> Result<Change> {
     let first = look("before", model, batch)?;
     let before = perturb(&model.params, delta, signs, touched)?;
     let second = look("after", model, batch);

@@ -7,7 +7,7 @@ use super::{Checkpoint, NamedTensor, RunState, write};
 use crate::cli::checkpoints::AverageArgs;
 use crate::error::{Error, Result};
 use crate::files::{expect_writable, give_up_at_interrupt};
-use crate::terminal::say;
+use crate::terminal::{counted, say};
 
 /// Runs the command.
 pub fn average(args: &AverageArgs) -> Result<()> {
@@ -28,8 +28,9 @@ pub fn average(args: &AverageArgs) -> Result<()> {
     for path in &inputs {
         say(format!("  {}", path.display()));
     }
-    let (out, data) = (out.display(), data_flag(&out, &inputs[0], &state));
-    say(format!("{out}: the mean of {} checkpoints; translate with `omega translate {out}{data}`", inputs.len()));
+    let (parts, data) = (counted(inputs.len() as u64, "checkpoints"), data_flag(&out, &inputs[0], &state));
+    let out = out.display();
+    say(format!("{out}: the mean of {parts}; translate with `omega translate {out}{data}`"));
     Ok(())
 }
 

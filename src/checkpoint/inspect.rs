@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::files::print;
 use crate::model::{ModelConfig, Stack};
 use crate::numbers::median;
-use crate::terminal::grouped;
+use crate::terminal::{counted, grouped};
 
 /// ω of one stack over all sublayers and channels.
 #[derive(Serialize)]
@@ -165,14 +165,16 @@ fn table(report: &Report) -> String {
     line("dropout", format!("{}, of attention {}, of ReLU {}", drops[0], drops[1], drops[2]));
     for omega in &report.omega {
         let OmegaSummary { stack, sublayers, min, median, max, .. } = omega;
-        line("ω", format!("{stack}: {min:.3} to {max:.3}, median {median:.3}, {sublayers} sublayers"));
+        let sublayers = counted(*sublayers as u64, "sublayers");
+        line("ω", format!("{stack}: {min:.3} to {max:.3}, median {median:.3}, {sublayers}"));
     }
     let [source, target] = &report.languages;
     line("languages", format!("{source} to {target}"));
     if !report.data.is_empty() {
         line("data", report.data.clone());
     }
-    line("training", format!("{} updates, epoch {}, seed {}", grouped(report.update), report.epoch, report.seed));
+    let updates = counted(report.update, "updates");
+    line("training", format!("{updates}, epoch {}, seed {}", report.epoch, report.seed));
     if let Some(best) = report.best {
         line("best", format!("{} {best:.3}", report.best_metric));
     }

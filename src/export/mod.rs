@@ -122,12 +122,13 @@ fn check(args: &ExportArgs) -> Result<()> {
 /// Says where folding costs precision; an error where it costs f16 too much.
 fn warn(weights: &Weights, dtype: ExportType) -> Result<()> {
     let Some((least, place)) = weights.smallest_omega()? else { return Ok(()) };
+    let shown = if least == 0.0 { "0".to_owned() } else { format!("{least:e}") };
     if dtype == ExportType::F16 && least < LEAST_OMEGA_IN_F16 {
-        let message = format!("|ω| is {least} at {place}: f16 needs at least 1/{}", 1.0 / LEAST_OMEGA_IN_F16);
+        let message = format!("|ω| is {shown} at {place}: f16 needs at least 1/{}", 1.0 / LEAST_OMEGA_IN_F16);
         return Err(Error::data(message).hint("export in f32 or bf16"));
     }
     if least < SMALL_OMEGA {
-        terminal::warn(format!("|ω| is {least:e} at {place}: folded, it makes small sums of large numbers there"));
+        terminal::warn(format!("|ω| is {shown} at {place}: folded, it makes small sums of large numbers there"));
     }
     Ok(())
 }

@@ -74,6 +74,11 @@ impl Scale {
     }
 }
 
+/// About how wide a picture has to be for its title.
+fn title_width(title: &str) -> f64 {
+    width(title) * TITLE / LETTERS + 2.0 * GAP
+}
+
 /// Triangular heat maps beside each other: row k of a map is sublayer k, column j component j. Row 0, which is the
 /// embedding alone, is left out, and so are maps without others.
 pub fn triangles(title: &str, value: &str, shades: Shades, maps: &[(&str, &[Vec<f64>])]) -> String {
@@ -92,7 +97,7 @@ pub fn triangles(title: &str, value: &str, shades: Shades, maps: &[(&str, &[Vec<
         triangle(&mut svg, (x, top), name, rows, &scale);
         x += SIDE + 2.0 * GAP;
     }
-    let width = scale.draw(&mut svg, x, top, SIDE, value).max(width(title) * TITLE / LETTERS + 2.0 * GAP);
+    let width = scale.draw(&mut svg, x, top, SIDE, value).max(title_width(title));
     svg.title(width / 2.0, title);
     svg.finish(width, top + SIDE + 2.0 * LETTERS + 3.0 * GAP)
 }
@@ -134,10 +139,10 @@ fn triangle(svg: &mut Svg, (left, top): (f64, f64), name: &str, rows: &[Vec<f64>
 
 /// What each of `targets` (down) makes of `sources` (across), `p` being [targets, sources]. Colours span the values that
 /// are there, so that small differences show; the bar says between which they lie.
-pub fn tokens(sources: &[&str], targets: &[&str], p: &[f64], means: &str) -> String {
+pub fn tokens(title: &str, sources: &[&str], targets: &[&str], p: &[f64], means: &str) -> String {
     let (low, high) = p.iter().fold((f64::INFINITY, 0.0_f64), |(low, high), p| (low.min(*p), high.max(*p)));
     let scale = Scale::new(low, high);
-    let (left, top) = (2.0 * GAP + widest(targets), 2.0 * GAP + widest(sources));
+    let (left, top) = (2.0 * GAP + widest(targets), GAP + TITLE + 2.0 * GAP + widest(sources));
     let (right, bottom) = (left + CELL * sources.len() as f64, top + CELL * targets.len() as f64);
     let mut svg = Svg::new();
     for (column, name) in sources.iter().enumerate() {
@@ -157,7 +162,8 @@ pub fn tokens(sources: &[&str], targets: &[&str], p: &[f64], means: &str) -> Str
     }
     // Room for the labels of a bar beside few rows.
     let bar = (bottom - top).max(6.0 * CELL);
-    let width = scale.draw(&mut svg, right + 2.0 * GAP, top, bar, means);
+    let width = scale.draw(&mut svg, right + 2.0 * GAP, top, bar, means).max(title_width(title));
+    svg.title(width / 2.0, title);
     svg.finish(width, top + bar + 2.0 * GAP)
 }
 
@@ -167,20 +173,25 @@ mod tests {
 
     #[test]
     fn a_picture_has_every_token_and_no_loose_markup() {
-        let svg = tokens(&["▁<b>&", "日本", "\u{1}"], &["</s>"], &[0.0, 1.0, 0.5], "attention");
+        let svg = tokens("a title & more", &["▁<b>&", "日本", "\u{1}"], &["</s>"], &[0.0, 1.0, 0.5], "attention");
         assert!(svg.contains("▁&lt;b&gt;&amp;</text>") && svg.contains("日本") && svg.contains("\u{25a1}"));
         assert!(svg.contains("#ffffff") && svg.contains("#08306b"), "{svg}");
         assert_eq!(svg.matches("<title>").count(), 3);
-        assert!(tokens(&[], &[], &[], "attention").ends_with("</svg>\n"));
+        let at = |text: &str| svg.split_once(text).unwrap().0.rsplit_once("x=\"").unwrap().1.split('"').next().unwrap();
+        let (middle, wide) = (at(">a title &amp; more</text>"), svg.split("width=\"").nth(1).unwrap());
+        let wide: f64 = wide[..wide.find('"').unwrap()].parse().unwrap();
+        assert!((middle.parse::<f64>().unwrap() - wide / 2.0).abs() < 1.0, "{svg}");
+        assert!(wide > title_width("a title & more"), "there is room for it");
+        assert!(tokens("", &[], &[], &[], "attention").ends_with("</svg>\n"));
     }
 
     #[test]
     fn nearly_equal_values_span_all_colours_and_the_bar_says_their_range() {
-        let svg = tokens(&["a", "b", "c"], &["d"], &[0.331, 0.333, 0.336], "attention");
+        let svg = tokens("title", &["a", "b", "c"], &["d"], &[0.331, 0.333, 0.336], "attention");
         assert!(svg.contains("fill=\"#ffffff\"") && svg.contains("fill=\"#08306b\""), "{svg}");
         assert!(svg.contains(">0.331</text>") && svg.contains(">0.336</text>") && svg.contains(">attention</text>"));
         assert!(
-            !tokens(&["a"], &["b"], &[1.0], "attention").contains("fill=\"#ffffff\""),
+            !tokens("title", &["a"], &["b"], &[1.0], "attention").contains("fill=\"#ffffff\""),
             "one value is no blank sheet"
         );
     }

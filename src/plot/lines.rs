@@ -4,21 +4,21 @@ use super::axis::Axis;
 use super::{Anchor, GAP, LETTERS, Svg, TITLE, widest, width};
 use crate::error::{Error, Result};
 
-const WIDTH: f64 = 480.0;
+pub(super) const WIDTH: f64 = 480.0;
 const HEIGHT: f64 = 340.0;
 /// Of the piece of a curve beside its name in the legend.
-const SAMPLE: f64 = 30.0;
+pub(super) const SAMPLE: f64 = 30.0;
 /// Marks on a curve, at most; and where there are marks only.
 const MARKS: usize = 12;
 const POINTS: usize = 24;
-const MARK: f64 = 3.6;
+pub(super) const MARK: f64 = 3.6;
 const GRID: &str = "#e4e4e4";
 const FRAME: &str = "#555";
 
 /// How the curves of one series look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Look {
-    colour: &'static str,
+    pub(super) colour: &'static str,
     mark: Mark,
     line: Line,
 }
@@ -63,11 +63,6 @@ impl Look {
         Look::ALL[n % Look::ALL.len()]
     }
 
-    /// The same, before: dashed and without marks.
-    pub fn before(self) -> Look {
-        Look { mark: Mark::None, line: Line::Dashed, ..self }
-    }
-
     /// The same as marks only, for values that a curve is fitted to.
     pub fn points(self) -> Look {
         Look { line: Line::None, ..self }
@@ -84,60 +79,52 @@ pub struct Series {
     pub name: String,
     pub look: Look,
     pub curves: Vec<Vec<(f64, f64)>>,
-    /// Two more that bound a band behind them; none if it is empty.
-    pub band: Vec<Vec<(f64, f64)>>,
 }
 
 impl Series {
     pub fn new(name: &str, look: Look, curves: Vec<Vec<(f64, f64)>>) -> Series {
-        Series { name: name.to_owned(), look, curves, band: Vec::new() }
+        Series { name: name.to_owned(), look, curves }
     }
 
     /// Values of sublayers 1, 2, ….
     pub fn numbered(name: &str, look: Look, values: &[f64]) -> Series {
-        Series::new(name, look, vec![numbered(values)])
-    }
-
-    /// The same with a band behind them, from `low` to `high`.
-    pub fn within(self, low: &[f64], high: &[f64]) -> Series {
-        Series { band: vec![numbered(low), numbered(high)], ..self }
+        Series::new(name, look, vec![(1..).map(f64::from).zip(values.iter().copied()).collect()])
     }
 
     /// Without the points that have no place; none if no curve is left.
     fn drawable(&self, logarithmic: bool) -> Option<Series> {
         let has_place = |(x, y): &(f64, f64)| x.is_finite() && y.is_finite() && (!logarithmic || *y > 0.0);
         let mut series = self.clone();
-        series.curves.iter_mut().chain(&mut series.band).for_each(|curve| curve.retain(has_place));
+        series.curves.iter_mut().for_each(|curve| curve.retain(has_place));
         series.curves.retain(|curve| !curve.is_empty());
         (!series.curves.is_empty()).then_some(series)
     }
 }
 
-fn numbered(values: &[f64]) -> Vec<(f64, f64)> {
-    (1..).map(f64::from).zip(values.iter().copied()).collect()
-}
-
 /// The place of the axes in the picture.
-struct Frame {
-    x: Axis,
-    y: Axis,
-    left: f64,
-    right: f64,
-    top: f64,
-    bottom: f64,
+pub(super) struct Frame {
+    pub x: Axis,
+    pub y: Axis,
+    pub left: f64,
+    pub right: f64,
+    pub top: f64,
+    pub bottom: f64,
 }
 
 impl Frame {
-    fn x(&self, value: f64) -> f64 {
+    pub fn x(&self, value: f64) -> f64 {
         self.left + self.x.share(value) * (self.right - self.left)
     }
 
-    fn y(&self, value: f64) -> f64 {
+    pub fn y(&self, value: f64) -> f64 {
         self.bottom - self.y.share(value) * (self.bottom - self.top)
     }
 
-    /// The axes, their labels and `[x, y]`, what they mean.
-    fn draw(&self, svg: &mut Svg, [x_means, y_means]: [&str; 2]) {
+    /// Below the axes: labels, and what they mean.
+    pub const BELOW: f64 = GAP + 2.0 * LETTERS + 5.0;
+
+    /// The axes, their labels and `[x, y]`, what they mean; the latter stands at `edge`, left of all.
+    pub fn draw(&self, svg: &mut Svg, edge: f64, [x_means, y_means]: [&str; 2]) {
         let Frame { left, right, top, bottom, .. } = *self;
         for (value, label) in &self.x.ticks {
             let x = self.x(*value);
@@ -153,8 +140,8 @@ impl Frame {
         svg.push(format_args!(
             "<rect x=\"{left:.1}\" y=\"{top:.1}\" width=\"{w:.1}\" height=\"{h:.1}\" fill=\"none\" stroke=\"{FRAME}\"/>"
         ));
-        svg.text((left + right) / 2.0, HEIGHT - GAP, Anchor::Middle, x_means);
-        svg.upright(GAP + LETTERS, (top + bottom) / 2.0, Anchor::Middle, y_means);
+        svg.text((left + right) / 2.0, bottom + Frame::BELOW, Anchor::Middle, x_means);
+        svg.upright(edge + GAP + LETTERS, (top + bottom) / 2.0, Anchor::Middle, y_means);
     }
 
     fn path<'a>(&self, points: impl Iterator<Item = &'a (f64, f64)>) -> String {
@@ -171,7 +158,7 @@ impl Frame {
             }
             let step = curve.len().div_ceil(most).max(1);
             for (x, y) in curve.iter().skip((later * step as f64) as usize).step_by(step) {
-                mark(svg, one.look, self.x(*x), self.y(*y));
+                mark(svg, one.look, MARK, [self.x(*x), self.y(*y)]);
             }
         }
     }
@@ -189,7 +176,7 @@ pub fn lines(title: &str, axes: [&str; 2], series: &[Series], logarithmic: bool)
         return Err(Error::data("the picture cannot be drawn: there is nothing to draw"));
     }
     let measured = || series.iter().filter(|one| !one.look.is_fit());
-    let points = || measured().flat_map(|one| one.curves.iter().chain(&one.band).flatten());
+    let points = || measured().flat_map(|one| one.curves.iter().flatten());
     let (x, y) = (x_axis(points().map(|p| p.0)), y_axis(points().map(|p| p.1), logarithmic));
     let labels: Vec<&String> = y.ticks.iter().map(|(_, label)| label).collect();
     let left = 2.0 * GAP + LETTERS + widest(&labels) + 6.0;
@@ -197,14 +184,8 @@ pub fn lines(title: &str, axes: [&str; 2], series: &[Series], logarithmic: bool)
     let mut svg = Svg::new();
     svg.title(WIDTH / 2.0, title);
     let top = legend(&mut svg, &series, left, right, GAP + TITLE + GAP) + GAP;
-    let frame = Frame { x, y, left, right, top, bottom: HEIGHT - 2.0 * GAP - 2.0 * LETTERS - 5.0 };
-    frame.draw(&mut svg, axes);
-    for Series { look, band, .. } in &series {
-        if let [low, high] = band.as_slice() {
-            let path = frame.path(low.iter().chain(high.iter().rev()));
-            svg.push(format_args!("<path d=\"M{path}Z\" fill=\"{}\" fill-opacity=\"0.18\"/>", look.colour));
-        }
-    }
+    let frame = Frame { x, y, left, right, top, bottom: HEIGHT - GAP - Frame::BELOW };
+    frame.draw(&mut svg, 0.0, axes);
     // Marks lie on the fits.
     series.iter().filter(|one| one.look.is_fit()).for_each(|one| frame.curves(&mut svg, one, 0.0));
     for (at, one) in measured().enumerate() {
@@ -214,7 +195,7 @@ pub fn lines(title: &str, axes: [&str; 2], series: &[Series], logarithmic: bool)
     Ok(svg.finish(WIDTH, HEIGHT))
 }
 
-fn bounds(values: impl Iterator<Item = f64>) -> (f64, f64) {
+pub(super) fn bounds(values: impl Iterator<Item = f64>) -> (f64, f64) {
     values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(v), high.max(v)))
 }
 
@@ -248,7 +229,7 @@ fn legend(svg: &mut Svg, series: &[Series], left: f64, right: f64, top: f64) -> 
         if one.look.line != Line::None {
             svg.push(stroke(one.look, &format!("{x:.1} {middle:.1}h{SAMPLE}")));
         }
-        mark(svg, one.look, x + SAMPLE / 2.0, middle);
+        mark(svg, one.look, MARK, [x + SAMPLE / 2.0, middle]);
         svg.text(x + SAMPLE + 6.0, y, Anchor::Start, &one.name);
         x += wide + 2.0 * GAP;
     }
@@ -264,8 +245,8 @@ fn stroke(look: Look, path: &str) -> String {
 }
 
 /// Squares and crosses are open, circles and triangles full: a print keeps them apart where they are small.
-fn mark(svg: &mut Svg, look: Look, x: f64, y: f64) {
-    let (r, colour) = (MARK, look.colour);
+pub(super) fn mark(svg: &mut Svg, look: Look, r: f64, [x, y]: [f64; 2]) {
+    let colour = look.colour;
     let (path, fill) = match look.mark {
         Mark::Circle => {
             (format!("M{:.1} {y:.1}a{r} {r} 0 1 0 {d} 0a{r} {r} 0 1 0 -{d} 0Z", x - r, d = 2.0 * r), colour)
@@ -304,10 +285,10 @@ mod tests {
     fn looks_differ_without_colours() {
         let marks: Vec<Mark> = Look::ALL.iter().map(|look| look.mark).collect();
         assert!((1..marks.len()).all(|k| !marks[..k].contains(&marks[k])), "{marks:?}");
-        let learnt = Series::numbered("learnt", Look::nth(0), &[1.0, 2.0]).within(&[0.5, 1.5], &[1.5, 2.5]);
-        let initial = Series::numbered("initial", Look::nth(0).before(), &[1.0, 1.0]);
-        let svg = lines("title", ["x", "y"], &[initial, learnt], false).unwrap();
-        assert_eq!((svg.matches("dasharray").count(), svg.matches("fill-opacity").count()), (2, 1), "{svg}");
+        let reached = Series::numbered("reached", Look::nth(0), &[1.0, 2.0]);
+        let level = Series::numbered("level", Look::LEVEL, &[1.0, 1.0]);
+        let svg = lines("title", ["x", "y"], &[level, reached], false).unwrap();
+        assert_eq!(svg.matches("dasharray").count(), 2, "{svg}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Pictures, as SVG: curves over a pair of axes, and heat maps beside their scale of colours.
+//! Pictures, as SVG: curves over a pair of axes, channels in columns, and heat maps beside their scale of colours.
 //!
 //! Pages show them at half their size, so letters are large. What colours tell apart, marks, dashes or lightness do too: a
 //! grey print loses nothing.
@@ -6,12 +6,14 @@
 mod axis;
 mod heat;
 mod lines;
+mod strips;
 
 use std::fmt::{Display, Write};
 
 pub use axis::number;
 pub use heat::{Shades, tokens, triangles};
 pub use lines::{Look, Series, lines};
+pub use strips::{Strips, strips};
 
 /// Height of letters [px].
 const LETTERS: f64 = 14.0;

@@ -101,6 +101,11 @@ impl Log {
         self.progress.show(update, &message);
     }
 
+    /// Takes the progress bar away.
+    pub fn end_progress(&mut self) {
+        self.progress.end();
+    }
+
     /// Whether anybody watches the bar.
     pub fn is_watched(&self) -> bool {
         self.progress.is_watched()

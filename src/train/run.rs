@@ -21,14 +21,14 @@ use crate::ops::cross_entropy::cross_entropy_from;
 use crate::optim::Updater;
 use crate::rng::RngState;
 use crate::tensor::Tensor;
-use crate::terminal::took;
+use crate::terminal::{counted, took};
 use crate::text::{Batches, Coder, Pairs};
 
 /// What to do when numbers are none any more. The update before may have been the bad one, and saved.
 const DIVERGED: &str = "lower --lr, raise --warmup-updates, or clip with --clip-norm; where this comes again at once, begin \
      another run with --finetune-from-model and an earlier checkpoint";
 
-/// How often the progress bar shows new numbers: each look waits for the device.
+/// How often the progress bar shows new numbers, and not only where it stands: each look waits for the device.
 const SHOW_EVERY: Duration = Duration::from_secs(1);
 
 /// Tokens and the time they took, validation and saving not counted.
@@ -70,7 +70,9 @@ pub struct Run {
     /// The last update that was tried is known to be done.
     arrived: bool,
     meter: Meter,
+    /// When the bar last made us look, and what it says of the last look.
     shown: Instant,
+    seen: String,
 }
 
 /// Forward and backward pass of one micro-batch; the gradients, of the loss times `scale` `[1]` f32, add up in the model's
@@ -128,6 +130,7 @@ impl Run {
             arrived: false,
             meter,
             shown,
+            seen: String::new(),
         }
     }
 
@@ -253,7 +256,7 @@ impl Run {
         if self.must_look() {
             self.look()?;
         }
-        if self.log.is_watched() && self.shown.elapsed() > SHOW_EVERY {
+        if self.log.is_watched() {
             self.show()?;
         }
         Ok(())
@@ -274,17 +277,19 @@ impl Run {
         Ok(target)
     }
 
+    /// Moves the progress bar to the update that was tried last.
     fn show(&mut self) -> Result<()> {
-        self.look()?;
-        let (window, (_, tokens)) = (&self.state.window, self.meter.per_second());
-        if window.updates == 0 {
-            return Ok(());
+        if self.shown.elapsed() > SHOW_EVERY {
+            self.look()?;
+            self.shown = Instant::now();
         }
-        let nats = window.loss / window.target_tokens as f64;
-        let (update, epoch) = (self.state.update, self.state.epoch);
-        let message = format!("loss {:.2}  {tokens:.0} tokens/s  update {update}, epoch {epoch}", nats / LN_2);
-        self.log.show(self.state.update, message);
-        self.shown = Instant::now();
+        let window = &self.state.window;
+        if self.stats.pending() == 0 && window.updates > 0 {
+            let nats = window.loss / window.target_tokens as f64;
+            self.seen = format!("loss {:.2}  {:.0} tokens/s  ", nats / LN_2, self.meter.per_second().1);
+        }
+        let (update, epoch) = (self.state.update + self.stats.pending(), self.state.epoch_of_last());
+        self.log.show(update, format!("{}update {update}, epoch {epoch}", self.seen));
         Ok(())
     }
 
@@ -456,7 +461,8 @@ impl Run {
     }
 
     /// Where everything is.
-    pub fn say_end(&self) {
+    pub fn say_end(&mut self) {
+        self.log.end_progress();
         let title = self.state.best_metric.title();
         let best = self.state.best.map_or(String::new(), |score| format!(", best {title} {score:.3}"));
         let folder = self.folder.display();
@@ -465,6 +471,7 @@ impl Run {
         }
         let memory = mebibytes(self.dev().memory_use().peak_bytes);
         self.say(&format!("memory at the highest point: {memory}"));
-        self.say(&format!("done: {} updates{best}; translate with `omega translate {folder}`", self.state.update));
+        let updates = counted(self.state.update, "updates");
+        self.say(&format!("done: {updates}{best}; translate with `omega translate {folder}`"));
     }
 }

@@ -166,7 +166,8 @@ impl Translator {
         }
         let p = attention::cross_attention(&self.dev, &self.model, &source, &translation.tokens, layer - 1)?;
         let names = |ids: &[u32]| ids.iter().map(|id| self.coder.dictionary().symbol(*id)).collect::<Vec<_>>();
-        Ok(plot::tokens(&names(&source), &names(&translation.tokens), &p, "attention"))
+        let title = format!("attention of decoder layer {layer}, mean of its heads");
+        Ok(plot::tokens(&title, &names(&source), &names(&translation.tokens), &p, "probability"))
     }
 }
 

@@ -174,4 +174,7 @@ fn small_omegas_are_named() {
     place.export("run", "ctranslate2", "bf16", &["--dtype", "bf16"]);
     let size = |folder: &str| fs::metadata(place.path(folder).join("model.bin")).unwrap().len();
     assert!(size("bf16") < size("f32") * 6 / 10);
+    tensors.iter_mut().find(|t| t.name == "encoder.layers.1.fc_ratio_change").unwrap().data[0] = 0.0;
+    omega::checkpoint::write(&path, &tensors, &checkpoint.state).unwrap();
+    fails(&export, 1, &["|ω| is 0 at encoder layer 1, feed-forward"]);
 }

@@ -35,14 +35,20 @@ fn a_model_at_initialisation_and_a_run_are_analysed() {
             for signs in [&[][..], &["--gradient-as-delta"]] {
                 let change = at("stability", subject, &[original, signs].concat());
                 assert!(change["decoder"]["output"].as_f64().unwrap() > 0.0, "{change}");
+                let delta = if signs.is_empty() { "0.0001" } else { "1e-6" };
+                assert_eq!(change["delta"].to_string(), delta, "as it is documented");
             }
         }
         let gradients = at("gradients", subject, &["--residual", "admin"]);
+        assert!(gradients["summed_loss"].as_f64().unwrap() > 0.0, "of which a loss is said: {gradients}");
         assert!(gradients["sublayers"].as_array().unwrap().iter().all(|s| s["norm"].as_f64().unwrap() > 0.0));
     }
     let value = analyze(&["omega", &run, "--svg", &svg]);
     let first = &value["sublayers"][0];
     assert_eq!((first["initial"].as_f64(), first["channels"].as_array().unwrap().len()), (Some(1.0), 16), "{first}");
+    let picture = fs::read_to_string(&svg).unwrap();
+    assert!(picture.contains("change of ω") && picture.contains(">each channel</text>"), "{picture}");
+    assert_eq!(picture.matches("<title>sublayer ").count(), 2 * (2 + 3), "as it is and as it changed: {picture}");
     let picture = place.path("a/missing/folder.svg").to_string_lossy().into_owned();
     let output = omega(&["analyze", "depth", "--device", "soft", "--svg", &picture]).output().unwrap();
     assert!(!output.status.success() && text(&output.stderr).contains("folder.svg"), "before minutes of work");

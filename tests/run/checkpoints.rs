@@ -94,6 +94,9 @@ fn average_is_the_mean(place: &Workplace, kept: &[String]) {
         let said = text(&succeed(omega(&["average", &run, "--out", &out]).args(flags)).stderr);
         let count = said.lines().filter(|line| line.starts_with("  ")).count();
         assert_eq!(count, flags[1].parse::<usize>().unwrap(), "{said}");
+        let mean =
+            if count == 1 { "the mean of 1 checkpoint;".to_owned() } else { format!("mean of {count} checkpoints;") };
+        assert!(said.contains(&mean), "{said}");
         assert!(said.contains("checkpoint3") == flags.contains(&"--upper-epoch"), "{said}");
     }
     // One checkpoint is its own mean.

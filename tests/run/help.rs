@@ -216,6 +216,26 @@ fn completions_and_manual_pages_know_every_command() {
     fail(&mut omega(&["man", "--out", "/proc/none"]), 1, &["/proc/none"]);
 }
 
+/// In the page's source: .nf and .fi keep lines as they are.
+#[test]
+fn manual_pages_keep_the_lines_of_examples_and_notes() {
+    let folder = tempfile::tempdir().unwrap();
+    succeed(omega(&["man", "--out"]).arg(folder.path()));
+    let version = env!("CARGO_PKG_VERSION");
+    for name in names(folder.path()) {
+        let page = fs::read_to_string(folder.path().join(&name)).unwrap();
+        let head = page.lines().find(|line| line.starts_with(".TH ")).unwrap();
+        assert!(head.contains(&format!("\"omega {version}\"")), "{name}: {head}");
+        assert!(!page.contains("EXTRA") && page.contains(".SH EXAMPLES\n.nf\nomega "), "{name}: {page}");
+    }
+    let page = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap().replace("\\-", "-");
+    let translate = page("omega-translate.1");
+    assert!(translate.contains("\nomega translate runs/de-en -i\n.fi\n"), "{translate}");
+    let import = page("omega-import.1");
+    let notes = import.split(".SH NOTES\n.nf\n").nth(1).unwrap();
+    assert!(notes.contains(":\n  c = torch.load(") && notes.ends_with(")\n.fi\n"), "{notes}");
+}
+
 /// On a pipe there is no colour; on a terminal there is, unless NO_COLOR says no. `script` makes the terminal.
 #[test]
 fn colours_are_for_terminals() {

@@ -69,6 +69,24 @@ fn a_picture_comes_with_a_summary_and_a_prompt_keeps_what_is_typed_ahead() {
     assert_eq!(first, 2, "both lines are translated, and Ctrl-D ends it: {lines:?}");
 }
 
+/// Also where many updates fit between two looks at the device. Every line is followed by the bar as it is then.
+#[test]
+fn the_bar_of_a_training_moves_with_every_update_and_is_gone_at_the_end() {
+    let place = Workplace::prepared();
+    let (data, run) = (place.path("data"), place.path("run"));
+    let (data, run) = (data.to_string_lossy(), run.to_string_lossy());
+    let flags = ["--save-dir", &run, "--max-update", "40", "--log-interval", "10"];
+    let lines = shown(100, &[&["train", &data][..], TINY, &flags].concat(), "");
+    let is_bar = |line: &&String| line.starts_with("train ") && line.contains(" % ");
+    for (update, percent) in [(10, " 25 %"), (20, " 50 %"), (40, "100 %")] {
+        let mut rest = lines.iter().skip_while(|line| !line.starts_with(&format!("update {update} ")));
+        let bar = rest.find(is_bar).unwrap_or_else(|| panic!("no bar after update {update}: {lines:?}"));
+        assert!(bar.contains(percent) && bar.contains(&format!("update {update}, ")), "{update}: {bar}");
+    }
+    let end = lines.iter().position(|line| line.contains("done: 40 updates")).unwrap();
+    assert!(!lines[end..].iter().any(|line| is_bar(&line)), "{:?}", &lines[end..]);
+}
+
 /// With what is done of what, its rate and the time that remains; nothing of it with `--quiet`.
 #[test]
 fn analyses_and_profiling_show_progress() {

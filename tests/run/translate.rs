@@ -342,7 +342,11 @@ fn attention_is_drawn_line_by_line() {
     assert!(feed(&mut command, "ein Hund .\n\n<&> Straße .\n".as_bytes()).status.success());
     let names: Vec<String> = crate::names(&place.path("")).into_iter().filter(|name| name.contains("look")).collect();
     assert_eq!(names, ["look-3.svg", "look.svg"], "the second line is empty");
-    assert!(text(&place.read("look.svg")).contains("▁Hund"));
+    let picture = text(&place.read("look.svg"));
+    assert!(
+        picture.contains("▁Hund") && picture.contains(">attention of decoder layer 1, mean of its heads<"),
+        "{picture}"
+    );
     // FILE is the first line's that has anything to draw.
     let late = place.path("late.svg").to_string_lossy().into_owned();
     let mut command = omega(&["translate", &run, "--device", "soft", "--max-len-b", "9", "--attention", &late]);

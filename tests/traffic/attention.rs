@@ -12,8 +12,8 @@ const SIZES: [usize; 8] = [32, 64, 96, 128, 24, 40, 72, 104];
 /// Keys that a block of 128 rows stages at a time, by padded head size: what 99 KiB hold twice beside its own rows.
 fn stage(head: usize) -> usize {
     match head {
-        ..=64 => 64,
-        ..=96 => 48,
+        0..=64 => 64,
+        65..=96 => 48,
         _ => 16,
     }
 }
