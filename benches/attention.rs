@@ -116,7 +116,7 @@ impl Bench for Attention {
     /// Self-attention.
     fn size(extents: &[usize]) -> Option<Size> {
         let [b, t, heads, d] = <[usize; 4]>::try_from(extents).ok()?;
-        if d % 8 != 0 || d > 128 {
+        if !d.is_multiple_of(8) || d > 128 {
             return None;
         }
         let queries: &'static [usize] = vec![t; b].leak(); // once per command
@@ -181,7 +181,7 @@ impl Attention {
         let longest = self.size.queries.iter().chain(self.keys()).copied().max().unwrap_or(0);
         let head = self.size.width / self.size.heads;
         match kernel {
-            _ if head % 16 != 0 => SHARED_SECTORS,
+            _ if !head.is_multiple_of(16) => SHARED_SECTORS,
             _ if longest > 128 => SEVERAL_BLOCKS,
             "attention_bwd_q" if head > 96 && longest > 32 || head > 64 && longest > 96 => WALKED_AGAIN,
             _ => ODD_ENDS,
