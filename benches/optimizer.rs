@@ -1,4 +1,5 @@
-//! One update by Adam, and by NovoGrad, of all parameters of a model, with gradients of each type.
+//! One update by Adam, and by NovoGrad, of all parameters of a model, with gradients of each type; and the 2-byte copy that
+//! the first update starts from.
 
 use std::process::ExitCode;
 
@@ -19,6 +20,7 @@ const FACTOR: f32 = 0.5;
 pub enum Kind {
     Adam,
     Novograd,
+    FirstCopy,
 }
 
 struct Parameters {
@@ -44,6 +46,7 @@ impl Bench for Parameters {
         (Kind::Novograd, 60_915_712),
         (Kind::Adam, 13_156_352),
         (Kind::Novograd, 13_156_352),
+        (Kind::FirstCopy, 60_915_712),
     ];
 
     const WHY: &'static [(&'static str, &'static str)] =
@@ -59,11 +62,11 @@ impl Bench for Parameters {
 
     fn new(dev: &Device, (kind, n): Self::Size, dtype: DType) -> Result<Self> {
         let upload = |values: Vec<f32>| dev.upload(&values, &[values.len()]);
-        let second = if kind == Kind::Adam { n } else { 2 };
+        let second = if kind == Kind::Novograd { 2 } else { n };
         let squares = values(second, 4).into_iter().map(|v| v * v).collect();
         let (p, g) = (upload(values(n, 1))?, dev.upload_as(&values(n, 2), &[n], dtype)?);
         let copy = (dtype != DType::F32).then(|| dev.tensor(&[n], dtype)).transpose()?;
-        let step = if kind == Kind::Adam { adam_step(ADAM.betas, LR, NUMBER) } else { Some(LR) };
+        let step = if kind == Kind::Novograd { Some(LR) } else { adam_step(ADAM.betas, LR, NUMBER) };
         let [lr, step, decay, _] = row(LR, step, ADAM.weight_decay);
         let record = dev.upload(&[FACTOR, step, decay, 2.0, 1.0, 1.0, lr, 1.0], &[8])?;
         let half = (n / 2).next_multiple_of(8);
@@ -73,7 +76,11 @@ impl Bench for Parameters {
     }
 
     fn shape(&self) -> String {
-        let name = if self.kind == Kind::Adam { "Adam" } else { "NovoGrad" };
+        let name = match self.kind {
+            Kind::Adam => "Adam",
+            Kind::Novograd => "NovoGrad",
+            Kind::FirstCopy => "first copy",
+        };
         format!("{name} n={}", self.p.numel())
     }
 
@@ -85,6 +92,9 @@ impl Bench for Parameters {
                 Work::new("optimizer_novograd_norm", self.g.bytes(), n),
                 Work::new("optimizer_novograd", 16 * n + small, n),
             ],
+            Kind::FirstCopy => {
+                vec![Work::new("optimizer_round", 4 * n + self.copy.as_ref().map_or(0, Tensor::bytes), n)]
+            }
         }
     }
 }
@@ -96,6 +106,8 @@ impl Update for Parameters {
         match self.kind {
             Kind::Adam => adam(dev, &flat, &self.record, &ADAM),
             Kind::Novograd => novograd(dev, &flat, &self.record, &ADAM, &self.pieces),
+            // f32 has none.
+            Kind::FirstCopy => copy.map_or(Ok(()), |copy| round_copy(dev, &self.p, copy)),
         }
     }
 
@@ -118,6 +130,7 @@ impl Update for Parameters {
                     (p[i], m[i], v[i]) = reference::optimizer::adam((p[i], m[i], v[i]), *g, &update);
                 }
             }
+            Kind::FirstCopy => {}
             Kind::Novograd => {
                 for ((from, len), v) in self.tensors.iter().zip(&mut v) {
                     let at = *from..from + len;

@@ -8,7 +8,7 @@ use clap_mangen::roff::{Roff, roman};
 use crate::cli::Cli;
 use crate::cli::shell::{CompletionsArgs, ManArgs};
 use crate::error::{Error, Result};
-use crate::files::{create_folder, print, write_whole};
+use crate::files::{Folder, print, write_whole};
 
 /// Prints the completions.
 pub fn completions(args: &CompletionsArgs) -> Result<()> {
@@ -26,7 +26,7 @@ pub fn man(args: &ManArgs) -> Result<()> {
     let Some(folder) = &args.out else {
         return print(&String::from_utf8_lossy(&page(&command)?)).map(drop);
     };
-    create_folder(folder)?;
+    let _folder = Folder::open(folder)?; // gone again if nothing can be put there
     let mut todo = vec![(String::from("omega"), &command)];
     while let Some((name, command)) = todo.pop() {
         write_whole(&folder.join(format!("{name}.1")), &page(command)?)?;
