@@ -109,6 +109,7 @@ impl Bench for Attention {
         Size { width: 320, ..WMT },
         Size { width: 576, ..WMT },
         Size { queries: ODD, ..WMT },
+        Size { queries: ODD, heads: 16, ..WMT },
         Size { queries: LONG, width: 768, ..WMT },
         Size { queries: LONG, heads: 4, ..WMT },
     ];
