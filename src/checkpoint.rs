@@ -221,7 +221,8 @@ impl Checkpoint {
         if let Some(scale) =
             state.scaler.map(|scaler| scaler.scale).filter(|scale| !(scale.is_normal() && *scale > 0.0))
         {
-            let message = format!("{shown}: the state in its metadata has a loss scale of {scale}, and it is above 0");
+            let message =
+                format!("{shown}: the state in its metadata has a loss scale of {scale}, expected one above 0");
             return Err(Error::data(message).hint(instead(path)));
         }
         Ok(Checkpoint { path: path.to_owned(), bytes, state })

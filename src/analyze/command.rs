@@ -34,10 +34,7 @@ pub fn analyze(args: &AnalyzeArgs) -> Result<()> {
         expect_no_part_of_a_run("json", path)?;
         expect_writable(path)?;
     }
-    if let Some(path) = &output.svg {
-        expect_no_part_of_a_run("svg", path)?;
-        expect_picture("svg", path)?;
-    }
+    output.svg.as_deref().map_or(Ok(()), |path| expect_picture("svg", path))?;
     match &args.what {
         Analysis::Dependency(args) => dependency(args),
         Analysis::Gradients(args) => gradients(args),

@@ -228,12 +228,12 @@ fn results_do_not_replace_a_run() {
         let (file, before) = (shown(&place.path("run").join(name)), fs::read(place.path("run").join(name)).unwrap());
         for args in [
             &["analyze", "omega", &run, "--json", &file][..],
-            &["analyze", "omega", &run, "--svg", &file],
             &["profile", &data, "--out", &file],
             &["translate", &run, "--output", &file],
         ] {
             refuse(&mut omega(args), 2, &[&file, "runs or their data are made of", "hint: give another name"]);
         }
+        refuse(&mut omega(&["analyze", "omega", &run, "--svg", &file]), 2, &[&file, "pictures are SVG"]);
         assert_eq!(before, fs::read(&file).unwrap(), "{name}");
     }
     // The original's file is written again and again; a run's is its record.

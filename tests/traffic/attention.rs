@@ -106,10 +106,11 @@ fn check(what: &str, head: usize, moved: &Moved, compulsory: usize, in_sectors: 
         moved.wavefronts
     );
     // Measured: at most 1.0157 (head of 32, dQ), 1.0079, 1.0050 and 1.0033 at 64, 96 and 128. Beyond `again` no row is read
-    // twice; what is above 1 are the lengths, and the ends of lse and delta, whose rows of odd length share sectors with their neighbours.
+    // twice; what is above 1 are the lengths, and the ends of lse and delta, whose rows of odd length share sectors with their
+    // neighbours.
     assert!(requested <= 1.03, "{what}: {requested:.4} of the compulsory bytes in sectors");
-    // Measured: at least 0.9903 (head of 40, dQ). A head of 32 has 0.9854, below the 99 % that the others keep: its rows are two sectors, and
-    // 16 floats of lse or delta that begin anywhere are three and not two.
+    // Measured: at least 0.9903 (head of 40, dQ). A head of 32 has 0.9854, below the 99 % that the others keep: its rows are
+    // two sectors, and 16 floats of lse or delta that begin anywhere are three and not two.
     let least = if head <= 32 { 0.985 } else { 0.99 };
     assert!((least..=1.0).contains(&efficiency), "{what}: sector efficiency {efficiency:.4}");
     // Measured: none, in the copies and stores that are counted here; rows of tiles are apart by 16 bytes more than their size.
